@@ -1,0 +1,46 @@
+# Every target builds .venv from requirements.lock first and does nothing twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(PYTHON) -m uv)
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock bench train-tiny clean
+
+help:  ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## build .venv from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(UV) --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
+	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## label a small corpus end to end and write a page of overlays
+	@$(BIN)/possam demo --output build/demo
+
+test: setup  ## run the test suite (at most 8 minutes on 2 cores, no network)
+	$(BIN)/python -m pytest -q
+
+check: setup  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock:  ## pin every dependency by hash, without registry addresses
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev \
+	  --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
+
+bench: setup  ## measure; prints tables and writes JSON under build/bench
+	$(BIN)/python -m benchmarks.throughput
+
+train-tiny: setup  ## train possam-tiny from seeds (resumes after an interruption)
+	$(BIN)/python -m possam_core.training.train_tiny --output build/train-tiny
+
+clean:  ## remove .venv and build
+	rm -rf $(VENV) build

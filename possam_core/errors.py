@@ -1,0 +1,25 @@
+"""What can go wrong, by whose fault it is.
+
+Each message is one sentence that says what was expected, what came, and what to do. No class has
+an `__init__` of its own, so every error crosses process borders by pickle.
+"""
+
+
+class PossamError(Exception):
+    """A mistake that the caller can mend; the command prints its message and exits with 2."""
+
+
+class ConfigError(PossamError, ValueError):
+    """A setting is missing, misspelt or out of its range."""
+
+
+class VocabularyError(PossamError, ValueError):
+    """A vocabulary, or a class named in one, is not usable."""
+
+
+class CheckpointError(PossamError):
+    """A checkpoint is unknown, damaged, or does not fit the code or its own parts."""
+
+
+class GroundTruthError(PossamError):
+    """Annotations break the rules of the COCO panoptic format."""
