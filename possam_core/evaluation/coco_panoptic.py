@@ -1,0 +1,150 @@
+"""Read ground truth in COCO panoptic format: a JSON and one id PNG per image.
+
+The PNGs lie in the folder named like the JSON without its suffix; id = R + 256 G + 65536 B.
+
+Axes: H W pixels of the image.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+from numpy import ndarray
+from PIL import Image, UnidentifiedImageError
+
+from possam_core.errors import GroundTruthError
+from possam_core.evaluation.panoptic_quality import Category, PanopticAnnotation
+from possam_core.panoptic import VOID_ID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrueSegment:
+    """One entry of an annotation's `segments_info`."""
+
+    category_id: int
+    is_crowd: bool
+    area_px: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrueImage:
+    """One annotated image; its map stays on disk until `read_annotation`."""
+
+    file_name: str  # of the image
+    png_path: Path
+    segments: Mapping[int, TrueSegment]  # by segment id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanopticGroundTruth:
+    """What a COCO panoptic JSON says."""
+
+    categories: tuple[Category, ...]
+    images: tuple[TrueImage, ...]
+
+
+def read_ground_truth(path: Path) -> PanopticGroundTruth:
+    """Read and check the JSON; the PNGs wait.
+
+    Raises:
+        GroundTruthError: the file is missing, is not JSON, or breaks the format.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GroundTruthError(
+            f"expected a COCO panoptic JSON at {path}, but it could not be read"
+            f" ({error.strerror}); check the path"
+        ) from error
+    except ValueError as error:
+        raise GroundTruthError(
+            f"expected JSON in {path}, but it does not parse: {error}"
+        ) from error
+    try:
+        categories = tuple(_category(record) for record in content["categories"])
+        file_names = {record["id"]: str(record["file_name"]) for record in content["images"]}
+        known = {category.id for category in categories}
+        images = tuple(
+            _true_image(path, file_names[record["image_id"]], record, known)
+            for record in content["annotations"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise GroundTruthError(
+            f"expected COCO panoptic categories, images and annotations in {path}, but one of them"
+            f" is missing or misses a field ({type(error).__name__}: {error})"
+        ) from error
+    return PanopticGroundTruth(categories=categories, images=images)
+
+
+def read_annotation(image: TrueImage) -> PanopticAnnotation:
+    """Read an image's id PNG and check it against its segments.
+
+    Raises:
+        GroundTruthError: the PNG is unreadable, or its ids or areas are not those of the JSON.
+    """
+    ids = _read_ids(image.png_path)
+    values, areas = np.unique(ids, return_counts=True)
+    found = {i: a for i, a in zip(values.tolist(), areas.tolist(), strict=True) if i != VOID_ID}
+    if extra := sorted(set(found) - set(image.segments)):
+        raise GroundTruthError(f"{image.png_path} holds ids {extra} that its JSON does not name")
+    for segment_id, segment in image.segments.items():
+        if found.get(segment_id, 0) != segment.area_px:
+            raise GroundTruthError(
+                f"{image.png_path} gives segment {segment_id} {found.get(segment_id, 0)} pixels,"
+                f" but its JSON says {segment.area_px}"
+            )
+    return PanopticAnnotation(
+        ids=ids,
+        category_ids={i: s.category_id for i, s in image.segments.items()},
+        crowd_ids=frozenset(i for i, s in image.segments.items() if s.is_crowd),
+    )
+
+
+def _read_ids(path: Path) -> Int32[ndarray, "H W"]:
+    try:
+        with Image.open(path) as png:
+            if png.mode not in ("RGB", "RGBA"):
+                raise GroundTruthError(
+                    f"expected an RGB image with ids in {path}, got mode {png.mode}"
+                )
+            rgb = np.asarray(png.convert("RGB"), np.int32)  # (H, W, 3)
+    except (OSError, UnidentifiedImageError) as error:
+        raise GroundTruthError(f"expected a PNG with segment ids at {path} ({error})") from error
+    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+
+
+def _category(record: Mapping[str, Any]) -> Category:
+    return Category(
+        id=int(record["id"]),
+        name=str(record["name"]),
+        is_thing=bool(record["isthing"]),
+        is_seen=bool(record["seen"]) if "seen" in record else None,
+    )
+
+
+def _true_image(
+    json_path: Path, file_name: str, record: Mapping[str, Any], known_categories: set[int]
+) -> TrueImage:
+    segments: dict[int, TrueSegment] = {}
+    for info in record["segments_info"]:
+        if info["id"] in segments or info["id"] == VOID_ID:
+            raise GroundTruthError(
+                f"{json_path}: segment ids of {file_name} must be positive and unique, got"
+                f" {info['id']}"
+            )
+        if info["category_id"] not in known_categories:
+            raise GroundTruthError(
+                f"{json_path}: segment {info['id']} of {file_name} has the unknown category"
+                f" {info['category_id']}"
+            )
+        segments[info["id"]] = TrueSegment(
+            category_id=info["category_id"],
+            is_crowd=bool(info.get("iscrowd", 0)),
+            area_px=info["area"],
+        )
+    png_path = json_path.with_suffix("") / str(record["file_name"])
+    return TrueImage(file_name=file_name, png_path=png_path, segments=segments)

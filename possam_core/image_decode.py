@@ -1,0 +1,176 @@
+"""Image files of any origin -> upright RGB pixels, or the name of what is wrong with them.
+
+Axes: H W pixels of the image.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image, UnidentifiedImageError
+
+from possam_core.errors import PossamError
+
+# An allow-list: other decoders are less trodden, and EPS would start Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8", b"BM")  # of FORMATS, in order
+OTHER_SIGNATURES = (b"II*\0", b"MM\0*", b"8BPS", b"\0\0\0\x0cjP", b"\0\0\1\0", b"%!PS", b"%PDF")
+
+# A 64-megapixel PNG of a few KB costs 757 MB decoded, hence limits on both sides of the decoder.
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 50_000_000
+MAX_SIDE_PX = 32_768
+MAX_ASPECT = 50
+MIN_SIDE_PX = 8
+
+EXIF_ORIENTATION_TAG = 0x0112
+UPRIGHT = 1  # the EXIF orientation that needs no turning
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageErrorCode(StrEnum):
+    """The closed set of reasons why an image has no labels."""
+
+    NOT_FOUND = "not_found"  # gone since the plan was made, or not readable
+    INPUT_CHANGED = "input_changed"  # other size or content than planned
+    CORRUPT_READ = "corrupt_read"  # the store sends fewer bytes than it announces
+    EMPTY = "empty"  # zero bytes
+    NOT_AN_IMAGE = "not_an_image"  # HTML, text, noise
+    UNSUPPORTED_FORMAT = "unsupported_format"  # an image, but not of FORMATS
+    TRUNCATED = "truncated"  # the file ends before the image does
+    DECODE_FAILED = "decode_failed"  # damaged in another way
+    TOO_LARGE = "too_large"  # above MAX_BYTES, MAX_PIXELS or MAX_SIDE_PX
+    TOO_SMALL = "too_small"  # a side below MIN_SIDE_PX
+    BAD_ASPECT = "bad_aspect"  # longer than MAX_ASPECT times its width, or the reverse
+    BAD_KEY = "bad_key"  # the store's client cannot address that key
+    DECODE_TIMEOUT = "decode_timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    POISON = "poison"  # it killed the process that worked on it
+    INFERENCE_FAILED = "inference_failed"
+
+
+class ImageError(PossamError):
+    """`ImageError(code, message)`: one image cannot be labelled, for good; its row says so."""
+
+    @property
+    def code(self) -> ImageErrorCode:
+        """Which of the closed set it is."""
+        return ImageErrorCode(self.args[0])
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedImage:
+    """Pixels as a person sees them, and how the file had stored them."""
+
+    pixels: UInt8[ndarray, "H W 3"]  # RGB, after EXIF rotation
+    exif_orientation: int  # 1 to 8; 1 where the file says nothing
+
+
+def decode_image(data: bytes) -> DecodedImage:
+    """Decode the first frame of `data` to upright RGB; transparent pixels come out white.
+
+    Raises:
+        ImageError: with the code that names what is wrong.
+    """
+    if not data:
+        raise ImageError(ImageErrorCode.EMPTY, "the file has zero bytes")
+    if len(data) > MAX_BYTES:
+        raise _too_large(f"{len(data)} bytes, at most {MAX_BYTES} are decoded")
+    # Pillow raises OSError, ValueError, SyntaxError, struct.error ... on hostile files: hence the
+    # broad clauses here, each of which ends in a name.
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _refuse_extreme_shapes(*image.size)
+            image.load()
+            exif_orientation = _exif_orientation(image)
+            rgb = _to_rgb(image)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(str(error)) from error
+    except MemoryError as error:
+        raise ImageError(ImageErrorCode.OUT_OF_MEMORY, "decoding ran out of memory") from error
+    except Exception as error:
+        raise _name_failure(data, error) from error
+    if exif_orientation != UPRIGHT:
+        rgb = rgb.transpose(TURNS[exif_orientation])
+    return DecodedImage(pixels=np.array(rgb, dtype=np.uint8), exif_orientation=exif_orientation)
+
+
+def _refuse_extreme_shapes(width: int, height: int) -> None:
+    """Judge by the header, before any pixel is decoded."""
+    short, long = sorted((width, height))
+    shape = f"{width} x {height} pixels"
+    if long > MAX_SIDE_PX or width * height > MAX_PIXELS:
+        raise _too_large(f"{shape}, at most {MAX_SIDE_PX} a side and {MAX_PIXELS} in all")
+    if long > MAX_ASPECT * short:
+        raise ImageError(ImageErrorCode.BAD_ASPECT, f"{shape}, at most {MAX_ASPECT}:1")
+    if short < MIN_SIDE_PX:
+        raise ImageError(ImageErrorCode.TOO_SMALL, f"{shape}, at least {MIN_SIDE_PX} a side")
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(EXIF_ORIENTATION_TAG, UPRIGHT)
+    except Exception:  # damaged metadata leaves the pixels good
+        return UPRIGHT
+    return value if isinstance(value, int) and value in TURNS else UPRIGHT
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips it to white
+        high_bytes = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(high_bytes).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _name_failure(data: bytes, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if not data.startswith(SIGNATURES):
+        if data.startswith(OTHER_SIGNATURES) or data[4:8] == b"ftyp":  # ftyp: HEIC, AVIF
+            message = f"an image or document, but none of {', '.join(FORMATS)}"
+            return ImageError(ImageErrorCode.UNSUPPORTED_FORMAT, message)
+        return ImageError(ImageErrorCode.NOT_AN_IMAGE, f"the bytes begin with {data[:16]!r}")
+    if isinstance(error, UnidentifiedImageError):
+        reason = "the header cannot be read"
+    if _ends_early(data):
+        return ImageError(ImageErrorCode.TRUNCATED, f"the file ends before the image: {reason}")
+    return ImageError(ImageErrorCode.DECODE_FAILED, reason)
+
+
+def _ends_early(data: bytes) -> bool:
+    """Does a file of one of FORMATS lack its end? Trusted only after decoding has failed."""
+    checks: tuple[Callable[[], bool], ...] = (
+        lambda: b"\xff\xd9" not in data[-64:],
+        lambda: b"IEND" not in data[-64:],
+        lambda: len(data) < 12 or int.from_bytes(data[4:8], "little") + 8 > len(data),
+        lambda: b"\x3b" not in data[-4:],
+        lambda: len(data) < 26 or int.from_bytes(data[2:6], "little") > len(data),
+    )
+    return any(
+        data.startswith(signature) and ends_early()
+        for signature, ends_early in zip(SIGNATURES, checks, strict=True)
+    )
+
+
+def _too_large(message: str) -> ImageError:
+    return ImageError(ImageErrorCode.TOO_LARGE, message)

@@ -1,0 +1,64 @@
+"""Mask-Aware Selective Ensembling: per image, how far to trust LDP and how far CLIP.
+
+The paper says that it uses predicted IoU and LDP's confidence to tell seen from unseen classes in
+each image; the equation is our reconstruction, candidate 1 of METHOD 3. All of it in log space.
+
+Axes: B images, Q mask queries, K classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from possam_core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaseConfig:
+    """Weights and threshold of the ensemble."""
+
+    alpha: float = 0.4  # weight of CLIP for classes that LDP is sure of in this image, in [0, 1]
+    beta: float = 0.8  # weight of CLIP for all others, in [0, 1]
+    tau: float = 0.5  # IoU times LDP probability from which LDP counts as sure
+    eta: float = 1.0  # exponent of the predicted IoU in a mask's score, 0 leaves the ranking
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"mase.{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.eta < 0:
+            raise ConfigError(f"mase.eta must not be negative, got {self.eta}")
+
+
+def trusted_classes(
+    ldp_probs: Float[Tensor, "B Q K"], iou_scores: Float[Tensor, "B Q"], tau: float
+) -> Bool[Tensor, "B K"]:
+    """Classes that some mask of the image shows with IoU times probability of at least `tau`."""
+    strongest = (iou_scores.unsqueeze(-1) * ldp_probs).amax(dim=1)  # S_c, (B, K)
+    return strongest >= tau
+
+
+def ensemble(
+    ldp_logits: Float[Tensor, "B Q K"],
+    clip_logits: Float[Tensor, "B Q K"],
+    iou_scores: Float[Tensor, "B Q"],
+    has_clip: Bool[Tensor, "B Q"],
+    config: MaseConfig,
+) -> Float[Tensor, "B Q K"]:
+    """Class probabilities: a geometric mean of LDP and CLIP, weighted per image and class.
+
+    Args:
+        ldp_logits: LDP's scaled logits, without void.
+        clip_logits: frozen CLIP's scaled logits.
+        iou_scores: predicted IoU, in [0, 1].
+        has_clip: False where a mask claims no cell; there LDP decides alone.
+        config: weights and threshold.
+    """
+    ldp = ldp_logits.float().log_softmax(dim=-1)
+    clip = clip_logits.float().log_softmax(dim=-1)
+    trusted = trusted_classes(ldp.exp(), iou_scores.float(), config.tau)  # (B, K)
+    weight = torch.where(trusted, config.alpha, config.beta).unsqueeze(1)  # lambda_c, (B, 1, K)
+    weight = weight * has_clip.unsqueeze(-1)  # (B, Q, K)
+    return ((1 - weight) * ldp + weight * clip).softmax(dim=-1)

@@ -1,0 +1,124 @@
+"""PosSAM: SAM's spatial features and CLIP's semantics in one network.
+
+Axes: B images, Q mask queries, C channels, h w feature grid, D joint width, K classes.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from possam_core.clip import ClipConfig, ClipEncoder, TextEmbeddings
+from possam_core.images import ImageBatch
+from possam_core.ldp import (
+    LocalDiscriminativePooling,
+    claimed_cells,
+    mask_coverage,
+    mask_pool,
+)
+from possam_core.mask_decoder import MaskDecoder, MaskDecoderConfig, MaskPrediction
+from possam_core.pixel_decoder import PixelDecoder
+from possam_core.pyramid import PYRAMID_SCALES, SimpleFeaturePyramid
+from possam_core.sam import SamConfig, SamEncoder
+
+if TYPE_CHECKING:
+    from possam_core.predictor import Predictor
+    from possam_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PosSAMConfig:
+    """The architecture; what a checkpoint must agree with."""
+
+    sam: SamConfig = field(default_factory=SamConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    pyramid_channels: int = 64
+    decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskClassification:
+    """Masks of one decoder layer with their classes."""
+
+    prediction: MaskPrediction
+    class_logits: Float[Tensor, "B Q K1"]  # LDP, void last
+    clip_embeddings: Float[Tensor, "B Q D"]  # c_k, zeros where has_clip is False
+    has_clip: Bool[Tensor, "B Q"]  # the mask claims a cell
+
+
+class PosSAM(nn.Module):
+    """Wires the parts together; both encoders are frozen in use."""
+
+    def __init__(self, config: PosSAMConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.pyramid_channels
+        self.sam = SamEncoder(config.sam)
+        self.clip = ClipEncoder(config.clip, image_size=config.sam.image_size)
+        self.pyramid = SimpleFeaturePyramid(config.sam.out_channels, channels)
+        self.pixel_decoder = PixelDecoder(channels, num_levels=len(PYRAMID_SCALES))
+        self.mask_decoder = MaskDecoder(
+            config.decoder, in_channels=channels, num_levels=len(PYRAMID_SCALES) - 1
+        )
+        self.ldp = LocalDiscriminativePooling(
+            mask_channels=channels,
+            query_width=config.decoder.width,
+            joint_width=config.clip.embed_dim,
+        )
+
+    @classmethod
+    def from_pretrained(cls, model: str) -> "PosSAM":
+        """Load a bundled model by name or a checkpoint by path, ready to predict on the CPU.
+
+        Raises:
+            CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
+        """
+        from possam_core.weights import load_model  # it needs this class
+
+        return load_model(model).model
+
+    def forward(
+        self, batch: ImageBatch, text: TextEmbeddings, *, all_layers: bool = False
+    ) -> list[MaskClassification]:
+        """Masks and classes after the last layer, or after every one for deep supervision."""
+        pixels = self.pixel_decoder(self.pyramid(self.sam(batch)))
+        valid = self._valid_cells(batch, pixels.mask_features.shape[-1])
+        predictions = self.mask_decoder(pixels, valid)
+        clip_features = self.clip.dense_features(batch)
+        return [
+            self._classify(p, pixels.mask_features, clip_features, valid, text)
+            for p in (predictions if all_layers else predictions[-1:])
+        ]
+
+    def _classify(
+        self,
+        prediction: MaskPrediction,
+        mask_features: Tensor,
+        clip_features: Tensor,
+        valid: Tensor,
+        text: TextEmbeddings,
+    ) -> MaskClassification:
+        masks = claimed_cells(prediction.mask_logits, valid)
+        clip_embeddings = self.pool_clip(clip_features, masks)
+        embeddings = self.ldp(mask_features, masks, prediction.queries, clip_embeddings)
+        return MaskClassification(
+            prediction,
+            self.ldp.class_logits(embeddings, text),
+            clip_embeddings,
+            masks.flatten(2).any(dim=-1),
+        )
+
+    def pool_clip(
+        self, clip_features: Float[Tensor, "B C h w"], masks: Float[Tensor, "B Q H W"]
+    ) -> Float[Tensor, "B Q D"]:
+        """c_k: CLIP's head over its features under each mask; zeros for a mask without cells."""
+        coverage = mask_coverage(masks, (clip_features.shape[-2], clip_features.shape[-1]))
+        projected = self.clip.project(mask_pool(clip_features, coverage)).float()
+        return projected * masks.flatten(2).any(dim=-1, keepdim=True)
+
+    def _valid_cells(self, batch: ImageBatch, grid: int) -> Bool[Tensor, "B h w"]:
+        shares = functional.adaptive_avg_pool2d(batch.valid[:, None].float(), grid)
+        return shares[:, 0] >= 0.5

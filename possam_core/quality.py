@@ -1,0 +1,80 @@
+"""How far to trust the labels of one image, without ground truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from possam_core.panoptic import PanopticSegmentation, Segment
+
+# Per measure: the reason it gives, and the least value for grades A, B and C; below C is D.
+# Provisional: plausible round numbers, to be replaced by a calibration against ground truth.
+THRESHOLDS = {
+    "coverage": ("much_void", (0.90, 0.75, 0.50)),
+    "mean_score": ("low_score", (0.70, 0.55, 0.40)),
+    "mean_predicted_iou": ("low_predicted_iou", (0.80, 0.70, 0.55)),
+    "clip_agreement": ("clip_disagrees", (0.70, 0.50, 0.25)),
+}
+GRADES = ("A", "B", "C", "D")
+NO_SEGMENTS = "no_segments"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Statistics of one image's segments; means weigh each segment by its area."""
+
+    coverage: float  # share of pixels that belong to a segment
+    void_frac: float  # the other pixels
+    num_things: int
+    num_stuff: int
+    mean_score: float
+    min_score: float
+    mean_predicted_iou: float
+    entropy: float  # mean over segments, in [0, 1]; 1 is no idea
+    clip_agreement: float  # share of labelled area whose class CLIP alone would give as well
+    grade: str  # A (train on it) to D (look at it)
+    reasons: tuple[str, ...]  # what kept the grade below A
+
+
+def assess(segmentation: PanopticSegmentation) -> Quality:
+    """Grade the labels of one image; the worst measure decides, an image without segments is D.
+
+    The thresholds are provisional until they are calibrated against ground truth.
+    """
+    segments = segmentation.segments
+    height, width = segmentation.image_hw
+    coverage = sum(s.area_px for s in segments) / (height * width)
+    measures = {
+        "coverage": coverage,
+        "mean_score": _area_mean(segments, [s.score for s in segments], empty=0.0),
+        "mean_predicted_iou": _area_mean(segments, [s.predicted_iou for s in segments], empty=0.0),
+        "clip_agreement": _area_mean(segments, [s.clip_agrees for s in segments], empty=0.0),
+    }
+    grade, reasons = _grade(measures) if segments else ("D", (NO_SEGMENTS,))
+    return Quality(
+        coverage=coverage,
+        void_frac=1.0 - coverage,
+        num_things=sum(s.is_thing for s in segments),
+        num_stuff=sum(not s.is_thing for s in segments),
+        mean_score=measures["mean_score"],
+        min_score=min((s.score for s in segments), default=0.0),
+        mean_predicted_iou=measures["mean_predicted_iou"],
+        entropy=_area_mean(segments, [s.entropy for s in segments], empty=1.0),
+        clip_agreement=measures["clip_agreement"],
+        grade=grade,
+        reasons=reasons,
+    )
+
+
+def _area_mean(segments: Sequence[Segment], values: Sequence[float], *, empty: float) -> float:
+    if not segments:
+        return empty
+    return float(np.average(values, weights=[s.area_px for s in segments]))
+
+
+def _grade(measures: dict[str, float]) -> tuple[str, tuple[str, ...]]:
+    ranks = {
+        reason: sum(measures[name] < bound for bound in bounds)
+        for name, (reason, bounds) in THRESHOLDS.items()
+    }
+    return GRADES[max(ranks.values())], tuple(r for r, rank in ranks.items() if rank > 0)

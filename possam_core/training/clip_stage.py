@@ -1,0 +1,96 @@
+"""Stage 1: CLIP-tiny learns region-text contrast; it plays the web-trained CLIP.
+
+Regions are true masks on whole scenes, captions are prompts around a name of their class. It is the
+one stage that sees every class of the playground.
+
+Axes: N regions, D joint width, K classes.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from possam_core.clip import ClipEncoder
+from possam_core.ldp import mask_pool
+from possam_core.training.data import SceneBatch, SceneStore
+from possam_core.training.loop import StageConfig, StepResult, train_stage
+from possam_core.vocabulary import PROMPT_TEMPLATES, Vocabulary
+
+MAX_SHIFT_PX = 3  # regions are displaced by up to this, for predicted masks are not exact either
+
+
+def train_clip(
+    clip: ClipEncoder,
+    vocabulary: Vocabulary,
+    scenes: SceneStore,
+    held_out: SceneStore,
+    config: StageConfig,
+    folder: Path,
+) -> None:
+    """Train both towers of `clip` on the regions of `scenes`."""
+
+    def step(_: int, rng: np.random.Generator) -> StepResult:
+        batch = scenes.batch(rng, config.batch_size)
+        captions = [_caption(c.all_names, rng) for c in vocabulary.classes]
+        shift = tuple(int(s) for s in rng.integers(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1, size=2))
+        with torch.autocast("cpu", torch.bfloat16):
+            regions = embed_regions(clip, batch, shift_px=(shift[0], shift[1]))
+        texts = clip.encode_prompts(captions)
+        truth = torch.cat(batch.classes)
+        logits = clip.logit_scale * regions @ texts.T  # (N, K)
+        loss = functional.cross_entropy(logits, truth) + _text_to_region(logits, truth)
+        accuracy = float((logits.argmax(dim=-1) == truth).float().mean())
+        return StepResult(loss, {"accuracy": accuracy})
+
+    train_stage(clip, config, folder, step=step, evaluate=_evaluator(clip, vocabulary, held_out))
+
+
+def embed_regions(
+    clip: ClipEncoder, batch: SceneBatch, *, shift_px: tuple[int, int] = (0, 0)
+) -> Tensor:
+    """L2-normalised (N, D) embeddings of every true segment of the batch, in order."""
+    features = clip.dense_features(batch.images)
+    grid = features.shape[-1]
+    shifted = SceneBatch(batch.images, batch.ids.roll(shift_px, dims=(1, 2)), batch.classes)
+    pooled = [
+        mask_pool(features[i : i + 1], masks[None])[0]
+        for i, masks in enumerate(shifted.masks(grid))
+    ]
+    return functional.normalize(clip.project(torch.cat(pooled)).float(), dim=-1)
+
+
+def _text_to_region(logits: Tensor, truth: Tensor) -> Tensor:
+    """Each caption that some region shows: likelihood that a region drawn for it is one of them."""
+    positive = functional.one_hot(truth, logits.shape[1]).bool()  # (N, K)
+    present = positive.any(dim=0)
+    over_regions = logits.log_softmax(dim=0).masked_fill(~positive, -torch.inf)
+    return -over_regions.logsumexp(dim=0)[present].mean()
+
+
+def _caption(names: tuple[str, ...], rng: np.random.Generator) -> str:
+    name = names[int(rng.integers(len(names)))]
+    return PROMPT_TEMPLATES[int(rng.integers(len(PROMPT_TEMPLATES)))].format(name)
+
+
+def _evaluator(
+    clip: ClipEncoder, vocabulary: Vocabulary, held_out: SceneStore
+) -> Callable[[], dict[str, float]]:
+    @torch.no_grad()
+    def evaluate() -> dict[str, float]:
+        text = clip.embed_vocabulary(vocabulary)
+        is_thing = torch.tensor([c.is_thing for c in vocabulary.classes])
+        hits, things = [], []
+        for seed in range(8):
+            batch = held_out.batch(np.random.default_rng(seed), 32)
+            truth = torch.cat(batch.classes)
+            predicted = text.class_logits(embed_regions(clip, batch)).argmax(dim=-1)
+            hits.append(predicted == truth)
+            things.append(is_thing[truth])
+        hit, thing = torch.cat(hits).float(), torch.cat(things)
+        return {"things": float(hit[thing].mean()), "stuff": float(hit[~thing].mean())}
+
+    return evaluate

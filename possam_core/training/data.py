@@ -1,0 +1,129 @@
+"""Playground scenes on disk as flat arrays, generated once per seed and read by memory map.
+
+Axes: N scenes, M segments of a scene (padded), S side of the canvas, B images of a batch.
+"""
+
+import json
+import logging
+import multiprocessing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from possam_core.images import ImageBatch, make_batch
+from possam_core.playground import generate_scene
+
+logger = logging.getLogger(__name__)
+
+MAX_SEGMENTS = 24  # padding of the class table; scenes hold fewer
+NO_CLASS = -1
+CHUNK = 64  # scenes a worker renders at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSet:
+    """Which scenes: a seed, how many, and what may appear in them."""
+
+    seed: int
+    num_scenes: int
+    canvas: int
+    class_names: tuple[str, ...] | None = None  # None is all classes
+
+
+@dataclass(frozen=True, slots=True)
+class SceneBatch:
+    """Images with their true segments."""
+
+    images: ImageBatch
+    ids: Int64[Tensor, "B S S"]  # segment i of a scene has id i + 1; 0 is void or padding
+    classes: tuple[Int64[Tensor, " _"], ...]  # class index of each segment, per image
+
+    def masks(self, grid: int) -> list[Float[Tensor, "_ g g"]]:
+        """Per image, the share of each cell of a `grid` x `grid` map that each segment covers."""
+        result = []
+        for ids, classes in zip(self.ids, self.classes, strict=True):
+            wanted = torch.arange(1, len(classes) + 1)[:, None, None]
+            result.append(functional.adaptive_avg_pool2d((ids == wanted).float(), grid))
+        return result
+
+
+class SceneStore:
+    """Rendered scenes of one `SceneSet`, written under `folder` on first use."""
+
+    def __init__(self, scene_set: SceneSet, folder: Path) -> None:
+        self.scene_set = scene_set
+        done = folder / "done.json"
+        if not done.exists():
+            _render(scene_set, folder)
+            done.write_text(json.dumps({"num_scenes": scene_set.num_scenes}))
+        arrays = _open_arrays(scene_set, folder, mode="r")
+        self.pixels, self.ids, self.classes, self.resized_hw = arrays
+
+    def __len__(self) -> int:
+        return self.scene_set.num_scenes
+
+    def batch(self, rng: np.random.Generator, size: int) -> SceneBatch:
+        """`size` scenes drawn at random, each flipped left to right with probability one half."""
+        rows = np.sort(rng.choice(len(self), size=size, replace=False))
+        pixels = torch.from_numpy(self.pixels[rows])
+        ids = torch.from_numpy(self.ids[rows]).long()
+        sizes = [(int(h), int(w)) for h, w in self.resized_hw[rows]]
+        valid = torch.zeros_like(ids, dtype=torch.bool)
+        for i, (height, width) in enumerate(sizes):
+            valid[i, :height, :width] = True
+            if rng.random() < 0.5:
+                pixels[i, :, :height, :width] = pixels[i, :, :height, :width].flip(-1)
+                ids[i, :height, :width] = ids[i, :height, :width].flip(-1)
+        classes = tuple(torch.from_numpy(c[c != NO_CLASS]).long() for c in self.classes[rows])
+        return SceneBatch(ImageBatch(pixels, valid, tuple(sizes), tuple(sizes)), ids, classes)
+
+
+def _open_arrays(
+    scene_set: SceneSet, folder: Path, *, mode: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    count, side = scene_set.num_scenes, scene_set.canvas
+
+    def array(name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+        return np.memmap(folder / name, dtype=dtype, mode=mode, shape=shape)  # type: ignore[call-overload, no-any-return]
+
+    return (
+        array("pixels.u8", np.uint8, (count, 3, side, side)),
+        array("ids.u8", np.uint8, (count, side, side)),
+        array("classes.i16", np.int16, (count, MAX_SEGMENTS)),
+        array("resized_hw.i16", np.int16, (count, 2)),
+    )
+
+
+def _render(scene_set: SceneSet, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _open_arrays(scene_set, folder, mode="w+")
+    starts = range(0, scene_set.num_scenes, CHUNK)
+    jobs = [(scene_set, folder, start) for start in starts]
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        for done, _ in enumerate(pool.imap_unordered(_render_chunk, jobs), start=1):
+            if done % 25 == 0 or done == len(jobs):
+                logger.info("rendered %d of %d scenes", done * CHUNK, scene_set.num_scenes)
+
+
+def _render_chunk(job: tuple[SceneSet, Path, int]) -> None:
+    scene_set, folder, start = job
+    torch.set_num_threads(1)
+    pixels, ids, classes, resized_hw = _open_arrays(scene_set, folder, mode="r+")
+    names = None if scene_set.class_names is None else frozenset(scene_set.class_names)
+    for row in range(start, min(start + CHUNK, scene_set.num_scenes)):
+        scene = generate_scene(scene_set.seed, row, class_names=names)
+        batch = make_batch([scene.image], canvas=scene_set.canvas)
+        height, width = batch.resized_hw[0]
+        pixels[row] = batch.pixels[0].numpy()
+        ids[row] = 0
+        ids[row, :height, :width] = functional.interpolate(
+            torch.from_numpy(scene.ids)[None, None].float(), (height, width), mode="nearest-exact"
+        )[0, 0].numpy()
+        classes[row] = NO_CLASS
+        classes[row, : len(scene.class_indices)] = scene.class_indices
+        resized_hw[row] = height, width
