@@ -153,6 +153,7 @@ def possam_convnext_tiny(pretrained: bool = False, **kwargs: object) -> ConvNeXt
         pretrained_cfg={"num_classes": 0, "pool_size": (7, 7), "first_conv": "stem.0"},
         depths=(1, 2, 3, 1),
         dims=(48, 96, 128, 128),
+        kernel_sizes=(7, 7, 3, 3),  # the last two are dilated, where 7 is slow and hardly wider
         output_stride=8,
         conv_mlp=True,
         ls_init_value=None,

@@ -17,7 +17,13 @@ from possam_core.errors import PossamError
 
 # An allow-list: other decoders are less trodden, and EPS would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8", b"BM")  # of FORMATS, in order
+SIGNATURES = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"RIFF",
+    b"GIF8",
+    b"BM",
+)  # of FORMATS, in order
 OTHER_SIGNATURES = (b"II*\0", b"MM\0*", b"8BPS", b"\0\0\0\x0cjP", b"\0\0\1\0", b"%!PS", b"%PDF")
 
 # A 64-megapixel PNG of a few KB costs 757 MB decoded, hence limits on both sides of the decoder.

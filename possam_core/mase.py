@@ -22,14 +22,11 @@ class MaseConfig:
     alpha: float = 0.4  # weight of CLIP for classes that LDP is sure of in this image, in [0, 1]
     beta: float = 0.8  # weight of CLIP for all others, in [0, 1]
     tau: float = 0.5  # IoU times LDP probability from which LDP counts as sure
-    eta: float = 1.0  # exponent of the predicted IoU in a mask's score, 0 leaves the ranking
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"mase.{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.eta < 0:
-            raise ConfigError(f"mase.eta must not be negative, got {self.eta}")
 
 
 def trusted_classes(

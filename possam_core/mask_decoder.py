@@ -5,6 +5,7 @@ Blocks as in Mask2Former (METHOD 1.3). Axes: B images, Q mask queries, C channel
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,7 +21,7 @@ class MaskDecoderConfig:
     """Size of the decoder."""
 
     num_queries: int = 32
-    num_layers: int = 6  # levels are cycled coarse to fine
+    num_layers: int = 3  # levels are cycled coarse to fine
     width: int = 128
     num_heads: int = 8
     ffn_width: int = 512
@@ -47,7 +48,7 @@ class Mlp(nn.Sequential):
 
     def __init__(self, *widths: int) -> None:
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
         super().__init__(*layers[:-1])
 
@@ -117,9 +118,7 @@ class MaskDecoder(nn.Module):
         self.mask_embedding = Mlp(width, width, width, in_channels)
         self.iou_head = Mlp(width, width, width, 1)
 
-    def forward(
-        self, pixels: PixelFeatures, valid: Bool[Tensor, "B h w"]
-    ) -> list[MaskPrediction]:
+    def forward(self, pixels: PixelFeatures, valid: Bool[Tensor, "B h w"]) -> list[MaskPrediction]:
         """Predictions on the learnable queries and after every layer, last one best.
 
         Args:

@@ -4,7 +4,7 @@ Axes: B images, Q mask queries, C channels, h w feature grid, D joint width, K c
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,14 +19,13 @@ from possam_core.ldp import (
     mask_coverage,
     mask_pool,
 )
+from possam_core.mase import MaseConfig
 from possam_core.mask_decoder import MaskDecoder, MaskDecoderConfig, MaskPrediction
+from possam_core.panoptic import MergeConfig
 from possam_core.pixel_decoder import PixelDecoder
 from possam_core.pyramid import PYRAMID_SCALES, SimpleFeaturePyramid
 from possam_core.sam import SamConfig, SamEncoder
-
-if TYPE_CHECKING:
-    from possam_core.predictor import Predictor
-    from possam_core.vocabulary import Vocabulary
+from possam_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +36,24 @@ class PosSAMConfig:
     clip: ClipConfig = field(default_factory=ClipConfig)
     pyramid_channels: int = 64
     decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceConfig:
+    """How masks become classes and segments."""
+
+    mase: MaseConfig = field(default_factory=MaseConfig)
+    merge: MergeConfig = field(default_factory=MergeConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a checkpoint says of itself besides its architecture."""
+
+    vocabulary: Vocabulary  # used where the user names none
+    training_names: tuple[str, ...]  # names and synonyms of the classes the classifier trained on
+    inference: InferenceConfig = field(default_factory=InferenceConfig)  # as tuned
+    metrics: dict[str, Any] = field(default_factory=dict)  # as measured, with seeds and steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +69,11 @@ class MaskClassification:
 class PosSAM(nn.Module):
     """Wires the parts together; both encoders are frozen in use."""
 
-    def __init__(self, config: PosSAMConfig) -> None:
+    def __init__(self, config: PosSAMConfig, card: ModelCard) -> None:
         super().__init__()
         self.config = config
+        self.card = card
+        self.fingerprint = ""  # sha256 of the checkpoint file it was loaded from
         channels = config.pyramid_channels
         self.sam = SamEncoder(config.sam)
         self.clip = ClipEncoder(config.clip, image_size=config.sam.image_size)
@@ -78,20 +97,21 @@ class PosSAM(nn.Module):
         """
         from possam_core.weights import load_model  # it needs this class
 
-        return load_model(model).model
+        return load_model(model)
 
     def forward(
         self, batch: ImageBatch, text: TextEmbeddings, *, all_layers: bool = False
     ) -> list[MaskClassification]:
         """Masks and classes after the last layer, or after every one for deep supervision."""
         pixels = self.pixel_decoder(self.pyramid(self.sam(batch)))
-        valid = self._valid_cells(batch, pixels.mask_features.shape[-1])
+        valid = self.valid_cells(batch, pixels.mask_features.shape[-1])
         predictions = self.mask_decoder(pixels, valid)
         clip_features = self.clip.dense_features(batch)
-        return [
-            self._classify(p, pixels.mask_features, clip_features, valid, text)
-            for p in (predictions if all_layers else predictions[-1:])
-        ]
+        with torch.autocast(batch.pixels.device.type, enabled=False):  # classes need float32
+            return [
+                self._classify(p, pixels.mask_features.float(), clip_features.float(), valid, text)
+                for p in (predictions if all_layers else predictions[-1:])
+            ]
 
     def _classify(
         self,
@@ -103,7 +123,7 @@ class PosSAM(nn.Module):
     ) -> MaskClassification:
         masks = claimed_cells(prediction.mask_logits, valid)
         clip_embeddings = self.pool_clip(clip_features, masks)
-        embeddings = self.ldp(mask_features, masks, prediction.queries, clip_embeddings)
+        embeddings = self.ldp(mask_features, masks, prediction.queries.float(), clip_embeddings)
         return MaskClassification(
             prediction,
             self.ldp.class_logits(embeddings, text),
@@ -116,9 +136,10 @@ class PosSAM(nn.Module):
     ) -> Float[Tensor, "B Q D"]:
         """c_k: CLIP's head over its features under each mask; zeros for a mask without cells."""
         coverage = mask_coverage(masks, (clip_features.shape[-2], clip_features.shape[-1]))
-        projected = self.clip.project(mask_pool(clip_features, coverage)).float()
+        projected = self.clip.project(mask_pool(clip_features, coverage))
         return projected * masks.flatten(2).any(dim=-1, keepdim=True)
 
-    def _valid_cells(self, batch: ImageBatch, grid: int) -> Bool[Tensor, "B h w"]:
+    def valid_cells(self, batch: ImageBatch, grid: int) -> Bool[Tensor, "B h w"]:
+        """Cells of a `grid` x `grid` map that lie on the image by half or more."""
         shares = functional.adaptive_avg_pool2d(batch.valid[:, None].float(), grid)
         return shares[:, 0] >= 0.5

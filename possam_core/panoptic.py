@@ -1,17 +1,25 @@
-"""Panoptic results: one id map and what each id is.
+"""Panoptic results: one id map and what each id is; and merging scored masks into one.
 
-Axes: H W pixels of the image.
+Axes: Q mask queries, N kept masks, K classes, h w mask grid, H W pixels of the image.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32
+import torch
+from jaxtyping import Bool, Float, Int32, Int64
 from numpy import ndarray
+from torch import Tensor
+from torch.nn import functional
 
-from possam_core.errors import PossamError
+from possam_core.errors import ConfigError, PossamError
+from possam_core.masks import areas_and_boxes
+from possam_core.vocabulary import Vocabulary
 
 VOID_ID = 0
+STABILITY_OFFSET = 1.0  # in logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +33,7 @@ class Segment:
     is_thing: bool
     area_px: int
     bbox_xywh: tuple[int, int, int, int]  # in pixels; x y of the top-left pixel
-    score: float  # ensembled class probability after void, in [0, 1]
+    score: float  # predicted IoU^eta times class probability after void, in [0, 1]
     predicted_iou: float  # the IoU head's estimate for the mask, in [0, 1]
     margin: float  # best minus second-best class probability, in [0, 1]
     stability_score: float  # IoU of the mask cut a little higher and a little lower, in [0, 1]
@@ -57,3 +65,170 @@ class PanopticSegmentation:
         """Height and width in pixels."""
         height, width = self.ids.shape
         return height, width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeConfig:
+    """Which masks become segments."""
+
+    object_threshold: float = 0.1  # least score of a mask, in [0, 1]
+    overlap_threshold: float = 0.6  # least share of its own pixels that a mask must win
+    eta: float = 1.0  # exponent of the predicted IoU in a mask's score; 0 ignores it
+
+    def __post_init__(self) -> None:
+        for name in ("object_threshold", "overlap_threshold"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"merge.{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.eta < 0:
+            raise ConfigError(f"merge.eta must not be negative, got {self.eta}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredMasks:
+    """What the network says of one image."""
+
+    mask_logits: Float[Tensor, "Q h w"]  # over the square canvas
+    class_probs: Float[Tensor, "Q K"]  # ensembled, without void
+    void_probs: Float[Tensor, " Q"]
+    iou_scores: Float[Tensor, " Q"]  # predicted IoU
+    clip_agrees: Bool[Tensor, " Q"]  # LDP and CLIP name the same class
+
+    def scores(self, eta: float) -> Float[Tensor, " Q"]:
+        """How much each mask deserves its pixels: IoU^eta * (1 - void) * best class."""
+        best = self.class_probs.amax(dim=-1)
+        return self.iou_scores.clamp(min=0) ** eta * (1 - self.void_probs) * best
+
+    def keep(self, chosen: Int64[Tensor, " N"]) -> "ScoredMasks":
+        """The masks at `chosen` alone, in that order."""
+        return ScoredMasks(
+            mask_logits=self.mask_logits[chosen],
+            class_probs=self.class_probs[chosen],
+            void_probs=self.void_probs[chosen],
+            iou_scores=self.iou_scores[chosen],
+            clip_agrees=self.clip_agrees[chosen],
+        )
+
+
+def merge(
+    masks: ScoredMasks,
+    vocabulary: Vocabulary,
+    config: MergeConfig,
+    *,
+    is_seen: Sequence[bool],
+    resized_hw: tuple[int, int],
+    canvas: int,
+    image_hw: tuple[int, int],
+) -> PanopticSegmentation:
+    """Give each pixel to the mask that claims it most strongly.
+
+    Masks are filtered by score first, so only the kept ones are ever resized to full size. A mask
+    that loses too much of itself to stronger ones is dropped; stuff of one class becomes one.
+
+    Args:
+        masks: of one image.
+        vocabulary: names of the K classes.
+        config: thresholds.
+        is_seen: per class, whether training knew it.
+        resized_hw: part of the canvas that the image fills, in pixels.
+        canvas: side of the canvas, in pixels.
+        image_hw: size of the result, in pixels.
+    """
+    scores = masks.scores(config.eta)
+    order = scores.argsort(descending=True, stable=True)
+    chosen = order[scores[order] >= config.object_threshold]
+    kept = masks.keep(chosen)
+    logits = _upsample(kept.mask_logits, canvas, resized_hw, image_hw)  # (N, H, W)
+    owner = _owners(logits, scores[chosen], config.overlap_threshold)
+    kept_classes = kept.class_probs.argmax(dim=-1).tolist()
+    ids, members = _number_segments(owner, kept_classes, vocabulary)
+    geometry = areas_and_boxes(ids)
+    stability = _stability(logits)
+    probs = _ClassFigures.of(kept.class_probs)
+    segments = []
+    for segment_id, mask in members.items():
+        entry = vocabulary.classes[kept_classes[mask]]
+        segments.append(
+            Segment(
+                id=segment_id,
+                class_index=kept_classes[mask],
+                category_id=entry.category_id,
+                category_name=entry.name,
+                is_thing=entry.is_thing,
+                area_px=geometry[segment_id].area_px,
+                bbox_xywh=geometry[segment_id].bbox_xywh,
+                score=float(scores[chosen[mask]]),
+                predicted_iou=float(kept.iou_scores[mask]),
+                margin=probs.margin[mask],
+                stability_score=stability[mask],
+                entropy=probs.entropy[mask],
+                clip_agrees=bool(kept.clip_agrees[mask]),
+                is_seen=is_seen[kept_classes[mask]],
+            )
+        )
+    return PanopticSegmentation(ids=ids, segments=tuple(segments))
+
+
+@dataclass(frozen=True, slots=True)
+class _ClassFigures:
+    margin: list[float]
+    entropy: list[float]
+
+    @classmethod
+    def of(cls, probs: Tensor) -> "_ClassFigures":
+        num_classes = probs.shape[-1]
+        top = probs.topk(min(2, num_classes), dim=-1).values
+        margin = top[:, 0] - top[:, 1] if num_classes > 1 else top[:, 0]
+        entropy = -torch.special.xlogy(probs, probs).sum(dim=-1) / max(math.log(num_classes), 1.0)
+        return cls(margin.tolist(), entropy.clamp(0, 1).tolist())
+
+
+def _upsample(
+    mask_logits: Tensor, canvas: int, resized_hw: tuple[int, int], image_hw: tuple[int, int]
+) -> Tensor:
+    """Logits over the canvas, cut to the image's part of it, at the image's own size."""
+    if not len(mask_logits):
+        return mask_logits.new_zeros((0, *image_hw))
+    on_canvas = functional.interpolate(
+        mask_logits[None].float(), size=(canvas, canvas), mode="bilinear", align_corners=False
+    )
+    cut = on_canvas[..., : resized_hw[0], : resized_hw[1]]
+    return functional.interpolate(cut, size=image_hw, mode="bilinear", align_corners=False)[0]
+
+
+def _owners(logits: Tensor, scores: Tensor, overlap_threshold: float) -> Int64[ndarray, "H W"]:
+    """Index of the mask that owns each pixel; -1 where none does or it lost too much elsewhere."""
+    num_masks = len(logits)
+    if not num_masks:
+        return np.full(logits.shape[1:], -1, dtype=np.int64)
+    claims = scores[:, None, None] * logits.sigmoid()
+    owner = claims.argmax(dim=0)  # (H, W)
+    inside = logits >= 0  # sigmoid >= 0.5
+    owned = inside.gather(0, owner[None])[0]
+    won = torch.bincount(owner[owned], minlength=num_masks)
+    share = won / inside.flatten(1).sum(dim=1).clamp(min=1)
+    survives = (share >= overlap_threshold) & (won > 0)
+    return torch.where(owned & survives[owner], owner, -1).cpu().numpy()
+
+
+def _number_segments(
+    owner: Int64[ndarray, "H W"], classes: list[int], vocabulary: Vocabulary
+) -> tuple[Int32[ndarray, "H W"], dict[int, int]]:
+    """Segment ids 1, 2, ... by score, stuff of a class under one id; and the best mask of each."""
+    id_of_mask = np.zeros(len(classes) + 1, dtype=np.int32)  # the last entry serves owner -1
+    id_of_stuff: dict[int, int] = {}
+    members: dict[int, int] = {}
+    for mask in np.unique(owner[owner >= 0]).tolist():
+        class_index = classes[mask]
+        segment_id = id_of_stuff.get(class_index, len(members) + 1)
+        if not vocabulary.classes[class_index].is_thing:
+            id_of_stuff.setdefault(class_index, segment_id)
+        members.setdefault(segment_id, mask)
+        id_of_mask[mask] = segment_id
+    return id_of_mask[owner], members
+
+
+def _stability(logits: Tensor) -> list[float]:
+    """IoU of each mask cut at logit +1 and at -1 (SAM's stability score)."""
+    tight = (logits > STABILITY_OFFSET).flatten(1).sum(dim=1)
+    loose = (logits > -STABILITY_OFFSET).flatten(1).sum(dim=1)
+    return [float(v) for v in (tight / loose.clamp(min=1)).tolist()]

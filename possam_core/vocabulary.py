@@ -32,7 +32,7 @@ PROMPT_TEMPLATES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularyClass:
-    """One class: its id in the data set, its name, other names for it, and whether it is a thing."""
+    """One class: its id in the data set, its names, and whether it is a thing."""
 
     category_id: int  # unique and positive; what labels and annotations carry
     name: str

@@ -1,0 +1,55 @@
+"""The Ray cluster that a job runs on."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.data import DataContext
+
+STDERR_FD = 2
+OBJECT_STORE_BYTES = 128 * 2**20  # plenty: pixels never enter it
+
+
+@contextmanager
+def ray_cluster(num_workers: int | None) -> Iterator[None]:
+    """The cluster that this process is in, or RAY_ADDRESS names; else one of our own, for now."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False  # ours counts images
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is in our report
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        num_cpus = len(os.sched_getaffinity(0))
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes into the display
+        with _without_stderr():  # where Ray's core announces that log level
+            ray.init(
+                address="local",
+                num_cpus=max(num_cpus, (num_workers or 1) + 1),  # one stays free of workers
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Discard what native code writes to stderr; exceptions are not affected."""
+    saved = os.dup(STDERR_FD)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
+        os.dup2(nowhere.fileno(), STDERR_FD)
+    try:
+        yield
+    finally:
+        os.dup2(saved, STDERR_FD)
+        os.close(saved)

@@ -1,0 +1,139 @@
+"""Panoptic quality of a run against ground truth in COCO panoptic format.
+
+Axes: H W pixels of the image.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from rich.table import Table
+
+from pipelines.committed import open_run, read_committed
+from pipelines.run_folder import RunFolder
+from pipelines.schema import OK
+from possam_core.errors import GroundTruthError
+from possam_core.evaluation.coco_panoptic import TrueImage, read_annotation, read_ground_truth
+from possam_core.evaluation.panoptic_quality import (
+    PanopticAnnotation,
+    PanopticQuality,
+    PanopticQualityCounts,
+    category_groups,
+    count_matches,
+    summarise,
+)
+from possam_core.panoptic import VOID_ID
+
+Row = dict[str, Any]
+
+_COLUMNS = ("uri", "width", "height", "status", "segments_info")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport:
+    """How well a run's labels match the ground truth."""
+
+    run: str
+    quality: Mapping[str, PanopticQuality]  # of all, things, stuff and, where known, seen, unseen
+    counts: PanopticQualityCounts
+    num_images: int  # that quality is about
+    num_errors: int  # of those, images without labels: each true segment of theirs is missed
+    num_without_truth: int  # images of the run that the ground truth does not know; left out
+    num_without_row: int  # images of the ground truth that the run does not know; left out
+
+    def to_table(self) -> Table:
+        """The scores x 100, for a terminal."""
+        caption = f"{self.num_images} images"
+        if self.num_errors:
+            caption += f", {self.num_errors} of them without labels: their segments are missed"
+        if self.num_without_truth:
+            caption += f"; left out: {self.num_without_truth} without ground truth"
+        if self.num_without_row:
+            caption += f"; left out: {self.num_without_row} that are not in the run"
+        table = Table(title="Panoptic quality, in percent", caption=caption)
+        table.add_column("classes")
+        for name in ("PQ", "SQ", "RQ", "number"):
+            table.add_column(name, justify="right")
+        for name, q in self.quality.items():
+            scores = [f"{100 * s:.1f}" if q.num_classes else "-" for s in (q.pq, q.sq, q.rq)]
+            table.add_row(name, *scores, str(q.num_classes))
+        return table
+
+
+def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
+    """Compare the committed labels of `run` with the images of the same file name in the truth.
+
+    Raises:
+        ConfigError: there is no run.
+        GroundTruthError: the ground truth is unusable, or of other images or classes.
+    """
+    truth = read_ground_truth(ground_truth)
+    unmatched = _by_name(truth.images)
+    names = {category.id: category.name for category in truth.categories}
+    counts, outcomes = PanopticQualityCounts(), Counter[str]()
+    for row in _read_rows(open_run(run)):
+        name = PurePosixPath(row["uri"]).name
+        image = unmatched.pop(name, None)
+        if image is None:
+            outcomes["without_truth"] += 1
+            continue
+        outcomes[row["status"]] += 1
+        counts += _compare(image, row, names)
+    num_images = outcomes.total() - outcomes["without_truth"]
+    if not num_images:
+        raise GroundTruthError(
+            f"expected ground truth of the images in {run}, but {ground_truth} names none of them"
+        )
+    return EvaluationReport(
+        run=run,
+        quality=summarise(counts, category_groups(truth.categories)),
+        counts=counts,
+        num_images=num_images,
+        num_errors=num_images - outcomes[OK],
+        num_without_truth=outcomes["without_truth"],
+        num_without_row=len(unmatched),
+    )
+
+
+def _by_name(images: Sequence[TrueImage]) -> dict[str, TrueImage]:
+    by_name = {PurePosixPath(image.file_name).name: image for image in images}
+    if len(by_name) < len(images):
+        raise GroundTruthError("expected ground truth with a file name for each image, got twins")
+    return by_name
+
+
+def _read_rows(run: RunFolder) -> Iterator[Row]:
+    for committed in read_committed(run):
+        yield from committed.rows.select(_COLUMNS).to_pylist()
+
+
+def _compare(image: TrueImage, row: Row, names: Mapping[int, str]) -> PanopticQualityCounts:
+    annotation = read_annotation(image)
+    image_hw = annotation.ids.shape
+    if row["status"] != OK:
+        nothing = PanopticAnnotation(ids=np.zeros(image_hw, np.int32), category_ids={})
+        return count_matches(annotation, nothing)
+    if image_hw != (row["height"], row["width"]):
+        raise GroundTruthError(
+            f"expected labels of {image_hw[1]} x {image_hw[0]} pixels for {image.file_name}, got"
+            f" {row['width']} x {row['height']}; use ground truth of the same images"
+        )
+    for segment in row["segments_info"]:
+        if names.get(segment["category_id"]) != segment["category_name"]:
+            raise GroundTruthError(
+                f"expected classes of the ground truth, but {image.file_name} has"
+                f" {segment['category_name']!r} as category {segment['category_id']}; label with"
+                " the vocabulary of the ground truth"
+            )
+    return count_matches(annotation, _decode(row["segments_info"], image_hw))
+
+
+def _decode(segments: Sequence[Row], image_hw: tuple[int, ...]) -> PanopticAnnotation:
+    ids = np.full(image_hw, VOID_ID, np.int32)
+    for segment in segments:
+        ids[coco_mask.decode(segment["segmentation"]) > 0] = segment["id"]
+    return PanopticAnnotation(ids=ids, category_ids={s["id"]: s["category_id"] for s in segments})

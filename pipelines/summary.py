@@ -1,0 +1,64 @@
+"""What the user reads when a run ends."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.manifest import Totals
+from pipelines.runner import LabelReport
+
+MAX_OPEN_SHOWN = 10
+
+
+def summarise(report: LabelReport) -> RenderableType:
+    """The table of a finished run, or what is open and how to go on."""
+    if report.manifest is None:
+        return _open_note(report)
+    if report.is_rerun:
+        first = f"nothing is left to do: all {report.manifest.totals.images:,} images are done"
+    else:
+        first = f"labelled {report.num_images:,} images in {report.seconds:.1f} s"
+    return Group(
+        Text(first),
+        _totals_table(report, report.manifest.totals),
+        Text(f"labels    {report.location}/data", overflow="fold"),
+        Text(f"manifest  root hash {report.manifest.root_hash[:16]}"),
+        Text(f"next      possam preview {report.location}", overflow="fold"),
+    )
+
+
+def _totals_table(report: LabelReport, totals: Totals) -> Table:
+    table = Table("", "", show_header=False, title="Run", title_justify="left")
+    table.columns[1].justify = "right"
+    table.add_row("images", f"{totals.images:,}")
+    table.add_row("ok", f"{totals.ok:,}")
+    table.add_row("errors", f"{totals.images - totals.ok:,}")
+    for code, count in totals.errors.items():
+        table.add_row(f"  {code}", f"{count:,}")
+    table.add_row("segments", f"{totals.segments:,}")
+    table.add_row("  things", f"{totals.things:,}")
+    table.add_row("  stuff", f"{totals.stuff:,}")
+    table.add_row("mean score", "-" if totals.mean_score is None else f"{totals.mean_score:.3f}")
+    grades = ", ".join(f"{grade} {count:,}" for grade, count in totals.grades.items())
+    table.add_row("grades", grades or "-")
+    if not report.is_rerun:
+        labelling_s = report.seconds - report.startup_seconds
+        table.add_row("seconds", f"{report.seconds:.1f}")
+        table.add_row("  start-up", f"{report.startup_seconds:.1f}")
+        table.add_row("images/s", f"{report.num_images / labelling_s:.1f}")
+    return table
+
+
+def _open_note(report: LabelReport) -> RenderableType:
+    shown = sorted(report.open_shards.items())[:MAX_OPEN_SHOWN]
+    lines = [
+        f"{report.num_images:,} images labelled, {len(report.open_shards):,} of"
+        f" {report.num_shards:,} shards are still open"
+    ]
+    if report.failure:
+        lines.append(f"the job ended early: {report.failure}")
+    lines += [f"  shard {shard}: {problem}" for shard, problem in shown]
+    if len(report.open_shards) > len(shown):
+        lines.append(f"  and {len(report.open_shards) - len(shown):,} more")
+    lines.append("run the same command again: it does only what is open")
+    return Text("\n".join(lines), overflow="fold")

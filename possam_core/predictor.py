@@ -1,0 +1,100 @@
+"""Decoded images in, panoptic segmentations out.
+
+Axes: B images, Q mask queries, K classes, H W pixels of an image.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from possam_core.images import ImageBatch, make_batch
+from possam_core.mase import ensemble
+from possam_core.model import InferenceConfig, MaskClassification, PosSAM
+from possam_core.panoptic import PanopticSegmentation, ScoredMasks, merge
+from possam_core.vocabulary import Vocabulary
+from possam_core.weights import load_model
+
+
+class Predictor:
+    """A model with the text embeddings of one vocabulary, ready to label images."""
+
+    def __init__(
+        self,
+        model: PosSAM,
+        vocabulary: Vocabulary | None = None,
+        *,
+        inference: InferenceConfig | None = None,
+    ) -> None:
+        """Embed the vocabulary's names; what is not given comes from the model's card."""
+        self.model = model.eval().requires_grad_(False)
+        self.vocabulary = vocabulary or model.card.vocabulary
+        self.inference = inference or model.card.inference
+        self._text = model.clip.embed_vocabulary(self.vocabulary)
+        self._is_seen = self.vocabulary.seen_in(model.card.training_names)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the checkpoint file."""
+        return self.model.fingerprint
+
+    def __call__(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[PanopticSegmentation]:
+        """Label upright RGB images of any sizes, all in one batch.
+
+        Memory grows with the batch and with the largest image: about 4 bytes times pixels times
+        masks that pass the score threshold.
+
+        Raises:
+            PossamError: there is no image, or one has no pixels.
+        """
+        batch = make_batch(images, canvas=self.model.config.sam.image_size)
+        batch = batch.to(self._text.embeddings.device)
+        with torch.inference_mode():
+            return self.merge(batch, self.classify(batch))
+
+    def classify(self, batch: ImageBatch) -> MaskClassification:
+        """Masks and class logits of the last decoder layer."""
+        return self.model(batch, self._text)[-1]
+
+    def merge(self, batch: ImageBatch, result: MaskClassification) -> list[PanopticSegmentation]:
+        """Ensemble classes and merge masks, per image, by this predictor's configuration."""
+        return [
+            merge(
+                masks,
+                self.vocabulary,
+                self.inference.merge,
+                is_seen=self._is_seen,
+                resized_hw=batch.resized_hw[i],
+                canvas=batch.pixels.shape[-1],
+                image_hw=batch.image_hw[i],
+            )
+            for i, masks in enumerate(self._score(result))
+        ]
+
+    def _score(self, result: MaskClassification) -> list[ScoredMasks]:
+        ldp_logits = result.class_logits[..., :-1]
+        clip_logits = self.model.clip.logit_scale * self._text.class_logits(result.clip_embeddings)
+        iou_scores = result.prediction.iou_logits.float().sigmoid()
+        probs = ensemble(ldp_logits, clip_logits, iou_scores, result.has_clip, self.inference.mase)
+        void = result.class_logits.float().softmax(dim=-1)[..., -1]
+        agrees = ldp_logits.argmax(dim=-1) == clip_logits.argmax(dim=-1)
+        return [
+            ScoredMasks(
+                mask_logits=result.prediction.mask_logits[i],
+                class_probs=probs[i],
+                void_probs=void[i],
+                iou_scores=iou_scores[i],
+                clip_agrees=agrees[i],
+            )
+            for i in range(len(probs))
+        ]
+
+
+def load_predictor(model: str, vocabulary: Vocabulary | None = None) -> Predictor:
+    """Load a checkpoint by bundled name or path, for `vocabulary` or the checkpoint's own.
+
+    Raises:
+        CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
+    """
+    return Predictor(load_model(model), vocabulary)

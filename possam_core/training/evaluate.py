@@ -1,0 +1,135 @@
+"""Panoptic quality on held-out playground scenes, and the choice of thresholds."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from possam_core.evaluation.panoptic_quality import (
+    Category,
+    PanopticAnnotation,
+    PanopticQuality,
+    PanopticQualityCounts,
+    category_groups,
+    count_matches,
+    summarise,
+)
+from possam_core.images import ImageBatch, make_batch
+from possam_core.model import InferenceConfig, MaskClassification, PosSAM
+from possam_core.panoptic import PanopticSegmentation
+from possam_core.playground import (
+    UNSEEN_CLASSES,
+    Scene,
+    generate_scene,
+    playground_vocabulary,
+)
+from possam_core.predictor import Predictor
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 16
+GRID = {
+    "merge.object_threshold": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3),
+    "merge.overlap_threshold": (0.5, 0.6, 0.7, 0.8),
+    "merge.eta": (0.0, 0.5, 1.0),
+    "mase.tau": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "mase.alpha": (0.2, 0.4, 0.6),
+    "mase.beta": (0.6, 0.8, 1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """What the network said of one batch; thresholds do not change it."""
+
+    batch: ImageBatch
+    result: MaskClassification
+    scenes: tuple[Scene, ...]
+
+
+class HeldOutScenes:
+    """Playground scenes of all classes at their own size, labelled as a user would."""
+
+    def __init__(self, *, seed: int, num_scenes: int) -> None:
+        self.seed = seed
+        self.scenes = tuple(generate_scene(seed, i) for i in range(num_scenes))
+        self.vocabulary = playground_vocabulary()
+        self.categories = tuple(
+            Category(
+                id=c.category_id,
+                name=c.name,
+                is_thing=c.is_thing,
+                is_seen=c.name not in UNSEEN_CLASSES,
+            )
+            for c in self.vocabulary.classes
+        )
+
+    def pq(self, model: PosSAM, config: InferenceConfig) -> dict[str, float]:
+        """PQ of each group of classes, in percent."""
+        measured = self.measure(model, config)
+        return {name: 100 * quality.pq for name, quality in measured.items()}
+
+    def measure(self, model: PosSAM, config: InferenceConfig) -> dict[str, PanopticQuality]:
+        """PQ, SQ and RQ over all classes, things, stuff, seen and unseen."""
+        predictor = self._predictor(model, config)
+        return self._quality(predictor, self._run(predictor))
+
+    def tune(self, model: PosSAM) -> InferenceConfig:
+        """The settings with the best PQ over all classes, by coordinate search over `GRID`."""
+        config = InferenceConfig()
+        outputs = self._run(self._predictor(model, config))
+        best = -1.0
+        for _ in range(2):
+            for setting, values in GRID.items():
+                for value in values:
+                    candidate = _with(config, setting, value)
+                    quality = self._quality(self._predictor(model, candidate), outputs)
+                    if quality["all"].pq > best:
+                        best, config = quality["all"].pq, candidate
+                logger.info("tuning %s: PQ %.2f with %s", setting, 100 * best, config)
+        return config
+
+    def _predictor(self, model: PosSAM, config: InferenceConfig) -> Predictor:
+        return Predictor(model, self.vocabulary, inference=config)
+
+    @torch.inference_mode()
+    def _run(self, predictor: Predictor) -> list[_Network]:
+        outputs = []
+        for start in range(0, len(self.scenes), BATCH_SIZE):
+            scenes = self.scenes[start : start + BATCH_SIZE]
+            canvas = predictor.model.config.sam.image_size
+            batch = make_batch([s.image for s in scenes], canvas=canvas)
+            outputs.append(_Network(batch, predictor.classify(batch), scenes))
+        return outputs
+
+    def _quality(
+        self, predictor: Predictor, outputs: Sequence[_Network]
+    ) -> dict[str, PanopticQuality]:
+        counts = PanopticQualityCounts()
+        for output in outputs:
+            predictions = predictor.merge(output.batch, output.result)
+            for scene, prediction in zip(output.scenes, predictions, strict=True):
+                counts += count_matches(self._truth(scene), annotation(prediction))
+        return summarise(counts, category_groups(self.categories))
+
+    def _truth(self, scene: Scene) -> PanopticAnnotation:
+        ids = {
+            i: self.vocabulary.classes[index].category_id
+            for i, index in enumerate(scene.class_indices, start=1)
+        }
+        return PanopticAnnotation(ids=scene.ids, category_ids=ids)
+
+
+def annotation(prediction: PanopticSegmentation) -> PanopticAnnotation:
+    """A prediction in the form that is compared with ground truth."""
+    return PanopticAnnotation(
+        ids=prediction.ids, category_ids={s.id: s.category_id for s in prediction.segments}
+    )
+
+
+def _with(config: InferenceConfig, setting: str, value: float) -> InferenceConfig:
+    part, name = setting.split(".")
+    if part == "mase":
+        return replace(config, mase=replace(config.mase, **{name: value}))
+    return replace(config, merge=replace(config.merge, **{name: value}))

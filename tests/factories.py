@@ -1,0 +1,79 @@
+"""Valid objects that a test bends in the one place it is about."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from possam_core.clip import ClipConfig
+from possam_core.mask_decoder import MaskDecoderConfig
+from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
+from possam_core.panoptic import MergeConfig, PanopticSegmentation, Segment
+from possam_core.playground import playground_vocabulary
+from possam_core.sam import SamConfig
+from possam_core.weights import save_model
+
+SEGMENT = Segment(
+    id=1,
+    class_index=0,
+    category_id=1,
+    category_name="ball",
+    is_thing=True,
+    area_px=4,
+    bbox_xywh=(0, 0, 2, 2),
+    score=0.9,
+    predicted_iou=0.9,
+    margin=0.5,
+    stability_score=0.9,
+    entropy=0.1,
+    clip_agrees=True,
+    is_seen=True,
+)
+
+
+def make_segment(**changes: object) -> Segment:
+    """A confident thing of four pixels."""
+    return replace(SEGMENT, **changes)
+
+
+def make_panoptic(
+    ids: Sequence[Sequence[int]] = ((1, 1), (1, 1)), segments: Sequence[Segment] = (SEGMENT,)
+) -> PanopticSegmentation:
+    """A 2 x 2 image that one thing fills."""
+    return PanopticSegmentation(ids=np.array(ids, np.int32), segments=tuple(segments))
+
+
+def make_pixels(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
+    """Smooth colours, so that JPEG changes little and a model finds regions."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height)))
+
+
+def encode(image: Image.Image | np.ndarray, format: str = "JPEG", **options: object) -> bytes:
+    """The bytes of an image file."""
+    stream = io.BytesIO()
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def write_checkpoint(path: Path, seed: int = 0) -> Path:
+    """A real model of a few thousand weights, untrained, that calls almost anything a segment."""
+    torch.manual_seed(seed)
+    config = PosSAMConfig(
+        sam=SamConfig(image_size=48, embed_dim=16, depth=1, num_heads=2, out_channels=16),
+        clip=ClipConfig(embed_dim=16, text_width=16, text_heads=2, text_layers=1),
+        pyramid_channels=16,
+        decoder=MaskDecoderConfig(num_queries=8, num_layers=3, width=16, num_heads=2, ffn_width=32),
+    )
+    card = ModelCard(
+        vocabulary=playground_vocabulary(),
+        training_names=("ball",),
+        inference=InferenceConfig(merge=MergeConfig(object_threshold=0.0, overlap_threshold=0.0)),
+    )
+    save_model(path, PosSAM(config, card))
+    return path

@@ -1,0 +1,99 @@
+"""A small committed run, made from playground truth instead of a model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.inputs import find_images, identify
+from pipelines.plan import PlanSettings, freeze_plan, load_plan, read_shard
+from pipelines.rows import error_row, label_row, shard_bytes
+from pipelines.run_folder import RunFolder
+from possam_core.image_decode import ImageError, decode_image
+from possam_core.masks import areas_and_boxes
+from possam_core.panoptic import PanopticSegmentation, Segment
+from possam_core.playground import generate_scene, playground_vocabulary, write_corpus
+
+SEED = 3
+SHARD_SIZE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallRun:
+    """A run and the corpus that it labels."""
+
+    run: Path
+    corpus: Path
+
+    @property
+    def images(self) -> Path:
+        return self.corpus / "images"
+
+    @property
+    def ground_truth(self) -> Path:
+        return self.corpus / "panoptic.json"
+
+
+def true_segmentation(index: int, *, score: float) -> PanopticSegmentation:
+    """The truth about scene `index`, as if a model had found it with that score."""
+    scene = generate_scene(SEED, index)
+    classes, geometry = playground_vocabulary().classes, areas_and_boxes(scene.ids)
+    segments = tuple(
+        Segment(
+            id=i,
+            class_index=c,
+            category_id=classes[c].category_id,
+            category_name=classes[c].name,
+            is_thing=classes[c].is_thing,
+            area_px=geometry[i].area_px,
+            bbox_xywh=geometry[i].bbox_xywh,
+            score=score,
+            predicted_iou=0.9,
+            margin=0.5,
+            stability_score=0.9,
+            entropy=0.1,
+            clip_agrees=True,
+            is_seen=True,
+        )
+        for i, c in enumerate(scene.class_indices, start=1)
+    )
+    return PanopticSegmentation(ids=scene.ids, segments=segments)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., SmallRun]:
+    """Builds a run of `num_images` perfect labels; `spoil` maps scene numbers to file contents."""
+
+    def make(num_images: int = 5, spoil: Mapping[int, bytes] | None = None) -> SmallRun:
+        small = SmallRun(run=tmp_path / "run", corpus=tmp_path / "corpus")
+        write_corpus(small.corpus, num_images=num_images, seed=SEED)
+        for index, content in (spoil or {}).items():
+            (small.images / f"scene-{index:05d}.jpg").write_bytes(content)
+        run = RunFolder(str(small.run), create=True)
+        settings = PlanSettings(
+            images=str(small.images),
+            model="the <truth>",
+            model_sha256="12",
+            vocabulary="playground",
+            vocabulary_sha256=playground_vocabulary().fingerprint,
+            shard_size=SHARD_SIZE,
+        )
+        freeze_plan(run, settings, identify(find_images(str(small.images))))
+        plan = load_plan(run)
+        assert plan is not None
+        for shard in range(plan.num_shards):
+            rows = []
+            for image in read_shard(run, shard):
+                index = int(Path(image.uri).stem.removeprefix("scene-"))
+                try:
+                    decode_image(Path(image.uri).read_bytes())
+                except ImageError as error:
+                    rows.append(error_row(image, error))
+                else:
+                    labels = true_segmentation(index, score=0.9 - 0.1 * (index % 5))
+                    rows.append(label_row(image, labels, exif_orientation=1))
+            run.commit(shard, shard_bytes(rows, {"plan_id": plan.plan_id, "possam_version": "0"}))
+        return small
+
+    return make

@@ -1,0 +1,145 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import main
+from pipelines.label import LabelConfig
+from pipelines.prepare import prepare
+from tests.factories import encode, make_pixels
+
+POSSAM = Path(sys.executable).with_name("possam")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A corpus of one image."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(encode(make_pixels()))
+    return tmp_path / "images"
+
+
+class Outcome:
+    """Exit code and output of one call of the command, inside this process."""
+
+    def __init__(
+        self,
+        arguments: list[object],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["possam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        self.code = caught.value.code
+        self.out, self.err = capsys.readouterr()
+
+    def is_one_sentence_about(self, *words: str) -> bool:
+        """Exit code 2 and one line on stderr that holds all `words`."""
+        return (
+            (self.code, self.out, self.err.count("\n")) == (2, "", 1)
+            and self.err.startswith("possam: ")
+            and all(word in self.err for word in words)
+        )
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Calls the command with these arguments."""
+    return lambda *arguments: Outcome(list(arguments), monkeypatch, capsys)
+
+
+def test_the_installed_command_answers_a_missing_folder_in_one_line(tmp_path: Path) -> None:
+    command = [POSSAM, "label", tmp_path / "nowhere", "--output", tmp_path / "run"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 2
+    assert "nowhere does not exist; check the path" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_itself_imports_neither_ray_nor_torch() -> None:
+    program = "import pipelines.cli, sys; print({'ray', 'torch'} & set(sys.modules))"
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert outcome.stdout.strip() == b"set()"
+
+
+def test_help_and_version_answer(call) -> None:  # type: ignore[no-untyped-def]
+    assert call("--help").code == 0
+    outcome = call("--version")
+    assert (outcome.code, outcome.out.split()[0]) == (0, "possam")
+
+
+def test_an_empty_corpus_is_named(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "empty").mkdir()
+    outcome = call("label", tmp_path / "empty", "--output", tmp_path / "run")
+    assert outcome.is_one_sentence_about("found none", "empty")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_model_is_named(call, images: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    outcome = call("label", images, "--output", tmp_path / "run", "--model", "possam-huge")
+    assert outcome.is_one_sentence_about("possam-huge")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corrupt_checkpoint_is_named(  # type: ignore[no-untyped-def]
+    call, images: Path, tmp_path: Path, tiny_model: str
+) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(Path(tiny_model).read_bytes()[:1000])
+    outcome = call("label", images, "--output", tmp_path / "run", "--model", broken)
+    assert outcome.is_one_sentence_about("broken.safetensors")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "word"),
+    [("animals", "animals"), ("none.yaml", "none.yaml"), ("bad.yaml", "kind must be thing")],
+)
+def test_an_unusable_vocabulary_is_named(  # type: ignore[no-untyped-def]
+    call,
+    images: Path,
+    tmp_path: Path,
+    tiny_model: str,
+    vocabulary: str,
+    word: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("classes: [{name: cat, kind: animal}]")
+    arguments = ("--output", tmp_path / "run", "--model", tiny_model, "--vocabulary", vocabulary)
+    assert call("label", images, *arguments).is_one_sentence_about(word)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_output_is_named(  # type: ignore[no-untyped-def]
+    call, images: Path, tmp_path: Path, tiny_model: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = call("label", images, "--output", tmp_path / "file/run", "--model", tiny_model)
+    assert outcome.is_one_sentence_about("file/run", "--output")
+
+
+def test_a_run_folder_of_other_settings_is_named(  # type: ignore[no-untyped-def]
+    call, images: Path, tmp_path: Path, tiny_model: str
+) -> None:
+    prepare(LabelConfig(images=str(images), output=str(tmp_path / "run"), model=tiny_model))
+    arguments = ("--output", tmp_path / "run", "--model", tiny_model, "--shard-size", 8)
+    assert call("label", images, *arguments).is_one_sentence_about("shard_size 1024 -> 8")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--shard-size", 0), ("--num-workers", 0), ("--output", "ftp://x/y")]
+)
+def test_a_setting_out_of_range_is_named(  # type: ignore[no-untyped-def]
+    call, images: Path, tmp_path: Path, option: str, value: object
+) -> None:
+    outcome = call("label", images, "--output", tmp_path / "run", option, value)
+    assert outcome.is_one_sentence_about(str(value))
+
+
+def test_a_bucket_that_does_not_exist_is_named(call, images: Path, s3_server: str) -> None:  # type: ignore[no-untyped-def]
+    outcome = call("label", "s3://no-such-bucket/x", "--output", "s3://no-such-bucket/run")
+    assert outcome.is_one_sentence_about("s3://no-such-bucket/x")

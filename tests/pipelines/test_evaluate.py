@@ -1,0 +1,90 @@
+"""Tests of pipelines.evaluate."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from pipelines.evaluate import EvaluationReport, evaluate_run
+from possam_core.errors import ConfigError, GroundTruthError
+
+
+def printed(report: EvaluationReport) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(report.to_table())
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_perfect_labels_score_one_for_every_group_of_classes(make_run):
+    small = make_run(5)
+    report = evaluate_run(str(small.run), small.ground_truth)
+    assert set(report.quality) == {"all", "things", "stuff", "seen", "unseen"}
+    assert {(q.pq, q.sq, q.rq) for q in report.quality.values()} == {(1.0, 1.0, 1.0)}
+    assert (report.num_images, report.num_errors) == (5, 0)
+    assert "100.0" in printed(report)
+
+
+def test_every_segment_of_an_image_with_an_error_is_missed(make_run):
+    small = make_run(4, spoil={1: b""})
+    report = evaluate_run(str(small.run), small.ground_truth)
+    truth = json.loads(small.ground_truth.read_text())
+    missed = sum(c.fn for c in report.counts.per_category.values())
+    assert missed == len(truth["annotations"][1]["segments_info"])
+    assert (report.num_images, report.num_errors) == (4, 1)
+    assert "4 images, 1 of them without labels" in printed(report)
+
+
+def test_images_that_only_one_side_knows_are_left_out_and_counted(make_run):
+    small = make_run(5)
+    truth = json.loads(small.ground_truth.read_text())
+    del truth["annotations"][0]
+    truth["images"].append({"id": 99, "file_name": "other.jpg"})
+    truth["annotations"].append({"image_id": 99, "file_name": "x.png", "segments_info": []})
+    small.ground_truth.write_text(json.dumps(truth))
+    report = evaluate_run(str(small.run), small.ground_truth)
+    assert (report.num_images, report.num_without_truth, report.num_without_row) == (4, 1, 1)
+    assert report.quality["all"].pq == 1.0
+    assert "left out" in printed(report)
+
+
+def test_groups_seen_and_unseen_are_absent_where_the_truth_does_not_say(make_run):
+    small = make_run(2)
+    truth = json.loads(small.ground_truth.read_text())
+    for category in truth["categories"]:
+        del category["seen"]
+    small.ground_truth.write_text(json.dumps(truth))
+    assert set(evaluate_run(str(small.run), small.ground_truth).quality) == {
+        "all",
+        "things",
+        "stuff",
+    }
+
+
+def test_truth_of_other_classes_images_or_sizes_is_refused(make_run):
+    small = make_run(2)
+    text = small.ground_truth.read_text()
+    truth = json.loads(text)
+    for category in truth["categories"]:
+        category["name"] += "s"
+    small.ground_truth.write_text(json.dumps(truth))
+    with pytest.raises(GroundTruthError, match="vocabulary of the ground truth"):
+        evaluate_run(str(small.run), small.ground_truth)
+
+    small.ground_truth.write_text(text.replace("scene-0000", "other-0000"))
+    with pytest.raises(GroundTruthError, match="names none of them"):
+        evaluate_run(str(small.run), small.ground_truth)
+
+    first, second = json.loads(text)["annotations"]
+    swapped = [first | {"image_id": 1}, second | {"image_id": 0}]
+    small.ground_truth.write_text(json.dumps(json.loads(text) | {"annotations": swapped}))
+    with pytest.raises(GroundTruthError, match="of the same images"):
+        evaluate_run(str(small.run), small.ground_truth)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, make_run):
+    small = make_run(1)
+    with pytest.raises(ConfigError, match="expected a run folder"):
+        evaluate_run(str(tmp_path / "absent"), small.ground_truth)
+    with pytest.raises(ConfigError, match="expected a run with labels"):
+        evaluate_run(str(small.corpus), small.ground_truth)

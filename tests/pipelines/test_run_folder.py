@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from pipelines import run_folder
+from pipelines.run_folder import RunFolder, shard_key
+from possam_core.errors import ConfigError
+
+
+@pytest.fixture(params=["local", "s3"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> RunFolder:
+    """An empty run folder, on disk and in a bucket."""
+    if request.param == "local":
+        return RunFolder(str(tmp_path / "run"), create=True)
+    request.getfixturevalue("s3_server")
+    fsspec.filesystem("s3").mkdir("runs", exist_ok=True)
+    return RunFolder(f"s3://runs/{tmp_path.name}", create=True)
+
+
+def test_shards_lie_a_thousand_to_a_folder() -> None:
+    assert shard_key(42) == "data/g=0000/shard-00000042.parquet"
+    assert shard_key(12_345) == "data/g=0012/shard-00012345.parquet"
+
+
+def test_the_first_commit_wins_and_the_second_is_told(run: RunFolder) -> None:
+    assert run.commit(7, b"first")
+    assert not run.commit(7, b"second")
+    assert run.read(shard_key(7)) == b"first"
+
+
+def test_committed_shards_are_the_files_that_exist_and_no_others(run: RunFolder) -> None:
+    assert run.committed_shards() == set()
+    run.commit(0, b"x")
+    run.commit(1_234, b"x")
+    run.put_new("data/g=0000/notes.txt", b"x")
+    assert run.committed_shards() == {0, 1_234}
+
+
+def test_attempts_are_numbered_counted_and_cleared(run: RunFolder) -> None:
+    assert [run.start_attempt(3) for _ in range(3)] == [1, 2, 3]
+    assert run.start_attempt(4) == 1
+    assert run.count_attempts() == {3: 3, 4: 1}
+    run.clear_attempts()
+    assert run.count_attempts() == {}
+
+
+def test_what_is_not_there_reads_as_none(run: RunFolder) -> None:
+    assert run.read("_manifest.json") is None
+    assert run.read_json("_manifest.json") is None
+
+
+def test_the_probe_leaves_nothing_behind(run: RunFolder) -> None:
+    run.probe()
+    assert list(run.keys("")) == []
+
+
+def test_a_store_that_overwrites_is_refused(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "put_new", lambda store, key, data: run.replace(key, data) or 1)
+    with pytest.raises(ConfigError, match="conditional writes"):
+        run.probe()
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, s3_server: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="writing failed"):
+        RunFolder(str(tmp_path / "file" / "run"), create=True)
+    with pytest.raises(ConfigError, match="writing failed"):
+        RunFolder("s3://no-such-bucket/run", create=True).probe()
+
+
+def test_a_missing_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="none"):
+        RunFolder(str(tmp_path / "none"))

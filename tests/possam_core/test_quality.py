@@ -1,0 +1,53 @@
+import pytest
+
+from possam_core.quality import assess
+from tests.factories import make_panoptic, make_segment
+
+
+def test_means_weigh_each_segment_by_its_area() -> None:
+    big = make_segment(id=1, area_px=3, score=0.9, predicted_iou=0.8, entropy=0.0)
+    small = make_segment(
+        id=2, area_px=1, score=0.5, predicted_iou=0.4, entropy=0.8, clip_agrees=False
+    )
+    quality = assess(make_panoptic([[1, 1], [1, 2]], [big, small]))
+    assert quality.mean_score == pytest.approx(0.8)
+    assert quality.min_score == 0.5
+    assert quality.mean_predicted_iou == pytest.approx(0.7)
+    assert quality.entropy == pytest.approx(0.2)
+    assert quality.clip_agreement == 0.75
+
+
+def test_coverage_and_void_share_the_image() -> None:
+    quality = assess(make_panoptic([[1, 0], [0, 0]], [make_segment(area_px=1)]))
+    assert (quality.coverage, quality.void_frac) == (0.25, 0.75)
+
+
+def test_things_and_stuff_are_counted_apart() -> None:
+    segments = [make_segment(id=1), make_segment(id=2), make_segment(id=3, is_thing=False)]
+    quality = assess(make_panoptic([[1, 2], [3, 3]], segments))
+    assert (quality.num_things, quality.num_stuff) == (2, 1)
+
+
+def test_a_confident_full_image_is_grade_a_without_reasons() -> None:
+    quality = assess(make_panoptic())
+    assert (quality.grade, quality.reasons) == ("A", ())
+
+
+@pytest.mark.parametrize(("score", "grade"), [(0.7, "A"), (0.6, "B"), (0.4, "C"), (0.1, "D")])
+def test_a_lower_score_gives_a_lower_grade_and_says_so(score: float, grade: str) -> None:
+    quality = assess(make_panoptic(segments=[make_segment(score=score)]))
+    assert quality.grade == grade
+    assert quality.reasons == (() if grade == "A" else ("low_score",))
+
+
+def test_the_worst_measure_decides_the_grade() -> None:
+    segment = make_segment(area_px=3, score=0.6, clip_agrees=False)
+    quality = assess(make_panoptic([[1, 1], [1, 0]], [segment]))
+    assert quality.grade == "D"
+    assert quality.reasons == ("much_void", "low_score", "clip_disagrees")
+
+
+def test_an_image_without_segments_is_grade_d_and_all_void() -> None:
+    quality = assess(make_panoptic([[0, 0], [0, 0]], []))
+    assert (quality.grade, quality.reasons) == ("D", ("no_segments",))
+    assert (quality.void_frac, quality.mean_score, quality.entropy) == (1.0, 0.0, 1.0)

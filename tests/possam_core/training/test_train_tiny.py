@@ -1,0 +1,69 @@
+"""The whole recipe on a handful of scenes: it runs, resumes, and writes a loadable checkpoint."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from possam_core.playground import UNSEEN_CLASSES, playground_vocabulary
+from possam_core.training import train_tiny as recipe
+from possam_core.training.data import NO_CLASS, SceneSet, SceneStore
+from possam_core.weights import load_model
+
+
+def test_scenes_on_disk_are_those_of_the_generator_and_survive_reopening(tmp_path: Path) -> None:
+    scene_set = SceneSet(seed=4, num_scenes=6, canvas=48, class_names=("apple", "star", "sky"))
+    store = SceneStore(scene_set, tmp_path / "scenes")
+    again = SceneStore(scene_set, tmp_path / "scenes")
+    np.testing.assert_array_equal(store.pixels, again.pixels)
+    names = [c.name for c in playground_vocabulary().classes]
+    shown = {names[c] for c in np.unique(store.classes) if c != NO_CLASS}
+    assert shown <= {"apple", "star", "sky"}
+
+
+def test_a_flipped_scene_keeps_image_and_segments_aligned(tmp_path: Path) -> None:
+    store = SceneStore(SceneSet(seed=4, num_scenes=1, canvas=48), tmp_path / "scenes")
+    seen = set()
+    for seed in range(8):
+        batch = store.batch(np.random.default_rng(seed), 1)
+        height, width = batch.images.resized_hw[0]
+        pixels, ids = batch.images.pixels[0, :, :height, :width], batch.ids[0, :height, :width]
+        is_flipped = not np.array_equal(pixels.numpy(), store.pixels[0][:, :height, :width])
+        expected = store.ids[0][:height, :width]
+        np.testing.assert_array_equal(ids.numpy(), expected[:, ::-1] if is_flipped else expected)
+        seen.add(is_flipped)
+    assert seen == {False, True}
+
+
+def test_masks_are_the_share_of_each_cell(tmp_path: Path) -> None:
+    store = SceneStore(SceneSet(seed=4, num_scenes=2, canvas=48), tmp_path / "scenes")
+    batch = store.batch(np.random.default_rng(0), 2)
+    for ids, masks in zip(batch.ids, batch.masks(12), strict=True):
+        for i, mask in enumerate(masks, start=1):
+            assert float(mask.sum()) * 16 == pytest.approx(float((ids == i).sum()), rel=1e-4)
+
+
+def test_the_recipe_runs_resumes_and_ships_what_it_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("possam_core.training.evaluate.GRID", {"merge.eta": (0.0, 1.0)})
+    small = recipe.TinyRecipe(
+        num_scenes=16,
+        clip_steps=1,
+        possam_steps=1,
+        clip_held_out_scenes=32,
+        progress_scenes=1,
+        tuning_scenes=2,
+        report_scenes=2,
+    )
+    recipe.train_tiny(small, tmp_path)
+    first = load_model(str(tmp_path / "possam-tiny.safetensors"))
+    assert first.card.metrics["recipe"]["clip_steps"] == 1
+    assert set(first.card.metrics["quality"]) == {"all", "things", "stuff", "seen", "unseen"}
+    assert UNSEEN_CLASSES.isdisjoint(first.card.training_names)
+
+    recipe.train_tiny(small, tmp_path)  # both stages are done: the same weights come out
+    second = load_model(str(tmp_path / "possam-tiny.safetensors"))
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(value, second.state_dict()[name])
