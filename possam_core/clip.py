@@ -6,6 +6,7 @@ K classes, N names (a class has one or more), T prompt templates.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import open_clip
 import timm
@@ -117,7 +118,7 @@ class ClipEncoder(nn.Module):
         as_maps = pooled.flatten(0, -2)[..., None, None]  # (N, C, 1, 1)
         visual = self.clip.visual
         projected: Tensor = visual.head(visual.trunk.forward_head(as_maps))
-        return projected.unflatten(0, pooled.shape[:-1])
+        return projected.reshape(*pooled.shape[:-1], projected.shape[-1])
 
     def encode_prompts(self, prompts: Sequence[str]) -> Float[Tensor, "N D"]:
         """L2-normalised embeddings of whole sentences, encoded in chunks."""
@@ -132,7 +133,8 @@ class ClipEncoder(nn.Module):
         """Embed every name: mean over the prompt templates, normalised again (METHOD 7.2)."""
         names = [(i, n) for i, c in enumerate(vocabulary.classes) for n in c.all_names]
         prompts = [template.format(name) for _, name in names for template in PROMPT_TEMPLATES]
-        by_template = self.encode_prompts(prompts).unflatten(0, (len(names), -1))  # (N, T, D)
+        by_template = self.encode_prompts(prompts)  # (N * T, D)
+        by_template = by_template.reshape(len(names), len(PROMPT_TEMPLATES), -1)
         return TextEmbeddings(
             functional.normalize(by_template.mean(dim=1), dim=-1),
             torch.tensor([i for i, _ in names], device=by_template.device),
@@ -141,7 +143,7 @@ class ClipEncoder(nn.Module):
 
 
 @register_model
-def possam_convnext_tiny(pretrained: bool = False, **kwargs: object) -> ConvNeXt:
+def possam_convnext_tiny(pretrained: bool = False, **kwargs: Any) -> ConvNeXt:
     """The image trunk of `possam-tiny`'s CLIP: stride 8, so that small things keep some cells.
 
     timm builds image towers by registered name; this is our name in its list.

@@ -73,7 +73,8 @@ class LocalDiscriminativePooling(nn.Module):
         """
         pooled = mask_pool(mask_features, masks)
         local = self.mlp(self.descriptor(self.norm(pooled)) + queries)
-        return functional.normalize(clip_embeddings, dim=-1) + self.gamma * local
+        embeddings: Tensor = functional.normalize(clip_embeddings, dim=-1) + self.gamma * local
+        return embeddings
 
     def class_logits(
         self, embeddings: Float[Tensor, "B Q D"], text: TextEmbeddings

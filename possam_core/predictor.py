@@ -55,7 +55,8 @@ class Predictor:
 
     def classify(self, batch: ImageBatch) -> MaskClassification:
         """Masks and class logits of the last decoder layer."""
-        return self.model(batch, self._text)[-1]
+        layers: list[MaskClassification] = self.model(batch, self._text)
+        return layers[-1]
 
     def merge(self, batch: ImageBatch, result: MaskClassification) -> list[PanopticSegmentation]:
         """Ensemble classes and merge masks, per image, by this predictor's configuration."""

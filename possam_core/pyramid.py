@@ -4,7 +4,7 @@ Axes: B images, C channels, h w feature grid.
 """
 
 from jaxtyping import Float
-from timm.layers import LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 PYRAMID_SCALES = (4.0, 2.0, 1.0, 0.5)  # of the encoder's grid; strides 4 8 16 32 for patch 16

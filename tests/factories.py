@@ -6,15 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from possam_core.clip import ClipConfig
-from possam_core.mask_decoder import MaskDecoderConfig
 from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
 from possam_core.panoptic import MergeConfig, PanopticSegmentation, Segment
 from possam_core.playground import playground_vocabulary
-from possam_core.sam import SamConfig
 from possam_core.weights import save_model
 
 SEGMENT = Segment(
@@ -63,6 +59,13 @@ def encode(image: Image.Image | np.ndarray, format: str = "JPEG", **options: obj
 
 def write_checkpoint(path: Path, seed: int = 0) -> Path:
     """A real model of a few thousand weights, untrained, that calls almost anything a segment."""
+    # Seconds of imports, which most tests do without.
+    import torch
+
+    from possam_core.clip import ClipConfig
+    from possam_core.mask_decoder import MaskDecoderConfig
+    from possam_core.sam import SamConfig
+
     torch.manual_seed(seed)
     config = PosSAMConfig(
         sam=SamConfig(image_size=48, embed_dim=16, depth=1, num_heads=2, out_channels=16),

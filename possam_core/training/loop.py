@@ -70,7 +70,7 @@ def train_stage(
             group["lr"] = learning_rate(index, config)
         result = step(index, np.random.default_rng((config.seed, index)))
         optimizer.zero_grad(set_to_none=True)
-        result.loss.backward()
+        torch.autograd.backward(result.loss)
         nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
         optimizer.step()
         seen.append({"loss": float(result.loss.detach()), **result.metrics})

@@ -159,7 +159,7 @@ def _matched(
     logits: Tensor, targets: list[Targets], matches: list[tuple[Tensor, Tensor]], valid: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Matched masks, their true segments, and which cells count; each (m, P)."""
-    chosen = torch.cat([logits[b, queries] for b, (queries, _) in enumerate(matches)])
+    rows = torch.cat([torch.full_like(q, b) for b, (q, _) in enumerate(matches)])
+    chosen = logits[rows, torch.cat([q for q, _ in matches])]
     truth = torch.cat([targets[b].masks[segments] for b, (_, segments) in enumerate(matches)])
-    cells = torch.cat([valid[b].expand(len(q), -1) for b, (q, _) in enumerate(matches)]).float()
-    return chosen, truth, cells
+    return chosen, truth, valid[rows].float()

@@ -95,9 +95,7 @@ def _train_possam(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
         scenes_vocabulary=playground_vocabulary(),
         scenes=SceneStore(seen, folder / "scenes-seen"),
         held_out=HeldOutScenes(seed=recipe.tuning_seed, num_scenes=recipe.progress_scenes),
-        config=StageConfig(
-            name="possam", num_steps=recipe.possam_steps, seed=recipe.seed, learning_rate=6e-4
-        ),
+        config=StageConfig(name="possam", num_steps=recipe.possam_steps, seed=recipe.seed),
         folder=folder,
     )
 
