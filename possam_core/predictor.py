@@ -28,7 +28,7 @@ class Predictor:
         inference: InferenceConfig | None = None,
     ) -> None:
         """Embed the vocabulary's names; what is not given comes from the model's card."""
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.eval()
         self.vocabulary = vocabulary or model.card.vocabulary
         self.inference = inference or model.card.inference
         self._text = model.clip.embed_vocabulary(self.vocabulary)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from possam_core.model import InferenceConfig
 from possam_core.playground import UNSEEN_CLASSES, playground_vocabulary
 from possam_core.training import train_tiny as recipe
 from possam_core.training.data import NO_CLASS, SceneSet, SceneStore
+from possam_core.training.evaluate import HeldOutScenes
 from possam_core.weights import load_model
 
 
@@ -42,6 +44,12 @@ def test_masks_are_the_share_of_each_cell(tmp_path: Path) -> None:
     for ids, masks in zip(batch.ids, batch.masks(12), strict=True):
         for i, mask in enumerate(masks, start=1):
             assert float(mask.sum()) * 16 == pytest.approx(float((ids == i).sum()), rel=1e-4)
+
+
+def test_measuring_on_the_way_leaves_every_parameter_trainable(tiny_model: str) -> None:
+    model = load_model(tiny_model).requires_grad_(True)
+    HeldOutScenes(seed=1, num_scenes=1).pq(model, InferenceConfig())
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_the_recipe_runs_resumes_and_ships_what_it_measured(
