@@ -27,7 +27,7 @@ class TinyRecipe:
 
     num_scenes: int = 14_000
     clip_steps: int = 4_600
-    possam_steps: int = 2_000
+    possam_steps: int = 2_300
     seed: int = 1
     clip_scene_seed: int = 101
     possam_scene_seed: int = 102
