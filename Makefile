@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(shell command -v uv 2>/dev/null || echo $(PYTHON) -m uv)
+UV_OF_OURS := build/uv/bin/uv
+UV := $(shell command -v uv 2>/dev/null || echo $(UV_OF_OURS))
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -13,8 +14,11 @@ help:  ## show the targets
 
 setup: $(STAMP)  ## build .venv from requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml
-	@$(UV) --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
+$(UV_OF_OURS):  # only where uv is missing; in a venv of its own, so the user's Python stays as it is
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv
+
+$(STAMP): requirements.lock pyproject.toml $(filter $(UV_OF_OURS),$(UV))
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
@@ -32,7 +36,7 @@ check: setup  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock:  ## pin every dependency by hash, without registry addresses
+lock: $(filter $(UV_OF_OURS),$(UV))  ## pin every dependency by hash, without registry addresses
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev \
 	  --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
 

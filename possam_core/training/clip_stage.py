@@ -6,7 +6,6 @@ one stage that sees every class of the playground.
 Axes: N regions, D joint width, K classes.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +45,28 @@ def train_clip(
         accuracy = float((logits.argmax(dim=-1) == truth).float().mean())
         return StepResult(loss, {"accuracy": accuracy})
 
-    train_stage(clip, config, folder, step=step, evaluate=_evaluator(clip, vocabulary, held_out))
+    def evaluate() -> dict[str, float]:
+        return clip_accuracy(clip, vocabulary, held_out)
+
+    train_stage(clip, config, folder, step=step, evaluate=evaluate)
+
+
+@torch.no_grad()
+def clip_accuracy(
+    clip: ClipEncoder, vocabulary: Vocabulary, held_out: SceneStore
+) -> dict[str, float]:
+    """Share of true regions whose class the text embeddings name, over held-out scenes."""
+    text = clip.embed_vocabulary(vocabulary)
+    is_thing = torch.tensor([c.is_thing for c in vocabulary.classes])
+    hits, things = [], []
+    for seed in range(8):
+        batch = held_out.batch(np.random.default_rng(seed), min(32, len(held_out)))
+        truth = torch.cat(batch.classes)
+        predicted = text.class_logits(embed_regions(clip, batch)).argmax(dim=-1)
+        hits.append(predicted == truth)
+        things.append(is_thing[truth])
+    hit, thing = torch.cat(hits).float(), torch.cat(things)
+    return {"things": float(hit[thing].mean()), "stuff": float(hit[~thing].mean())}
 
 
 def embed_regions(
@@ -74,23 +94,3 @@ def _text_to_region(logits: Tensor, truth: Tensor) -> Tensor:
 def _caption(names: tuple[str, ...], rng: np.random.Generator) -> str:
     name = names[int(rng.integers(len(names)))]
     return PROMPT_TEMPLATES[int(rng.integers(len(PROMPT_TEMPLATES)))].format(name)
-
-
-def _evaluator(
-    clip: ClipEncoder, vocabulary: Vocabulary, held_out: SceneStore
-) -> Callable[[], dict[str, float]]:
-    @torch.no_grad()
-    def evaluate() -> dict[str, float]:
-        text = clip.embed_vocabulary(vocabulary)
-        is_thing = torch.tensor([c.is_thing for c in vocabulary.classes])
-        hits, things = [], []
-        for seed in range(8):
-            batch = held_out.batch(np.random.default_rng(seed), 32)
-            truth = torch.cat(batch.classes)
-            predicted = text.class_logits(embed_regions(clip, batch)).argmax(dim=-1)
-            hits.append(predicted == truth)
-            things.append(is_thing[truth])
-        hit, thing = torch.cat(hits).float(), torch.cat(things)
-        return {"things": float(hit[thing].mean()), "stuff": float(hit[~thing].mean())}
-
-    return evaluate

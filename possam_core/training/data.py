@@ -6,7 +6,7 @@ Axes: N scenes, M segments of a scene (padded), S side of the canvas, B images o
 import json
 import logging
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +57,11 @@ class SceneStore:
 
     def __init__(self, scene_set: SceneSet, folder: Path) -> None:
         self.scene_set = scene_set
-        done = folder / "done.json"
-        if not done.exists():
+        done, content = folder / "done.json", json.dumps(asdict(scene_set))
+        if not done.exists() or done.read_text() != content:  # none yet, or of another set
+            done.unlink(missing_ok=True)
             _render(scene_set, folder)
-            done.write_text(json.dumps({"num_scenes": scene_set.num_scenes}))
+            done.write_text(content)
         arrays = _open_arrays(scene_set, folder, mode="r")
         self.pixels, self.ids, self.classes, self.resized_hw = arrays
 

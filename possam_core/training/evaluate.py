@@ -40,6 +40,14 @@ GRID = {
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredQuality:
+    """PQ, SQ and RQ of groups of classes and of each class."""
+
+    groups: dict[str, PanopticQuality]
+    classes: dict[str, PanopticQuality]
+
+
+@dataclass(frozen=True, slots=True)
 class _Network:
     """What the network said of one batch; thresholds do not change it."""
 
@@ -68,12 +76,16 @@ class HeldOutScenes:
     def pq(self, model: PosSAM, config: InferenceConfig) -> dict[str, float]:
         """PQ of each group of classes, in percent."""
         measured = self.measure(model, config)
-        return {name: 100 * quality.pq for name, quality in measured.items()}
+        return {name: 100 * quality.pq for name, quality in measured.groups.items()}
 
-    def measure(self, model: PosSAM, config: InferenceConfig) -> dict[str, PanopticQuality]:
-        """PQ, SQ and RQ over all classes, things, stuff, seen and unseen."""
+    def measure(self, model: PosSAM, config: InferenceConfig) -> MeasuredQuality:
+        """PQ, SQ and RQ over all classes, things, stuff, seen and unseen, and per class."""
         predictor = self._predictor(model, config)
-        return self._quality(predictor, self._run(predictor))
+        counts = self._count(predictor, self._run(predictor))
+        return MeasuredQuality(
+            groups=summarise(counts, category_groups(self.categories)),
+            classes=summarise(counts, {c.name: [c.id] for c in self.categories}),
+        )
 
     def tune(self, model: PosSAM) -> InferenceConfig:
         """The settings with the best PQ over all classes, by coordinate search over `GRID`."""
@@ -84,9 +96,9 @@ class HeldOutScenes:
             for setting, values in GRID.items():
                 for value in values:
                     candidate = _with(config, setting, value)
-                    quality = self._quality(self._predictor(model, candidate), outputs)
-                    if quality["all"].pq > best:
-                        best, config = quality["all"].pq, candidate
+                    pq = self._pq_of_all(self._predictor(model, candidate), outputs)
+                    if pq > best:
+                        best, config = pq, candidate
                 logger.info("tuning %s: PQ %.2f with %s", setting, 100 * best, config)
         return config
 
@@ -103,15 +115,17 @@ class HeldOutScenes:
             outputs.append(_Network(batch, predictor.classify(batch), scenes))
         return outputs
 
-    def _quality(
-        self, predictor: Predictor, outputs: Sequence[_Network]
-    ) -> dict[str, PanopticQuality]:
+    def _pq_of_all(self, predictor: Predictor, outputs: Sequence[_Network]) -> float:
+        counts = self._count(predictor, outputs)
+        return summarise(counts, category_groups(self.categories))["all"].pq
+
+    def _count(self, predictor: Predictor, outputs: Sequence[_Network]) -> PanopticQualityCounts:
         counts = PanopticQualityCounts()
         for output in outputs:
             predictions = predictor.merge(output.batch, output.result)
             for scene, prediction in zip(output.scenes, predictions, strict=True):
                 counts += count_matches(self._truth(scene), annotation(prediction))
-        return summarise(counts, category_groups(self.categories))
+        return counts
 
     def _truth(self, scene: Scene) -> PanopticAnnotation:
         ids = {

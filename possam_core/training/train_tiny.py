@@ -11,7 +11,7 @@ import torch
 
 from possam_core.model import ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import playground_vocabulary, seen_vocabulary
-from possam_core.training.clip_stage import train_clip
+from possam_core.training.clip_stage import clip_accuracy, train_clip
 from possam_core.training.data import SceneSet, SceneStore
 from possam_core.training.evaluate import HeldOutScenes
 from possam_core.training.loop import StageConfig
@@ -69,17 +69,23 @@ def train_tiny(recipe: TinyRecipe, folder: Path) -> None:
 def _train_clip(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     canvas = model.config.sam.image_size
     everything = SceneSet(seed=recipe.clip_scene_seed, num_scenes=recipe.num_scenes, canvas=canvas)
-    held_out = SceneSet(
-        seed=recipe.tuning_seed, num_scenes=recipe.clip_held_out_scenes, canvas=canvas
-    )
     train_clip(
         model.clip,
         playground_vocabulary(),
         SceneStore(everything, folder / "scenes-all"),
-        SceneStore(held_out, folder / "scenes-tuning"),
+        _clip_held_out(recipe, model, folder),
         StageConfig(name="clip", num_steps=recipe.clip_steps, seed=recipe.seed),
         folder,
     )
+
+
+def _clip_held_out(recipe: TinyRecipe, model: PosSAM, folder: Path) -> SceneStore:
+    scenes = SceneSet(
+        seed=recipe.tuning_seed,
+        num_scenes=recipe.clip_held_out_scenes,
+        canvas=model.config.sam.image_size,
+    )
+    return SceneStore(scenes, folder / "scenes-tuning")
 
 
 def _train_possam(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
@@ -116,11 +122,15 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
         metrics={
             "recipe": dataclasses.asdict(recipe),
             "report_scenes": len(report.scenes),
-            "quality": {name: dataclasses.asdict(q) for name, q in measured.items()},
+            "quality": {name: dataclasses.asdict(q) for name, q in measured.groups.items()},
+            "pq_by_class": {name: q.pq for name, q in measured.classes.items()},
+            "clip_accuracy_under_true_masks": clip_accuracy(
+                model.clip, playground_vocabulary(), _clip_held_out(recipe, model, folder)
+            ),
         },
     )
     save_model(folder / "possam-tiny.safetensors", model)
-    for name, quality in measured.items():
+    for name, quality in measured.groups.items():
         figures = [f"{100 * v:.1f}" for v in (quality.pq, quality.sq, quality.rq)]
         logger.info("%s: PQ %s  SQ %s  RQ %s", name, *figures)
 

@@ -24,6 +24,13 @@ def test_scenes_on_disk_are_those_of_the_generator_and_survive_reopening(tmp_pat
     assert shown <= {"apple", "star", "sky"}
 
 
+def test_a_folder_with_scenes_of_another_set_is_rendered_anew(tmp_path: Path) -> None:
+    first = SceneStore(SceneSet(seed=4, num_scenes=2, canvas=48), tmp_path / "scenes")
+    kept = first.pixels.copy()
+    second = SceneStore(SceneSet(seed=5, num_scenes=2, canvas=48), tmp_path / "scenes")
+    assert not np.array_equal(second.pixels, kept)
+
+
 def test_a_flipped_scene_keeps_image_and_segments_aligned(tmp_path: Path) -> None:
     store = SceneStore(SceneSet(seed=4, num_scenes=1, canvas=48), tmp_path / "scenes")
     seen = set()
