@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
 from possam_core.panoptic import MergeConfig, PanopticSegmentation, Segment
 from possam_core.playground import playground_vocabulary
-from possam_core.weights import save_model
 
 SEGMENT = Segment(
     id=1,
@@ -64,7 +62,9 @@ def write_checkpoint(path: Path, seed: int = 0) -> Path:
 
     from possam_core.clip import ClipConfig
     from possam_core.mask_decoder import MaskDecoderConfig
+    from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
     from possam_core.sam import SamConfig
+    from possam_core.weights import save_model
 
     torch.manual_seed(seed)
     config = PosSAMConfig(

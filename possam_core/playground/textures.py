@@ -32,7 +32,8 @@ TAU = 2.0 * np.pi
 def pack_rgb(rgb: Float32[ndarray, "N 3"]) -> UInt32[ndarray, " N"]:
     """Colours in [0, 255] as one opaque 32-bit pixel each: bytes R, G, B, 255."""
     pixels = np.full((len(rgb), 4), 255, np.uint8)
-    pixels[:, :3] = np.clip(rgb, 0.0, 255.0)
+    with np.errstate(invalid="ignore"):  # the vectorised cast can raise this flag without cause
+        pixels[:, :3] = np.clip(rgb, 0.0, 255.0)
     return pixels.view(np.uint32)[:, 0]
 
 
