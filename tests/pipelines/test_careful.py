@@ -13,6 +13,7 @@ from possam_core.playground import playground_vocabulary
 # Runs in a child process, so it is a module of its own, found through sys.path.
 STAND_IN = """
 import os, time
+import pipelines.image_reader  # what a batch is made of: unpickling one must not wait for it
 
 def serve(pipe, model, vocabulary):
     if model == "broken":
@@ -41,7 +42,6 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import stand_in_for_careful
 
     monkeypatch.setattr(careful, "_serve", stand_in_for_careful.serve)
-    monkeypatch.setattr(careful, "IMAGE_TIMEOUT_S", 2.0)
 
 
 def corpus(folder: Path, *contents: bytes) -> list[InputImage]:
@@ -62,7 +62,10 @@ def test_what_kills_the_child_is_poison_and_the_others_get_their_rows(
     assert labels(images) == [b"a", "poison", b"c", "poison", *[b"x"] * 5]
 
 
-def test_what_stalls_the_child_is_a_timeout(stand_in: None, tmp_path: Path) -> None:
+def test_what_stalls_the_child_is_a_timeout(
+    stand_in: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(careful, "IMAGE_TIMEOUT_S", 3.0)
     assert labels(corpus(tmp_path, b"a", b"stall")) == [b"a", "decode_timeout"]
 
 

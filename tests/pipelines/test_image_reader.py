@@ -91,5 +91,5 @@ def test_transient_trouble_raises_instead_of_becoming_a_row(
 def _bucket(name: str) -> obstore.store.ObjectStore:
     import fsspec
 
-    fsspec.filesystem("s3").mkdir(name, exist_ok=True)
+    fsspec.filesystem("s3").makedirs(name, exist_ok=True)
     return open_bucket(name)

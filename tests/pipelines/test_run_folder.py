@@ -14,7 +14,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> RunFolder:
     if request.param == "local":
         return RunFolder(str(tmp_path / "run"), create=True)
     request.getfixturevalue("s3_server")
-    fsspec.filesystem("s3").mkdir("runs", exist_ok=True)
+    fsspec.filesystem("s3").makedirs("runs", exist_ok=True)
     return RunFolder(f"s3://runs/{tmp_path.name}", create=True)
 
 
