@@ -90,15 +90,17 @@ class HeldOutScenes:
     def tune(self, model: PosSAM) -> InferenceConfig:
         """The settings with the best PQ over all classes, by coordinate search over `GRID`."""
         config = InferenceConfig()
-        outputs = self._run(self._predictor(model, config))
+        predictor = self._predictor(model, config)
+        outputs = self._run(predictor)
         best = -1.0
         for _ in range(2):
             for setting, values in GRID.items():
                 for value in values:
-                    candidate = _with(config, setting, value)
-                    pq = self._pq_of_all(self._predictor(model, candidate), outputs)
+                    predictor.inference = _with(config, setting, value)
+                    counts = self._count(predictor, outputs)
+                    pq = summarise(counts, category_groups(self.categories))["all"].pq
                     if pq > best:
-                        best, config = pq, candidate
+                        best, config = pq, predictor.inference
                 logger.info("tuning %s: PQ %.2f with %s", setting, 100 * best, config)
         return config
 
@@ -115,10 +117,7 @@ class HeldOutScenes:
             outputs.append(_Network(batch, predictor.classify(batch), scenes))
         return outputs
 
-    def _pq_of_all(self, predictor: Predictor, outputs: Sequence[_Network]) -> float:
-        counts = self._count(predictor, outputs)
-        return summarise(counts, category_groups(self.categories))["all"].pq
-
+    @torch.inference_mode()
     def _count(self, predictor: Predictor, outputs: Sequence[_Network]) -> PanopticQualityCounts:
         counts = PanopticQualityCounts()
         for output in outputs:

@@ -35,7 +35,7 @@ class TinyRecipe:
     report_seed: int = 301
     clip_held_out_scenes: int = 512
     progress_scenes: int = 64  # of the tuning seed, for the figures on the way
-    tuning_scenes: int = 200
+    tuning_scenes: int = 100
     report_scenes: int = 300
 
 

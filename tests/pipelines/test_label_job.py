@@ -225,8 +225,8 @@ def test_two_workers_one_of_them_killed_give_the_same_root_hash(
     def kill_a_worker_after_the_first_commit() -> None:
         while not list(run.rglob("shard-*.parquet")):
             time.sleep(0.01)
-        for process in psutil.process_iter(["cmdline"]):
-            if "MapWorker" in " ".join(process.info["cmdline"] or []):
+        for process in psutil.Process().children(recursive=True):
+            if "MapWorker" in " ".join(process.cmdline()):
                 process.kill()
                 killed.append(process.pid)
                 return
