@@ -267,30 +267,39 @@ def test_from_s3_to_s3_and_resumed_after_half_the_shards_went(
     }
 
 
-def start_command(config: LabelConfig, output: Path) -> subprocess.Popen[str]:
+@dataclass(frozen=True)
+class Command:
     """`possam label` in a process of its own, with its own Ray."""
+
+    process: subprocess.Popen[bytes]
+    run: Path
+    stderr: Path
+
+    def wait_for_a_commit(self) -> None:
+        while not list(self.run.rglob("shard-*.parquet")):
+            assert self.process.poll() is None, self.stderr.read_text()
+            time.sleep(0.005)
+
+
+def start_command(config: LabelConfig, folder: Path) -> Command:
     command = [
         Path(sys.executable).with_name("possam"),
-        *("label", config.images, "--output", output, "--model", config.model),
+        *("label", config.images, "--output", folder / "run", "--model", config.model),
         *("--num-workers", "1", "--shard-size", str(config.shard_size)),
     ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for_a_commit(process: subprocess.Popen[str], run: Path) -> None:
-    while not list(run.rglob("shard-*.parquet")):
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        time.sleep(0.005)
+    with (folder / "stderr.txt").open("wb") as stderr:  # a pipe would stay open as long as Ray
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
+    return Command(process, folder / "run", folder / "stderr.txt")
 
 
 def test_terminated_it_takes_no_new_shard_and_exits_with_143(
     finished: FinishedRun, tmp_path: Path
 ) -> None:
-    process = start_command(finished.config, tmp_path / "run")
-    wait_for_a_commit(process, tmp_path / "run")
-    process.terminate()
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 143, stderr
+    command = start_command(finished.config, tmp_path)
+    command.wait_for_a_commit()
+    command.process.terminate()
+    assert command.process.wait(60) == 143
+    stderr = command.stderr.read_text()
     assert "still open" in stderr
     assert "run the same command again" in stderr
     assert "Traceback" not in stderr
@@ -299,14 +308,12 @@ def test_terminated_it_takes_no_new_shard_and_exits_with_143(
 def test_killed_half_way_the_rest_is_finished_to_the_same_root_hash(
     finished: FinishedRun, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    process = start_command(finished.config, run)
-    wait_for_a_commit(process, run)
-    process.kill()
-    process.communicate(timeout=60)
-    num_committed = len(list(run.rglob("shard-*.parquet")))
-    report = run_label(replace(finished.config, output=str(run)))
-    assert report.num_images <= len(finished.rows) - num_committed * SHARD_SIZE + SHARD_SIZE
+    command = start_command(finished.config, tmp_path)
+    command.wait_for_a_commit()
+    command.process.kill()
+    command.process.wait(60)
+    report = run_label(replace(finished.config, output=str(command.run)))
+    assert 0 < report.num_images < len(finished.rows)
     assert report.manifest is not None
     assert finished.report.manifest is not None
     assert report.manifest.root_hash == finished.report.manifest.root_hash
