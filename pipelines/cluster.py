@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private import auto_init_hook
 from ray.data import DataContext
 
 STDERR_FD = 2
@@ -39,6 +40,8 @@ def ray_cluster(num_workers: int | None) -> Iterator[None]:
     try:
         yield
     finally:
+        # A job that is interrupted would start another cluster with its next call.
+        auto_init_hook.enable_auto_connect = False
         ray.shutdown()
 
 

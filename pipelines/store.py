@@ -60,7 +60,7 @@ def open_store(location: str, *, create: bool = False) -> ObjectStore:
     if is_s3(location):
         bucket, prefix = split_s3(location)
         return open_bucket(bucket, prefix)
-    return LocalStore(location, mkdir=create)
+    return LocalStore(location, mkdir=create, automatic_cleanup=True)
 
 
 def open_bucket(bucket: str, prefix: str = "") -> ObjectStore:
