@@ -96,11 +96,6 @@ class ClipEncoder(nn.Module):
         self.register_buffer("pixel_std", grey_levels[1], persistent=False)
 
     @property
-    def dense_channels(self) -> int:
-        """C of `dense_features`."""
-        return int(self.clip.visual.trunk.num_features)
-
-    @property
     def logit_scale(self) -> Float[Tensor, ""]:
         """Inverse temperature of image-text similarity, at most 100."""
         scale: Tensor = self.clip.logit_scale

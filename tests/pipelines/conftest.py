@@ -12,8 +12,9 @@ from pipelines.rows import error_row, label_row, shard_bytes
 from pipelines.run_folder import RunFolder
 from possam_core.image_decode import ImageError, decode_image
 from possam_core.masks import areas_and_boxes
-from possam_core.panoptic import PanopticSegmentation, Segment
+from possam_core.panoptic import PanopticSegmentation
 from possam_core.playground import generate_scene, playground_vocabulary, write_corpus
+from tests.factories import make_segment
 
 SEED = 3
 SHARD_SIZE = 3
@@ -40,7 +41,7 @@ def true_segmentation(index: int, *, score: float) -> PanopticSegmentation:
     scene = generate_scene(SEED, index)
     classes, geometry = playground_vocabulary().classes, areas_and_boxes(scene.ids)
     segments = tuple(
-        Segment(
+        make_segment(
             id=i,
             class_index=c,
             category_id=classes[c].category_id,
@@ -49,12 +50,6 @@ def true_segmentation(index: int, *, score: float) -> PanopticSegmentation:
             area_px=geometry[i].area_px,
             bbox_xywh=geometry[i].bbox_xywh,
             score=score,
-            predicted_iou=0.9,
-            margin=0.5,
-            stability_score=0.9,
-            entropy=0.1,
-            clip_agrees=True,
-            is_seen=True,
         )
         for i, c in enumerate(scene.class_indices, start=1)
     )
