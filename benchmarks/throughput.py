@@ -6,8 +6,6 @@ table and writes `build/bench/throughput.json`.
 
 import json
 import platform
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +14,13 @@ from pycocotools import mask as coco_mask
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.timing import least_seconds
 from possam_core.masks import rle_counts
 from possam_core.playground import generate_scene
 from possam_core.predictor import load_predictor
 
 OUTPUT = Path("build/bench/throughput.json")
 NUM_SCENES = 32
-REPEATS = 5
-
-
-def least_seconds(*functions: Callable[[], object]) -> list[float]:
-    """The least time of each function, taking turns."""
-    best = [float("inf")] * len(functions)
-    for _ in range(REPEATS):
-        for i, function in enumerate(functions):
-            started = time.perf_counter()
-            function()
-            best[i] = min(best[i], time.perf_counter() - started)
-    return best
 
 
 def predictor_rows() -> list[tuple[str, str]]:

@@ -178,7 +178,7 @@ class _ClassFigures:
         num_classes = probs.shape[-1]
         top = probs.topk(min(2, num_classes), dim=-1).values
         margin = top[:, 0] - top[:, 1] if num_classes > 1 else top[:, 0]
-        entropy = -torch.special.xlogy(probs, probs).sum(dim=-1) / max(math.log(num_classes), 1.0)
+        entropy = -torch.special.xlogy(probs, probs).sum(dim=-1) / math.log(max(num_classes, 2))
         return cls(margin.tolist(), entropy.clamp(0, 1).tolist())
 
 
