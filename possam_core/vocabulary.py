@@ -1,15 +1,31 @@
 """Vocabularies: classes written in plain words, each a thing or stuff."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from possam_core.errors import VocabularyError
+from possam_core.vocabulary_class import (
+    Finding,
+    VocabularyClass,
+    find_mistakes,
+    nearest,
+    read_class,
+)
+
+__all__ = [
+    "PROMPT_TEMPLATES",
+    "Finding",
+    "Vocabulary",
+    "VocabularyClass",
+    "VocabularyDraft",
+    "load_draft",
+    "load_vocabulary",
+]
 
 # The prompts that wrap a name; averaging over them steadies its embedding (METHOD 7.2).
 PROMPT_TEMPLATES = (
@@ -29,20 +45,8 @@ PROMPT_TEMPLATES = (
     "There is a large {} in the scene.",
 )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VocabularyClass:
-    """One class: its id in the data set, its names, and whether it is a thing."""
-
-    category_id: int  # unique and positive; what labels and annotations carry
-    name: str
-    is_thing: bool
-    synonyms: tuple[str, ...] = ()
-
-    @property
-    def all_names(self) -> tuple[str, ...]:
-        """The name first, then its synonyms."""
-        return (self.name, *self.synonyms)
+# Both build plain data alone; in C, where PyYAML has it, 1,203 classes take some 50 ms.
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,22 +61,18 @@ class Vocabulary:
             raise VocabularyError(
                 f"vocabulary {self.name!r} must have at least one class, got none; add one"
             )
-        _refuse_twins(self.name, "category_id", [c.category_id for c in self.classes])
-        _refuse_twins(self.name, "name", [c.name for c in self.classes])
-        for entry in self.classes:
-            if entry.category_id <= 0 or not all(n.strip() for n in entry.all_names):
-                raise VocabularyError(
-                    f"vocabulary {self.name!r}: a class needs a positive category_id and names that"
-                    f" are not blank, got {entry.category_id} and {entry.all_names}"
-                )
+        _refuse(self.name, list(find_mistakes(self.classes)))
 
     def __len__(self) -> int:
         return len(self.classes)
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over everything that can change a label: ids, names, synonyms, kinds, order."""
-        content = [[c.category_id, c.all_names, c.is_thing] for c in self.classes]
+        """sha256 over everything that can change a label: ids, names, kinds, order, parents."""
+        content = [
+            [c.category_id, c.all_names, c.is_thing, *([c.parent] if c.parent else [])]
+            for c in self.classes
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def class_index(self, name: str) -> int:
@@ -84,15 +84,20 @@ class Vocabulary:
         names = [c.name for c in self.classes]
         if name in names:
             return names.index(name)
-        near = difflib.get_close_matches(name, names, n=3)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see its class list"
+        hint = nearest(name, names, otherwise="see its class list")
         raise VocabularyError(f"vocabulary {self.name!r} has no class {name!r}; {hint}")
 
     def subset(self, names: Iterable[str], *, name: str) -> "Vocabulary":
-        """The classes called `names`, in this vocabulary's order, under a new vocabulary name."""
-        keep = {self.class_index(n) for n in names}
+        """The classes called `names`, in this vocabulary's order, under a new vocabulary name.
+
+        A class whose parent is left out has no parent there.
+        """
+        indices = {self.class_index(n) for n in names}
+        kept = [c for i, c in enumerate(self.classes) if i in indices]
+        kept_names = {c.name for c in kept}
         return Vocabulary(
-            name=name, classes=tuple(c for i, c in enumerate(self.classes) if i in keep)
+            name=name,
+            classes=tuple(c if c.parent in kept_names else replace(c, parent=None) for c in kept),
         )
 
     def seen_in(self, training_names: Iterable[str]) -> tuple[bool, ...]:
@@ -108,40 +113,80 @@ class Vocabulary:
                 "name": c.name,
                 "kind": "thing" if c.is_thing else "stuff",
                 "synonyms": list(c.synonyms),
+                **({"parent": c.parent} if c.parent else {}),
             }
             for c in self.classes
         ]
 
     @classmethod
     def from_records(cls, name: str, records: object) -> "Vocabulary":
-        """Build from records `{name, kind: thing|stuff, synonyms?, id?}`; ids default to 1, 2, ...
+        """Build from records `{name, kind: thing|stuff, synonyms?, parent?, id?}`.
+
+        Ids default to the places in the list: 1, 2, ...
 
         Raises:
-            VocabularyError: the records are not of that form.
+            VocabularyError: the records are not of that form; the message has every mistake.
+        """
+        return VocabularyDraft.from_records(name, records).finish()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyDraft:
+    """A vocabulary as somebody wrote it: what can be read of it, and every mistake in it."""
+
+    name: str
+    classes: tuple[VocabularyClass, ...]  # one without a kind stands as a thing
+    mistakes: tuple[Finding, ...] = ()
+
+    @classmethod
+    def from_records(cls, name: str, records: object) -> "VocabularyDraft":
+        """Read what can be read of `records`.
+
+        Raises:
+            VocabularyError: `records` are no list at all.
         """
         if not isinstance(records, list):
             raise VocabularyError(
                 f"vocabulary {name!r} must be a list of classes, got {type(records).__name__}"
             )
-        return cls(
-            name=name,
-            classes=tuple(_class_from_record(name, i, r) for i, r in enumerate(records, start=1)),
-        )
+        mistakes: list[Finding] = []
+        read = [read_class(i, r, mistakes) for i, r in enumerate(records, start=1)]
+        classes = tuple(c for c in read if c is not None)
+        return cls(name=name, classes=classes, mistakes=(*mistakes, *find_mistakes(classes)))
+
+    def finish(self) -> Vocabulary:
+        """The vocabulary, if nothing is wrong with it.
+
+        Raises:
+            VocabularyError: something is wrong; the message has a line for each mistake.
+        """
+        _refuse(self.name, list(self.mistakes))
+        return Vocabulary(name=self.name, classes=self.classes)
 
 
 def load_vocabulary(path: Path) -> Vocabulary:
-    """Read a YAML vocabulary: `classes:` with one `{name, kind, synonyms}` each.
+    """Read a YAML vocabulary: `classes:` with one `{name, kind, synonyms?, parent?, id?}` each.
 
     Raises:
-        VocabularyError: the file is missing, is not YAML, or breaks that form.
+        VocabularyError: the file is missing, is not YAML, or breaks that form; the message has
+            every mistake.
+    """
+    return load_draft(path).finish()
+
+
+def load_draft(path: Path) -> VocabularyDraft:
+    """Read a YAML vocabulary as far as it can be read.
+
+    Raises:
+        VocabularyError: the file is missing, is not YAML, or is no list of classes.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     except (OSError, UnicodeDecodeError) as error:
         raise VocabularyError(
             f"expected a readable vocabulary file at {path}, but it could not be read ({error})"
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-02-30 is no date
         where = str(error).replace("\n", " ")
         raise VocabularyError(f"expected YAML in {path}, but it does not parse: {where}") from error
     if not isinstance(content, dict) or "classes" not in content:
@@ -151,38 +196,12 @@ def load_vocabulary(path: Path) -> Vocabulary:
             f"{path} has unknown keys {sorted(map(str, unknown))}; only 'name' and 'classes' are"
             " known"
         )
-    return Vocabulary.from_records(str(content.get("name", path.stem)), content["classes"])
+    return VocabularyDraft.from_records(str(content.get("name", path.stem)), content["classes"])
 
 
-def _class_from_record(vocabulary: str, position: int, record: object) -> VocabularyClass:
-    where = f"class {position} of vocabulary {vocabulary!r}"
-    if not isinstance(record, dict) or not {"name", "kind"} <= set(record):
-        raise VocabularyError(f"{where} needs 'name' and 'kind' (thing or stuff), got {record!r}")
-    if unknown := set(record) - {"id", "name", "kind", "synonyms"}:
-        raise VocabularyError(
-            f"{where} has unknown keys {sorted(map(str, unknown))};"
-            " known are id, name, kind, synonyms"
-        )
-    if record["kind"] not in ("thing", "stuff"):
-        raise VocabularyError(f"{where}: kind must be thing or stuff, got {record['kind']!r}")
-    synonyms = record.get("synonyms") or []
-    if not isinstance(record["name"], str) or not isinstance(synonyms, list):
-        raise VocabularyError(f"{where}: name must be text and synonyms a list, got {record!r}")
-    category_id = record.get("id", position)
-    if not isinstance(category_id, int):
-        raise VocabularyError(f"{where}: id must be a whole number, got {category_id!r}")
-    return VocabularyClass(
-        category_id=category_id,
-        name=record["name"],
-        is_thing=record["kind"] == "thing",
-        synonyms=tuple(str(s) for s in synonyms),
-    )
-
-
-def _refuse_twins(vocabulary: str, what: str, values: list[object] | list[int] | list[str]) -> None:
-    twins = sorted({str(v) for v in values if values.count(v) > 1})  # type: ignore[arg-type]
-    if twins:
-        raise VocabularyError(
-            f"vocabulary {vocabulary!r}: every {what} must be unique, but {', '.join(twins)} occurs"
-            " more than once"
-        )
+def _refuse(vocabulary: str, mistakes: list[Finding]) -> None:
+    if len(mistakes) == 1:
+        raise VocabularyError(f"vocabulary {vocabulary!r}: {mistakes[0]}")
+    if mistakes:
+        lines = ",\n  ".join(map(str, mistakes))
+        raise VocabularyError(f"vocabulary {vocabulary!r} has {len(mistakes)} mistakes:\n  {lines}")
