@@ -1,0 +1,172 @@
+"""SAM's ViT, its attention rearranged: the same results, without a bias of N x N.
+
+Relative positions are decomposed (MViTv2): the bias between the query at (y, x) and the key at
+(i, j) is `bias_h[y, x, i] + bias_w[y, x, j]`. On a CPU it is spelt out for a few queries at a time.
+Elsewhere it is folded into longer queries and keys, because the fused kernels that are fast there
+take none.
+
+Axes: B images or windows, A heads, H W pixels, h w grid of tokens (N = h w), C channels,
+D channels of a head.
+"""
+
+import torch
+from jaxtyping import Float
+from segment_anything.modeling import ImageEncoderViT
+from segment_anything.modeling.image_encoder import Attention
+from torch import Tensor
+from torch.nn import functional
+
+# Numbers of the bias spelt out at once: at 1024 pixels all windows, or four rows of a global block,
+# of ViT-B. Fewer than 192 queries, or more bytes, slow torch's CPU kernel down.
+BIAS_NUMBERS = 12 * 2**20
+WIDTH_MULTIPLE = 8  # fused kernels want heads of whole 16-byte words
+
+
+class SamVit(ImageEncoderViT):  # type: ignore[misc]  # untyped
+    """`segment_anything`'s encoder with its parameters, for any grid and in less time."""
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """Features of the neck, at the stride of one patch."""
+        tokens = self.patch_embed(pixels)  # (B, h, w, C)
+        tokens = tokens + resize_positions(self.pos_embed, (tokens.shape[1], tokens.shape[2]))
+        for block in self.blocks:
+            tokens = tokens + sam_attention(block.attn, block.norm1(tokens), block.window_size)
+            tokens = tokens + block.mlp(block.norm2(tokens))
+        features: Tensor = self.neck(tokens.permute(0, 3, 1, 2))
+        return features
+
+
+def resize_positions(
+    positions: Float[Tensor, "1 _ _ C"], grid_hw: tuple[int, int]
+) -> Float[Tensor, "1 h w C"]:
+    """Position embeddings for another grid, bicubic with antialiasing (too cheap to cache)."""
+    if positions.shape[1:3] == grid_hw:
+        return positions
+    return functional.interpolate(
+        positions.permute(0, 3, 1, 2), size=grid_hw, mode="bicubic", antialias=True
+    ).permute(0, 2, 3, 1)
+
+
+def sam_attention(
+    attention: Attention, tokens: Float[Tensor, "B h w C"], window_size: int
+) -> Float[Tensor, "B h w C"]:
+    """What a SAM block's attention makes of the grid; all of it is one window if the size is 0.
+
+    Windows are padded after the projection to queries, keys and values, of which a token of
+    padding is the bias, and cropped before the projection of the output.
+    """
+    grid_hw = (tokens.shape[1], tokens.shape[2])
+    qkv = attention.qkv(tokens)
+    if window_size:
+        qkv = _windows(qkv, attention.qkv.bias, window_size)
+    split = qkv.view(*qkv.shape[:3], 3, attention.num_heads, -1)
+    query, key, value = split.permute(3, 0, 4, 1, 2, 5)  # each (B, A, h, w, D)
+    if attention.use_rel_pos:
+        attended = _attend_with_positions(
+            query, key, value, attention.rel_pos_h, attention.rel_pos_w
+        )
+    else:
+        attended = functional.scaled_dot_product_attention(
+            query.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3)
+        ).view(query.shape)
+    mixed = attended.permute(0, 2, 3, 1, 4).flatten(3)  # (B, h, w, C), heads side by side
+    if window_size:
+        mixed = _grid(mixed, grid_hw)
+    projected: Tensor = attention.proj(mixed)
+    return projected
+
+
+def attend_in_parts(
+    query: Float[Tensor, "B A h w D"],
+    key: Float[Tensor, "B A h w D"],
+    value: Float[Tensor, "B A h w D"],
+    bias_h: Float[Tensor, "B A h w h"],
+    bias_w: Float[Tensor, "B A h w w"],
+) -> Float[Tensor, "B A h w D"]:
+    """Attend from some windows, or else from some rows of one, spelling out only their bias."""
+    count, heads, height, width = query.shape[:4]
+    per_row = heads * width * height * width
+    num_rows = min(height, max(1, BIAS_NUMBERS // per_row))
+    num_windows = max(1, BIAS_NUMBERS // (per_row * height))
+    result = query.new_empty((count, height, width, heads, query.shape[-1]))
+    for first in range(0, count, num_windows):
+        some = slice(first, first + num_windows)
+        keys, values = key[some].flatten(2, 3), value[some].flatten(2, 3)
+        for top in range(0, height, num_rows):
+            rows = slice(top, top + num_rows)
+            queries = query[some, :, rows]
+            bias = bias_h[some, :, rows, :, :, None] + bias_w[some, :, rows, :, None, :]
+            part = functional.scaled_dot_product_attention(
+                queries.flatten(2, 3), keys, values, attn_mask=bias.flatten(4).flatten(2, 3)
+            )
+            result[some, rows] = part.view(queries.shape).permute(0, 2, 3, 1, 4)
+    return result.permute(0, 3, 1, 2, 4)
+
+
+def attend_folded(
+    query: Float[Tensor, "B A h w D"],
+    key: Float[Tensor, "B A h w D"],
+    value: Float[Tensor, "B A h w D"],
+    bias_h: Float[Tensor, "B A h w h"],
+    bias_w: Float[Tensor, "B A h w w"],
+) -> Float[Tensor, "B A h w D"]:
+    """Attend in one call without a bias: `[q s, bias_h, bias_w] . [k, row is i, column is j]`.
+
+    Values get zeros to the same width, or the fused kernels refuse.
+    """
+    height, width, channels = query.shape[2:]
+    is_row = torch.eye(height, dtype=key.dtype, device=key.device)[:, None].expand(-1, width, -1)
+    is_column = torch.eye(width, dtype=key.dtype, device=key.device).expand(height, -1, -1)
+    is_at = torch.cat((is_row, is_column), dim=-1).expand(*key.shape[:2], -1, -1, -1)
+    padding = -(channels + height + width) % WIDTH_MULTIPLE
+    long_query = torch.cat((query * channels**-0.5, bias_h, bias_w), dim=-1)
+    long_key = torch.cat((key, is_at), dim=-1)
+    attended = functional.scaled_dot_product_attention(
+        functional.pad(long_query, (0, padding)).flatten(2, 3),
+        functional.pad(long_key, (0, padding)).flatten(2, 3),
+        functional.pad(value, (0, height + width + padding)).flatten(2, 3),
+        scale=1.0,
+    )
+    return attended[..., :channels].view(query.shape)
+
+
+def relative_table(rel_pos: Float[Tensor, "_ D"], size: int) -> Float[Tensor, "{size} {size} D"]:
+    """The embedding of each query's distance to each key, on an axis of `size` tokens.
+
+    Embeddings learned for another size are interpolated linearly, as `segment_anything` does.
+    """
+    length = 2 * size - 1
+    if len(rel_pos) != length:
+        rel_pos = functional.interpolate(rel_pos.T[None], size=length, mode="linear")[0].T
+    position = torch.arange(size, device=rel_pos.device)
+    return rel_pos[position[:, None] - position + size - 1]
+
+
+def _attend_with_positions(
+    query: Tensor, key: Tensor, value: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor
+) -> Tensor:
+    height, width = query.shape[2:4]
+    bias_h = query @ relative_table(rel_pos_h, height).transpose(1, 2)
+    bias_w = query.transpose(2, 3) @ relative_table(rel_pos_w, width).transpose(1, 2)
+    attend = attend_in_parts if query.device.type == "cpu" else attend_folded
+    return attend(query, key, value, bias_h, bias_w.transpose(2, 3).contiguous())
+
+
+def _windows(qkv: Tensor, bias: Tensor, size: int) -> Tensor:
+    """(B, h, w, 3C) -> (windows, size, size, 3C), the grid filled up with `bias`."""
+    batch, height, width, channels = qkv.shape
+    rows, columns = -(-height // size), -(-width // size)
+    padded = qkv.new_empty((batch, rows * size, columns * size, channels))
+    padded[:, :height, :width] = qkv
+    padded[:, height:] = bias
+    padded[:, :height, width:] = bias
+    split = padded.view(batch, rows, size, columns, size, channels)
+    return split.transpose(2, 3).flatten(0, 2)
+
+
+def _grid(windows: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+    """(windows, size, size, C) -> (B, h, w, C), the filling cropped."""
+    size = windows.shape[1]
+    rows, columns = (-(-side // size) for side in grid_hw)
+    split = windows.view(-1, rows, columns, size, size, windows.shape[-1]).transpose(2, 3)
+    return split.flatten(3, 4).flatten(1, 2)[:, : grid_hw[0], : grid_hw[1]]
