@@ -1,12 +1,16 @@
 """Mask-Aware Selective Ensembling: per image, how far to trust LDP and how far CLIP.
 
 The paper says that it uses predicted IoU and LDP's confidence to tell seen from unseen classes in
-each image; the equation is our reconstruction, candidate 1 of METHOD 3. All of it in log space.
+each image; the equation is our reconstruction, candidate 1 of METHOD 3. The baseline trusts LDP
+with the classes whose names the training vocabulary shares (FC-CLIP; METHOD 7): the same ensemble
+over `Vocabulary.seen_in`, for every image alike. All of it in log space and float32.
 
 Axes: B images, Q mask queries, K classes.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,19 +18,28 @@ from torch import Tensor
 
 from possam_core.errors import ConfigError
 
+Trust = Literal["image", "names"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaseConfig:
     """Weights and threshold of the ensemble."""
 
-    alpha: float = 0.4  # weight of CLIP for classes that LDP is sure of in this image, in [0, 1]
+    alpha: float = 0.4  # weight of CLIP for classes that LDP is trusted with, in [0, 1]
     beta: float = 0.8  # weight of CLIP for all others, in [0, 1]
-    tau: float = 0.5  # IoU times LDP probability from which LDP counts as sure
+    trust: Trust = "image"  # whom LDP names surely in this image; or whom training knew by name
+    tau: float = 0.5  # IoU times LDP probability from which LDP is sure; 0: of all, 2: of none
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"mase.{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.trust not in get_args(Trust):
+            raise ConfigError(
+                f"mase.trust must be one of {', '.join(get_args(Trust))}, got {self.trust!r}"
+            )
+        if math.isnan(self.tau):
+            raise ConfigError("mase.tau must be a number, got nan")
 
 
 def trusted_classes(
@@ -44,7 +57,7 @@ def ensemble(
     has_clip: Bool[Tensor, "B Q"],
     config: MaseConfig,
 ) -> Float[Tensor, "B Q K"]:
-    """Class probabilities: a geometric mean of LDP and CLIP, weighted per image and class.
+    """Class probabilities by MASE: LDP is trusted with the classes it is sure of in each image.
 
     Args:
         ldp_logits: LDP's scaled logits, without void.
@@ -53,9 +66,30 @@ def ensemble(
         has_clip: False where a mask claims no cell; there LDP decides alone.
         config: weights and threshold.
     """
+    ldp_probs = ldp_logits.float().softmax(dim=-1)
+    trusted = trusted_classes(ldp_probs, iou_scores.float(), config.tau)
+    return geometric_ensemble(ldp_logits, clip_logits, trusted, has_clip, config)
+
+
+def geometric_ensemble(
+    ldp_logits: Float[Tensor, "B Q K"],
+    clip_logits: Float[Tensor, "B Q K"],
+    trusted: Bool[Tensor, "#B K"],
+    has_clip: Bool[Tensor, "B Q"],
+    config: MaseConfig,
+) -> Float[Tensor, "B Q K"]:
+    """Class probabilities: a geometric mean of LDP and CLIP, weighted per image and class.
+
+    Args:
+        ldp_logits: LDP's scaled logits, without void.
+        clip_logits: frozen CLIP's scaled logits.
+        trusted: classes in which CLIP weighs alpha; in the others it weighs beta. With the classes
+            that training has seen, in every image, it is FC-CLIP's ensemble.
+        has_clip: False where a mask claims no cell; there LDP decides alone (METHOD 7.9).
+        config: weights.
+    """
     ldp = ldp_logits.float().log_softmax(dim=-1)
     clip = clip_logits.float().log_softmax(dim=-1)
-    trusted = trusted_classes(ldp.exp(), iou_scores.float(), config.tau)  # (B, K)
     weight = torch.where(trusted, config.alpha, config.beta).unsqueeze(1)  # lambda_c, (B, 1, K)
     weight = weight * has_clip.unsqueeze(-1)  # (B, Q, K)
     return ((1 - weight) * ldp + weight * clip).softmax(dim=-1)

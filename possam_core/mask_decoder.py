@@ -1,9 +1,9 @@
 """Masked-attention decoder: queries become class-agnostic masks and IoU estimates.
 
-Blocks as in Mask2Former (METHOD 1.3). Axes: B images, Q mask queries, C channels, h w feature grid.
+Blocks as in Mask2Former (METHOD 1.3). Axes: B images, Q mask queries, C channels, h w feature grid,
+S tokens to look at, M heads.
 """
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from possam_core.errors import ConfigError
-from possam_core.pixel_decoder import PixelFeatures
+from possam_core.pixel_decoder import PixelFeatures, padding_cells, sine_position_encoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,11 @@ class MaskDecoderConfig:
                 f"decoder.width must be a multiple of num_heads {self.num_heads} and of 4, got"
                 f" {self.width}"
             )
+
+
+FULL_SIZE_MASK_DECODER = MaskDecoderConfig(
+    num_queries=250, num_layers=9, width=256, num_heads=8, ffn_width=2048
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +58,47 @@ class Mlp(nn.Sequential):
         super().__init__(*layers[:-1])
 
 
-def sine_position_encoding(height: int, width: int, channels: int) -> Float[Tensor, "hw C"]:
-    """Sines and cosines of normalised row and column; half of the channels each."""
-    frequencies = 10000 ** (-torch.arange(channels // 4) / (channels // 4))
-    parts = []
-    for size in (height, width):
-        angle = (torch.arange(size) + 0.5)[:, None] / size * 2 * math.pi * frequencies
-        parts.append(torch.cat([angle.sin(), angle.cos()], dim=-1))  # (size, C/2)
-    rows = parts[0][:, None].expand(-1, width, -1)
-    columns = parts[1][None].expand(height, -1, -1)
-    return torch.cat([rows, columns], dim=-1).flatten(0, 1)
+class Attention(nn.Module):
+    """Multi-head attention with one mask for all heads, and PyTorch's parameter names.
+
+    `nn.MultiheadAttention` wants, and writes, a copy of the mask for every head: at full size
+    131 MB in a layer.
+    """
+
+    def __init__(self, width: int, *, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.out_proj = nn.Linear(width, width)
+        nn.init.zeros_(self.out_proj.bias)
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))  # query, key, value
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+
+    def forward(
+        self,
+        query: Float[Tensor, "B Q C"],
+        key: Float[Tensor, "B S C"],
+        value: Float[Tensor, "B S C"],
+        *,
+        blocked: Bool[Tensor, "B Q S"] | None = None,
+    ) -> Float[Tensor, "B Q C"]:
+        """What each query gathers; `blocked` is True where it may not look."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        queries, keys, values = (
+            self._split_heads(functional.linear(x, weight, bias))
+            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+        )
+        allowed = None if blocked is None else ~blocked.unsqueeze(1)  # (B, 1, Q, S)
+        gathered = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=allowed
+        )  # (B, M, Q, C/M)
+        output: Tensor = self.out_proj(gathered.transpose(1, 2).flatten(2))
+        return output
+
+    def _split_heads(self, tokens: Tensor) -> Tensor:
+        batch, length, width = tokens.shape
+        by_head = tokens.reshape(batch, length, self.num_heads, width // self.num_heads)
+        return by_head.transpose(1, 2)
 
 
 class DecoderLayer(nn.Module):
@@ -71,8 +107,8 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
         width = config.width
-        self.cross_attention = nn.MultiheadAttention(width, config.num_heads, batch_first=True)
-        self.self_attention = nn.MultiheadAttention(width, config.num_heads, batch_first=True)
+        self.cross_attention = Attention(width, num_heads=config.num_heads)
+        self.self_attention = Attention(width, num_heads=config.num_heads)
         self.ffn = Mlp(width, config.ffn_width, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
@@ -82,19 +118,15 @@ class DecoderLayer(nn.Module):
         query_positions: Float[Tensor, "Q C"],
         memory: Float[Tensor, "B hw C"],
         memory_positions: Float[Tensor, "hw C"],
-        blocked: Bool[Tensor, "BN Q hw"],
+        blocked: Bool[Tensor, "B Q hw"],
     ) -> Float[Tensor, "B Q C"]:
-        """Queries after one layer; `blocked` is True where a head may not attend."""
-        attended, _ = self.cross_attention(
-            queries + query_positions,
-            memory + memory_positions,
-            memory,
-            attn_mask=blocked,
-            need_weights=False,
+        """Queries after one layer; `blocked` is True where a query may not look."""
+        attended = self.cross_attention(
+            queries + query_positions, memory + memory_positions, memory, blocked=blocked
         )
         queries = self.norms[0](queries + attended)
         placed = queries + query_positions
-        attended, _ = self.self_attention(placed, placed, queries, need_weights=False)
+        attended = self.self_attention(placed, placed, queries)
         queries = self.norms[1](queries + attended)
         output: Tensor = self.norms[2](queries + self.ffn(queries))
         return output
@@ -105,7 +137,6 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, config: MaskDecoderConfig, *, in_channels: int, num_levels: int) -> None:
         super().__init__()
-        self.num_heads = config.num_heads
         width = config.width
         self.query_features = nn.Embedding(config.num_queries, width)
         self.query_positions = nn.Embedding(config.num_queries, width)
@@ -118,27 +149,35 @@ class MaskDecoder(nn.Module):
         self.mask_embedding = Mlp(width, width, width, in_channels)
         self.iou_head = Mlp(width, width, width, 1)
 
-    def forward(self, pixels: PixelFeatures, valid: Bool[Tensor, "B h w"]) -> list[MaskPrediction]:
-        """Predictions on the learnable queries and after every layer, last one best.
+    def forward(
+        self,
+        pixels: PixelFeatures,
+        valid: Bool[Tensor, "B h w"],
+        *,
+        all_layers: bool = True,
+    ) -> list[MaskPrediction]:
+        """Predictions on the learnable queries and after every layer, or after the last one only.
 
         Args:
             pixels: maps of the pixel decoder.
             valid: False where a cell of the mask features is padding; queries never look there.
+            all_layers: False spares the masks that only deep supervision reads.
         """
         batch = len(valid)
         memory, positions, padding = self._flatten(pixels, valid)
+        # A mask is linear in the mask features, so it may be shrunk before it is multiplied out.
+        shrunk = [_resize(pixels.mask_features.detach(), m.shape[-2:]) for m in pixels.memory]
         queries = self.query_features.weight.expand(batch, -1, -1)
-        predictions = [self._predict(queries, pixels.mask_features)]
+        predictions = []
         for i, layer in enumerate(self.layers):
+            if all_layers:
+                predictions.append(self._predict(queries, pixels.mask_features))
             level = i % len(memory)
-            blocked = self._blocked(
-                predictions[-1].mask_logits, pixels.memory[level].shape[-2:], padding[level]
-            )
+            blocked = self._blocked(queries, shrunk[level], padding[level])
             queries = layer(
                 queries, self.query_positions.weight, memory[level], positions[level], blocked
             )
-            predictions.append(self._predict(queries, pixels.mask_features))
-        return predictions
+        return [*predictions, self._predict(queries, pixels.mask_features)]
 
     def _flatten(
         self, pixels: PixelFeatures, valid: Tensor
@@ -150,22 +189,27 @@ class MaskDecoder(nn.Module):
             height, width = features.shape[-2:]
             tokens = project(features).flatten(2).transpose(1, 2)  # (B, hw, C)
             memory.append(tokens + self.level_embedding.weight[level])
-            encoding = sine_position_encoding(height, width, tokens.shape[-1])
-            positions.append(encoding.to(tokens.device))
-            is_valid = functional.adaptive_max_pool2d(valid[:, None].float(), (height, width))
-            padding.append(is_valid.flatten(1) == 0)  # (B, hw)
+            positions.append(
+                sine_position_encoding(height, width, tokens.shape[-1], device=tokens.device)
+            )
+            padding.append(padding_cells(valid, (height, width)))
         return memory, positions, padding
 
     def _predict(self, queries: Tensor, mask_features: Tensor) -> MaskPrediction:
         normed = self.norm(queries)
-        mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_embedding(normed), mask_features)
+        mask_logits = self._mask_logits(normed, mask_features)
         return MaskPrediction(normed, mask_logits, self.iou_head(normed).squeeze(-1))
 
-    def _blocked(self, mask_logits: Tensor, grid_hw: torch.Size, padding: Tensor) -> Tensor:
-        resized = functional.interpolate(
-            mask_logits.detach(), size=grid_hw, mode="bilinear", align_corners=False
-        )
-        outside = (resized < 0).flatten(2) | padding[:, None]  # sigmoid < 0.5, (B, Q, hw)
+    def _mask_logits(self, normed: Tensor, mask_features: Tensor) -> Tensor:
+        return torch.einsum("bqc,bchw->bqhw", self.mask_embedding(normed), mask_features)
+
+    @torch.no_grad()
+    def _blocked(self, queries: Tensor, mask_features: Tensor, padding: Tensor) -> Tensor:
+        mask_logits = self._mask_logits(self.norm(queries), mask_features)
+        outside = (mask_logits < 0).flatten(2) | padding[:, None]  # sigmoid < 0.5, (B, Q, hw)
         nothing_left = outside.all(dim=-1, keepdim=True)
-        blocked = torch.where(nothing_left, padding[:, None], outside)
-        return blocked.repeat_interleave(self.num_heads, dim=0)
+        return torch.where(nothing_left, padding[:, None], outside)
+
+
+def _resize(features: Tensor, size_hw: torch.Size) -> Tensor:
+    return functional.interpolate(features, size=size_hw, mode="bilinear", align_corners=False)

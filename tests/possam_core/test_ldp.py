@@ -48,6 +48,32 @@ def test_with_gamma_zero_ldp_is_frozen_clip() -> None:
     torch.testing.assert_close(pooled, functional.normalize(clip_embeddings, dim=-1))
 
 
+def test_with_gamma_zero_its_classes_are_exactly_frozen_clips() -> None:
+    ldp = make_ldp()
+    torch.nn.init.zeros_(ldp.gamma)
+    names = functional.normalize(torch.randn(4, 3), dim=-1)
+    text = TextEmbeddings(names, torch.tensor([0, 1, 1, 2]), num_classes=3)
+    clip_embeddings = torch.randn(1, 5, 3)
+    embeddings = ldp(
+        torch.randn(1, 4, 2, 2), torch.ones(1, 5, 2, 2), torch.randn(1, 5, 6), clip_embeddings
+    )
+    assert torch.equal(embeddings, functional.normalize(clip_embeddings, dim=-1))
+    clip_logits = ldp.logit_scale.exp() * text.class_logits(clip_embeddings)
+    torch.testing.assert_close(ldp.class_logits(embeddings, text)[..., :-1], clip_logits)
+
+
+def test_at_full_size_it_maps_256_mask_channels_to_768_joint_ones() -> None:
+    torch.manual_seed(0)
+    ldp = LocalDiscriminativePooling(mask_channels=256, query_width=256, joint_width=768)
+    text = TextEmbeddings(torch.eye(768)[:3], torch.tensor([0, 0, 1]), num_classes=2)
+    masks = (torch.rand(1, 7, 8, 8) > 0.5).float()
+    embeddings = ldp(
+        torch.randn(1, 256, 8, 8), masks, torch.randn(1, 7, 256), torch.randn(1, 7, 768)
+    )
+    assert embeddings.shape == (1, 7, 768)
+    assert ldp.class_logits(embeddings, text).shape == (1, 7, 3)
+
+
 def test_gradients_reach_ldp_and_queries_but_not_the_cut_masks() -> None:
     ldp = make_ldp()
     queries = torch.randn(1, 1, 6, requires_grad=True)

@@ -1,0 +1,129 @@
+"""Multi-scale deformable attention: each query looks at a few learned points of every level.
+
+The reference form in plain PyTorch (Deformable DETR, equation 3; METHOD 1.3). Points are fractions
+of the canvas: the levels are one square canvas at several strides, so (x, y) is the same place in
+all of them, whatever part of the canvas an image fills. Work that pads each batch differently
+rescales points by a valid ratio per level; here that ratio would only bring in the rounding of the
+valid area to whole cells. Padding has no value to give instead.
+
+Axes: B images, Q queries, S cells of all levels one after another, M heads, L levels, P points,
+C channels, h w grid of one level.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from possam_core.errors import ConfigError
+
+
+def cell_centres(grids_hw: Sequence[tuple[int, int]], device: torch.device) -> Float[Tensor, "S 2"]:
+    """The centre (x, y) of every cell of every level, as fractions of the canvas."""
+    levels = []
+    for height, width in grids_hw:
+        y = (torch.arange(height, device=device) + 0.5) / height
+        x = (torch.arange(width, device=device) + 0.5) / width
+        levels.append(torch.cartesian_prod(y, x).flip(-1))  # (hw, 2)
+    return torch.cat(levels)
+
+
+def weighted_samples(
+    values: Float[Tensor, "B S M C"],
+    grids_hw: Sequence[tuple[int, int]],
+    locations: Float[Tensor, "B Q M L P 2"],
+    weights: Float[Tensor, "B Q M L P"],
+) -> Float[Tensor, "B Q M C"]:
+    """Sum of bilinear samples of `values` at `locations`, weighed by `weights`.
+
+    Args:
+        values: per head; the cells of all levels, row by row, in the order of `grids_hw`.
+        grids_hw: rows and columns of each level.
+        locations: (x, y) as fractions of the canvas; beyond its border there are zeros.
+        weights: of each sample; usually they sum to 1 over levels and points.
+    """
+    batch, num_queries, heads = locations.shape[:3]
+    channels = values.shape[-1]
+    total = values.new_zeros(batch * heads, channels, num_queries)
+    by_level = torch.split(values, [height * width for height, width in grids_hw], dim=1)
+    for level, (height, width) in enumerate(grids_hw):
+        maps = by_level[level].permute(0, 2, 3, 1).reshape(batch * heads, channels, height, width)
+        points = locations[:, :, :, level].permute(0, 2, 3, 1, 4).flatten(0, 1)  # (BM, P, Q, 2)
+        samples = functional.grid_sample(
+            maps, 2 * points - 1, mode="bilinear", padding_mode="zeros", align_corners=False
+        )  # (BM, C, P, Q)
+        by_point = weights[:, :, :, level].permute(0, 2, 3, 1).flatten(0, 1)  # (BM, P, Q)
+        # Adding up point by point needs no copy of the samples, the largest tensor here.
+        for point in range(by_point.shape[1]):
+            total = total.addcmul(samples[:, :, point], by_point[:, None, point])
+    return total.reshape(batch, heads, channels, num_queries).permute(0, 3, 1, 2)
+
+
+class MultiScaleDeformableAttention(nn.Module):
+    """Attention whose keys are `num_points` sampled points on each level, per head."""
+
+    def __init__(self, width: int, *, num_levels: int, num_heads: int, num_points: int) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise ConfigError(
+                f"the width of deformable attention must be a multiple of its {num_heads} heads,"
+                f" got {width}; change one of them"
+            )
+        self.num_heads = num_heads
+        self.num_levels = num_levels
+        self.num_points = num_points
+        num_samples = num_heads * num_levels * num_points
+        self.sampling_offsets = nn.Linear(width, num_samples * 2)
+        self.attention_weights = nn.Linear(width, num_samples)
+        self.value_proj = nn.Linear(width, width)
+        self.output_proj = nn.Linear(width, width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start as a fixed star: head m looks in direction m, point p lies p + 1 cells away."""
+        angles = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
+        directions = torch.stack([angles.cos(), angles.sin()], dim=-1)  # (M, 2), xy
+        directions = directions / directions.abs().amax(dim=-1, keepdim=True)  # onto a square
+        steps = torch.arange(1, self.num_points + 1)
+        star = directions[:, None, None] * steps[:, None]  # (M, 1, P, 2), in cells
+        star = star.expand(-1, self.num_levels, -1, -1)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(star.flatten())
+        nn.init.zeros_(self.sampling_offsets.weight)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "B Q C"],
+        reference_points: Float[Tensor, "Q 2"],
+        memory: Float[Tensor, "B S C"],
+        grids_hw: Sequence[tuple[int, int]],
+        padding: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B Q C"]:
+        """What each query gathers around its reference point.
+
+        Args:
+            queries: say where to look, and how much each point counts.
+            reference_points: (x, y) as fractions of the canvas.
+            memory: cells of all levels, row by row, in the order of `grids_hw`.
+            grids_hw: rows and columns of each level.
+            padding: True where a cell of `memory` is padding; its value counts as zero.
+        """
+        batch, num_queries, width = queries.shape
+        shape = (batch, num_queries, self.num_heads, self.num_levels, self.num_points)
+        values = self.value_proj(memory).masked_fill(padding.unsqueeze(-1), 0)
+        values = values.unflatten(-1, (self.num_heads, width // self.num_heads))
+        weights = self.attention_weights(queries).reshape(*shape[:3], -1).softmax(dim=-1)
+        cells = reference_points.new_tensor([(w, h) for h, w in grids_hw])  # (L, 2), xy
+        offsets = self.sampling_offsets(queries).reshape(*shape, 2) / cells[:, None]
+        locations = reference_points[:, None, None, None] + offsets  # (B, Q, M, L, P, 2)
+        gathered = weighted_samples(values, grids_hw, locations, weights.reshape(shape))
+        output: Tensor = self.output_proj(gathered.flatten(2))
+        return output
