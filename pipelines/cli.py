@@ -59,7 +59,7 @@ def label(
     ),
     vocabulary: Annotated[
         str | None,
-        typer.Option(help="YAML file, or 'playground'  [default: the model's own]"),
+        typer.Option(help="built-in name or YAML file  [default: the model's own]"),
     ] = None,
     num_workers: Annotated[
         int | None, typer.Option(help="models at work at once  [default: CPUs - 1]")
@@ -148,3 +148,87 @@ def demo(
     from pipelines.demo import run_demo
 
     run_demo(output)
+
+
+weights_app = typer.Typer(help="Published weights of the frozen encoders.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+WeightsNames = Annotated[list[str], typer.Argument(metavar="NAME...", help="as `list` names them")]
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """Print what each model needs, where it is published, and where it was found."""
+    from pipelines.weights import describe_weights
+
+    typer.echo(describe_weights())
+
+
+@weights_app.command("fetch")
+def fetch(names: WeightsNames) -> None:
+    """Download published weights and check their sha256."""
+    from functools import partial
+
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    from pipelines.weights import fetch_weights, find_weights
+
+    for weights in [find_weights(name) for name in names]:
+        columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, transient=True) as progress:
+            task = progress.add_task(weights.file_name, total=weights.size_bytes)
+            file = fetch_weights(weights, partial(progress.advance, task))
+        typer.echo(f"{weights.name} is at {file}")
+
+
+@weights_app.command("verify")
+def verify(names: WeightsNames) -> None:
+    """Check fetched weights against their published sha256."""
+    from pipelines.weights import find_weights, verify_weights
+
+    for weights in [find_weights(name) for name in names]:
+        typer.echo(f"{weights.name} is sound: {verify_weights(weights)}")
+
+
+vocabulary_app = typer.Typer(help="Vocabularies: built in, and your own.", no_args_is_help=True)
+app.add_typer(vocabulary_app, name="vocabulary")
+
+VocabularyArgument = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", help="built-in name or YAML file")
+]
+
+
+@vocabulary_app.command("list")
+def list_builtin_vocabularies() -> None:
+    """Print the built-in vocabularies."""
+    from rich.console import Console
+
+    from pipelines.vocabulary import list_vocabularies
+
+    Console().print(list_vocabularies())
+
+
+@vocabulary_app.command("show")
+def show(vocabulary: VocabularyArgument) -> None:
+    """Print the classes of a vocabulary."""
+    from rich.console import Console
+
+    from pipelines.vocabulary import show_vocabulary
+
+    Console().print(show_vocabulary(vocabulary))
+
+
+@vocabulary_app.command("lint")
+def lint(
+    vocabulary: VocabularyArgument,
+    model: Annotated[
+        str | None, typer.Option(help="checkpoint; seek near-duplicates by its CLIP, too")
+    ] = None,
+) -> None:
+    """Print what to mend in a vocabulary; exit with 2 if there are errors."""
+    from pipelines.vocabulary import lint as lint_one
+
+    report = lint_one(vocabulary, model=model)
+    typer.echo(report.to_text())
+    if report.has_errors:
+        raise typer.Exit(BAD_INPUT)

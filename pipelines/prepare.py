@@ -9,14 +9,12 @@ from pipelines.label import LabelConfig
 from pipelines.plan import Plan, PlanSettings, freeze_plan, load_plan, refuse_other_settings
 from pipelines.run_folder import RunFolder
 from pipelines.store import STORE_ERRORS, is_s3
-from possam_core.errors import ConfigError, VocabularyError
-from possam_core.playground.classes import playground_vocabulary
-from possam_core.vocabulary import Vocabulary, load_vocabulary
+from possam_core.checkpoint import model_fingerprint, model_vocabulary
+from possam_core.errors import ConfigError
+from possam_core.vocabularies import find_vocabulary
+from possam_core.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
-
-PLAYGROUND = "playground"  # the built-in vocabulary
-YAML_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +56,6 @@ def prepare(config: LabelConfig) -> PreparedRun:
 
 
 def _resolve(config: LabelConfig) -> tuple[PlanSettings, Vocabulary]:
-    from possam_core.weights import model_fingerprint  # torch: not for those who fail above
-
     model_sha256 = model_fingerprint(config.model)
     vocabulary = resolve_vocabulary(config.vocabulary, model=config.model)
     settings = PlanSettings(
@@ -74,23 +70,14 @@ def _resolve(config: LabelConfig) -> tuple[PlanSettings, Vocabulary]:
 
 
 def resolve_vocabulary(name: str | None, *, model: str) -> Vocabulary:
-    """The vocabulary called `name`, read from the YAML file `name`, or the checkpoint's own.
+    """The built-in vocabulary `name`, that of the YAML file `name`, or the checkpoint's own.
 
     Raises:
         VocabularyError: there is no such vocabulary.
     """
     if name is None:
-        from possam_core.weights import model_vocabulary  # as above
-
         return model_vocabulary(model)
-    if name == PLAYGROUND:
-        return playground_vocabulary()
-    if name.endswith(YAML_SUFFIXES) or Path(name).is_file():
-        return load_vocabulary(Path(name))
-    raise VocabularyError(
-        f"expected a YAML file or the built-in vocabulary {PLAYGROUND!r}, got {name!r}; leave"
-        " --vocabulary out for the model's own"
-    )
+    return find_vocabulary(name)
 
 
 def _find_plan(output: str) -> tuple[RunFolder | None, Plan | None]:

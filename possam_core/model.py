@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from possam_core.clip import ClipConfig, ClipEncoder, TextEmbeddings
+from possam_core.errors import ConfigError
 from possam_core.images import ImageBatch
 from possam_core.ldp import (
     LocalDiscriminativePooling,
@@ -20,11 +21,20 @@ from possam_core.ldp import (
     mask_pool,
 )
 from possam_core.mase import MaseConfig
-from possam_core.mask_decoder import MaskDecoder, MaskDecoderConfig, MaskPrediction
+from possam_core.mask_decoder import (
+    FULL_SIZE_MASK_DECODER,
+    MaskDecoder,
+    MaskDecoderConfig,
+    MaskPrediction,
+)
 from possam_core.panoptic import MergeConfig
-from possam_core.pixel_decoder import PixelDecoder
+from possam_core.pixel_decoder import (
+    FULL_SIZE_PIXEL_DECODER,
+    PixelDecoderConfig,
+    make_pixel_decoder,
+)
 from possam_core.pyramid import PYRAMID_SCALES, SimpleFeaturePyramid
-from possam_core.sam import SamConfig, SamEncoder
+from possam_core.sam import SAM_CONFIGS, SamConfig, SamEncoder
 from possam_core.vocabulary import Vocabulary
 
 
@@ -35,7 +45,29 @@ class PosSAMConfig:
     sam: SamConfig = field(default_factory=SamConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
     pyramid_channels: int = 64
+    pixel_decoder: PixelDecoderConfig = field(default_factory=PixelDecoderConfig)
     decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+
+
+def full_size(sam: str, clip: str = "convnext_large_d_320") -> PosSAMConfig:
+    """The architecture on public encoders (METHOD 1.3).
+
+    Args:
+        sam: a key of `SAM_CONFIGS`.
+        clip: a model of `open_clip`.
+
+    Raises:
+        ConfigError: there is no such encoder.
+    """
+    if sam not in SAM_CONFIGS:
+        raise ConfigError(f"expected one of {', '.join(SAM_CONFIGS)} for SAM, got {sam!r}")
+    return PosSAMConfig(
+        sam=SAM_CONFIGS[sam],
+        clip=ClipConfig(model=clip),
+        pyramid_channels=256,
+        pixel_decoder=FULL_SIZE_PIXEL_DECODER,
+        decoder=FULL_SIZE_MASK_DECODER,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +110,9 @@ class PosSAM(nn.Module):
         self.sam = SamEncoder(config.sam)
         self.clip = ClipEncoder(config.clip, image_size=config.sam.image_size)
         self.pyramid = SimpleFeaturePyramid(config.sam.out_channels, channels)
-        self.pixel_decoder = PixelDecoder(channels, num_levels=len(PYRAMID_SCALES))
+        self.pixel_decoder = make_pixel_decoder(
+            config.pixel_decoder, channels, num_levels=len(PYRAMID_SCALES)
+        )
         self.mask_decoder = MaskDecoder(
             config.decoder, in_channels=channels, num_levels=len(PYRAMID_SCALES) - 1
         )
@@ -103,14 +137,15 @@ class PosSAM(nn.Module):
         self, batch: ImageBatch, text: TextEmbeddings, *, all_layers: bool = False
     ) -> list[MaskClassification]:
         """Masks and classes after the last layer, or after every one for deep supervision."""
-        pixels = self.pixel_decoder(self.pyramid(self.sam(batch)))
-        valid = self.valid_cells(batch, pixels.mask_features.shape[-1])
-        predictions = self.mask_decoder(pixels, valid)
+        pyramid = self.pyramid(self.sam(batch))
+        valid = self.valid_cells(batch, pyramid[0].shape[-1])
+        pixels = self.pixel_decoder(pyramid, valid)
+        predictions = self.mask_decoder(pixels, valid, all_layers=all_layers)
         clip_features = self.clip.dense_features(batch)
         with torch.autocast(batch.pixels.device.type, enabled=False):  # classes need float32
             return [
                 self._classify(p, pixels.mask_features.float(), clip_features.float(), valid, text)
-                for p in (predictions if all_layers else predictions[-1:])
+                for p in predictions
             ]
 
     def _classify(

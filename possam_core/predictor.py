@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from possam_core.images import ImageBatch, make_batch
-from possam_core.mase import ensemble
+from possam_core.mase import ensemble, geometric_ensemble
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
 from possam_core.panoptic import PanopticSegmentation, ScoredMasks, merge
 from possam_core.vocabulary import Vocabulary
@@ -40,7 +40,10 @@ class Predictor:
         return self.model.fingerprint
 
     def __call__(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[PanopticSegmentation]:
-        """Label upright RGB images of any sizes, all in one batch.
+        """Label upright RGB images of any sizes, in order.
+
+        On a GPU they go through the network as one batch; on a CPU, where that gains nothing, one
+        by one, so that an image's labels are the same bits whatever is labelled beside it.
 
         Memory grows with the batch and with the largest image: about 4 bytes times pixels times
         masks that pass the score threshold.
@@ -48,10 +51,14 @@ class Predictor:
         Raises:
             PossamError: there is no image, or one has no pixels.
         """
-        batch = make_batch(images, canvas=self.model.config.sam.image_size)
-        batch = batch.to(self._text.embeddings.device)
-        with torch.inference_mode():
-            return self.merge(batch, self.classify(batch))
+        device = self._text.embeddings.device
+        one_by_one = device.type == "cpu" and len(images) > 1
+        results: list[PanopticSegmentation] = []
+        for chunk in [[image] for image in images] if one_by_one else [images]:
+            batch = make_batch(chunk, canvas=self.model.config.sam.image_size).to(device)
+            with torch.inference_mode():
+                results += self.merge(batch, self.classify(batch))
+        return results
 
     def classify(self, batch: ImageBatch) -> MaskClassification:
         """Masks and class logits of the last decoder layer."""
@@ -70,14 +77,20 @@ class Predictor:
                 canvas=batch.pixels.shape[-1],
                 image_hw=batch.image_hw[i],
             )
-            for i, masks in enumerate(self._score(result))
+            for i, masks in enumerate(self.score(result))
         ]
 
-    def _score(self, result: MaskClassification) -> list[ScoredMasks]:
+    def score(self, result: MaskClassification) -> list[ScoredMasks]:
+        """Per image, masks with the probabilities of this vocabulary's classes."""
         ldp_logits = result.class_logits[..., :-1]
         clip_logits = self.model.clip.logit_scale * self._text.class_logits(result.clip_embeddings)
         iou_scores = result.prediction.iou_logits.float().sigmoid()
-        probs = ensemble(ldp_logits, clip_logits, iou_scores, result.has_clip, self.inference.mase)
+        mase = self.inference.mase
+        if mase.trust == "names":  # FC-CLIP's ensemble, the baseline
+            seen = torch.tensor([self._is_seen], device=ldp_logits.device)
+            probs = geometric_ensemble(ldp_logits, clip_logits, seen, result.has_clip, mase)
+        else:
+            probs = ensemble(ldp_logits, clip_logits, iou_scores, result.has_clip, mase)
         void = result.class_logits.float().softmax(dim=-1)[..., -1]
         agrees = ldp_logits.argmax(dim=-1) == clip_logits.argmax(dim=-1)
         return [

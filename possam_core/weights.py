@@ -1,31 +1,41 @@
-"""Checkpoints: safetensors with a JSON header that says what the tensors need to be used.
+"""The tensors of a model: loading and saving checkpoints.
 
-The header holds the architecture, the vocabulary and names of the training classes (for seen and
-unseen), the inference settings they were tuned with, the measured metrics, and a sha256 over the
-tensors, which loading checks.
+A checkpoint is a safetensors file with a JSON header: the architecture, the vocabulary and names of
+the training classes (for seen and unseen), the inference settings they were tuned with, the
+measured metrics, and a sha256 over the tensors, which loading checks. It holds all tensors, or, as
+a head, the learned ones alone; its header then names the published encoders by their sha256.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import typing
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from possam_core.checkpoint import (
+    FORMAT_VERSION,
+    HEADER_KEY,
+    PART_NAMES,
+    FrozenWeights,
+    ModelParts,
+    file_sha256,
+    frozen_weights,
+    read_header,
+    resolve_model,
+    unfit_header,
+)
+from possam_core.clip import load_clip_weights
 from possam_core.errors import CheckpointError, PossamError
 from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
+from possam_core.sam import load_sam_weights
 from possam_core.vocabulary import Vocabulary
 
-FORMAT_VERSION = 1
-HEADER_KEY = "possam"
-SUFFIX = ".safetensors"
+ENCODERS = ("sam.", "clip.")  # prefixes of the tensors that a head leaves out
 
 T = TypeVar("T")
 
@@ -34,76 +44,72 @@ class _Header(NamedTuple):
     config: PosSAMConfig
     card: ModelCard
     tensors_sha256: str
-
-
-def bundled_models() -> tuple[str, ...]:
-    """Names of the checkpoints that ship in the package."""
-    folder = resources.files("possam_core") / "checkpoints"
-    return tuple(
-        sorted(f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX))
-    )
-
-
-def resolve_model(model: str) -> Path:
-    """The file behind a bundled name or a local path, in that order; nothing is downloaded.
-
-    Raises:
-        CheckpointError: there is no such file; the message proposes the nearest bundled name.
-    """
-    bundled = bundled_models()
-    if model in bundled:
-        return Path(str(resources.files("possam_core") / "checkpoints" / f"{model}{SUFFIX}"))
-    if Path(model).is_file():
-        return Path(model)
-    near = difflib.get_close_matches(model, bundled, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "check the name or the path"
-    raise CheckpointError(
-        f"expected a bundled model ({', '.join(bundled)}) or the path of a checkpoint, got"
-        f" {model!r}; {hint}"
-    )
-
-
-def model_fingerprint(model: str) -> str:
-    """sha256 of the checkpoint file."""
-    with resolve_model(model).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def model_vocabulary(model: str) -> Vocabulary:
-    """The checkpoint's own vocabulary, from its header alone."""
-    return _read_header(resolve_model(model)).card.vocabulary
+    frozen: dict[str, FrozenWeights]
 
 
 def load_model(model: str) -> PosSAM:
-    """Read and verify a checkpoint; the model is on the CPU, in eval mode.
+    """Read and verify a checkpoint and its encoders; the model is on the CPU, in eval mode.
 
     Raises:
-        CheckpointError: unknown name, damaged file, or parts that do not fit this code.
+        CheckpointError: unknown name, damaged file, or parts that do not fit together.
     """
-    path = resolve_model(model)
-    header = _read_header(path)
-    tensors = load_file(path)
+    parts = resolve_model(model)
+    path = parts.checkpoint
+    header = _parse_header(path)
+    content = path.read_bytes()
+    tensors = safetensors.torch.load(content)
     if _tensors_sha256(tensors) != header.tensors_sha256:
         raise CheckpointError(
             f"expected the tensors of {path} to match the sha256 in its header, but they differ:"
             " the file is damaged; copy it again"
         )
     network = PosSAM(header.config, header.card)
-    try:
-        network.load_state_dict({k: v.float() for k, v in tensors.items()})
-    except RuntimeError as error:
-        reason = str(error).split("\n\t")[1] if "\n\t" in str(error) else str(error)
+    _load_encoders(network, parts, header.frozen)
+    expected = {k for k in network.state_dict() if not (header.frozen and k.startswith(ENCODERS))}
+    if wrong := sorted(expected ^ set(tensors)):
         raise CheckpointError(
-            f"expected {path} to hold every tensor of its architecture, but it does not"
+            f"expected {path} to hold every tensor of its architecture and no other, but"
+            f" {', '.join(wrong[:3])} is missing or too much; use a checkpoint written by this"
+            " version"
+        )
+    try:
+        network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+    except RuntimeError as error:
+        reason = str(error).split("\n\t")[-1]
+        raise CheckpointError(
+            f"expected the tensors of {path} in the shapes of its architecture, but they are not"
             f" ({reason}); use a checkpoint written by this version"
         ) from error
-    network.fingerprint = model_fingerprint(model)
+    network.fingerprint = hashlib.sha256(content).hexdigest()
     return network.eval().requires_grad_(False)
 
 
 def save_model(path: Path, model: PosSAM) -> None:
-    """Write a checkpoint with half-precision tensors, all or nothing."""
-    tensors = {k: v.detach().half().contiguous() for k, v in model.state_dict().items()}
+    """Write a checkpoint of all tensors at half precision, all or nothing."""
+    _save(path, model, model.state_dict(), frozen={})
+
+
+def save_head(path: Path, model: PosSAM, *, sam: Path, clip: Path) -> None:
+    """Write the learned tensors alone, and which frozen encoders they were trained on.
+
+    Args:
+        path: checkpoint to write.
+        model: trained.
+        sam: the published file that its SAM encoder was loaded from.
+        clip: likewise, for both towers of CLIP.
+    """
+    learned = {k: v for k, v in model.state_dict().items() if not k.startswith(ENCODERS)}
+    frozen = {
+        part: FrozenWeights(file_name=file.name, sha256=file_sha256(file))
+        for part, file in (("sam", sam), ("clip", clip))
+    }
+    _save(path, model, learned, frozen)
+
+
+def _save(
+    path: Path, model: PosSAM, state: dict[str, Tensor], frozen: dict[str, FrozenWeights]
+) -> None:
+    tensors = {k: v.detach().half().contiguous() for k, v in state.items()}
     card = model.card
     content = {
         "format_version": FORMAT_VERSION,
@@ -114,26 +120,15 @@ def save_model(path: Path, model: PosSAM) -> None:
         "metrics": card.metrics,
         "sha256": _tensors_sha256(tensors),
     }
+    if frozen:
+        content["frozen"] = {part: dataclasses.asdict(record) for part, record in frozen.items()}
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={HEADER_KEY: json.dumps(content)})
+    safetensors.torch.save_file(tensors, partial, metadata={HEADER_KEY: json.dumps(content)})
     partial.replace(path)
 
 
-def _read_header(path: Path) -> _Header:
-    try:
-        with safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {})[HEADER_KEY])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"expected a PosSAM checkpoint at {path}, but it cannot be read as one"
-            f" ({type(error).__name__}: {error}); copy it again or name another"
-        ) from error
-    version = content.get("format_version")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"expected checkpoint format {FORMAT_VERSION} in {path}, got {version}; install the"
-            " matching version of possam"
-        )
+def _parse_header(path: Path) -> _Header:
+    content = read_header(path)
     try:
         vocabulary = content["vocabulary"]
         card = ModelCard(
@@ -143,22 +138,36 @@ def _read_header(path: Path) -> _Header:
             metrics=content["metrics"],
         )
         config = _build(PosSAMConfig, content["config"])
-        return _Header(config, card, str(content["sha256"]))
+        return _Header(config, card, str(content["sha256"]), frozen_weights(content))
     except (KeyError, TypeError, PossamError) as error:
-        raise CheckpointError(
-            f"expected the header of {path} to describe a model of this version, but it does not"
-            f" ({error}); install the version of possam that wrote it"
-        ) from error
+        raise unfit_header(path, error) from error
+
+
+def _load_encoders(network: PosSAM, parts: ModelParts, frozen: dict[str, FrozenWeights]) -> None:
+    if parts.sam is None or parts.clip is None:
+        return
+    for part, file in (("sam", parts.sam), ("clip", parts.clip)):
+        found = file_sha256(file)
+        if found != frozen[part].sha256:
+            raise CheckpointError(
+                f"expected the {PART_NAMES[part]} weights that {parts.checkpoint} was trained on"
+                f" (sha256 {frozen[part].sha256[:12]}...), got {file} ({found[:12]}...); name the"
+                f" file {frozen[part].file_name}"
+            )
+    load_sam_weights(network.sam, parts.sam)
+    load_clip_weights(network.clip, parts.clip)
 
 
 def _build(cls: type[T], values: dict[str, Any]) -> T:
-    """A (nested) dataclass from the dicts that `dataclasses.asdict` made of it."""
+    """A (nested) dataclass from the dicts and lists that JSON made of it."""
     hints = typing.get_type_hints(cls)
-    arguments = {
-        name: _build(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
-        for name, value in values.items()
-    }
-    return cls(**arguments)
+
+    def convert(name: str, value: Any) -> Any:
+        if dataclasses.is_dataclass(hints[name]):
+            return _build(hints[name], value)
+        return tuple(value) if typing.get_origin(hints[name]) is tuple else value
+
+    return cls(**{name: convert(name, value) for name, value in values.items()})
 
 
 def _tensors_sha256(tensors: dict[str, Tensor]) -> str:

@@ -4,12 +4,16 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from possam_core.panoptic import MergeConfig, PanopticSegmentation, Segment
 from possam_core.playground import playground_vocabulary
+
+if TYPE_CHECKING:
+    from possam_core.model import PosSAM
 
 SEGMENT = Segment(
     id=1,
@@ -56,6 +60,28 @@ def encode(image: Image.Image | np.ndarray, format: str = "JPEG", **options: obj
 
 
 def write_checkpoint(path: Path, seed: int = 0) -> Path:
+    """A checkpoint of `small_model`."""
+    from possam_core.weights import save_model  # as below
+
+    save_model(path, small_model(seed))
+    return path
+
+
+def write_head(folder: Path, seed: int = 0) -> Path:
+    """A head beside the SAM and CLIP files it needs, in their publishers' formats."""
+    import torch  # as below
+
+    from possam_core.weights import save_head
+
+    model = small_model(seed)
+    sam = {f"image_encoder.{k}": v for k, v in model.sam.encoder.state_dict().items()}
+    torch.save(sam, folder / "sam.pth")
+    torch.save(model.clip.clip.state_dict(), folder / "clip.bin")
+    save_head(folder / "head.safetensors", model, sam=folder / "sam.pth", clip=folder / "clip.bin")
+    return folder / "head.safetensors"
+
+
+def small_model(seed: int = 0) -> "PosSAM":
     """A real model of a few thousand weights, untrained, that calls almost anything a segment."""
     # Seconds of imports, which most tests do without.
     import torch
@@ -64,7 +90,6 @@ def write_checkpoint(path: Path, seed: int = 0) -> Path:
     from possam_core.mask_decoder import MaskDecoderConfig
     from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
     from possam_core.sam import SamConfig
-    from possam_core.weights import save_model
 
     torch.manual_seed(seed)
     config = PosSAMConfig(
@@ -78,5 +103,4 @@ def write_checkpoint(path: Path, seed: int = 0) -> Path:
         training_names=("ball",),
         inference=InferenceConfig(merge=MergeConfig(object_threshold=0.0, overlap_threshold=0.0)),
     )
-    save_model(path, PosSAM(config, card))
-    return path
+    return PosSAM(config, card)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -143,6 +144,7 @@ def annotation(prediction: PanopticSegmentation) -> PanopticAnnotation:
 
 def _with(config: InferenceConfig, setting: str, value: float) -> InferenceConfig:
     part, name = setting.split(".")
+    changed: dict[str, Any] = {name: value}
     if part == "mase":
-        return replace(config, mase=replace(config.mase, **{name: value}))
-    return replace(config, merge=replace(config.merge, **{name: value}))
+        return replace(config, mase=replace(config.mase, **changed))
+    return replace(config, merge=replace(config.merge, **changed))

@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
+import torch
 
 from possam_core.errors import PossamError
+from possam_core.images import make_batch
+from possam_core.mase import MaseConfig
+from possam_core.model import InferenceConfig
 from possam_core.playground import generate_scene, playground_vocabulary
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.vocabulary import Vocabulary, VocabularyClass
@@ -40,6 +44,33 @@ def test_the_same_image_gets_the_same_labels_twice(predictor: Predictor) -> None
     first, second = predictor([make_pixels()]), predictor([make_pixels()])
     np.testing.assert_array_equal(first[0].ids, second[0].ids)
     assert first[0].segments == second[0].segments
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 6])
+def test_neighbours_and_order_change_no_bit(predictor: Predictor, batch_size: int) -> None:
+    images = [make_pixels(40 + 9 * i, 64 - 5 * i, seed=i) for i in range(6)]
+    alone = [predictor([image])[0] for image in images]
+    for order in (list(range(6)), [5, 2, 0, 3, 1, 4]):
+        for start in range(0, 6, batch_size):
+            chosen = order[start : start + batch_size]
+            for i, result in zip(chosen, predictor([images[i] for i in chosen]), strict=True):
+                np.testing.assert_array_equal(result.ids, alone[i].ids)
+                assert result.segments == alone[i].segments
+
+
+def test_trust_by_names_is_the_ensemble_over_seen_classes(predictor: Predictor) -> None:
+    mase = MaseConfig(alpha=0.0, beta=1.0, trust="names")
+    by_names = Predictor(predictor.model, BALLS, inference=InferenceConfig(mase=mase))
+    batch = make_batch([make_pixels()], canvas=48)
+    result = by_names.classify(batch)
+    ldp = result.class_logits[0, :, :-1].log_softmax(dim=-1)
+    clip_logits = by_names.model.clip.logit_scale * by_names._text.class_logits(
+        result.clip_embeddings[0]
+    )
+    clip = clip_logits.log_softmax(dim=-1)
+    mixed = torch.stack([ldp[:, 0], clip[:, 1]], dim=-1)  # "ball" was trained, "lawn" was not
+    mixed = torch.where(result.has_clip[0][:, None], mixed, ldp)
+    torch.testing.assert_close(by_names.score(result)[0].class_probs, mixed.softmax(dim=-1))
 
 
 def test_no_images_are_refused(predictor: Predictor) -> None:

@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from possam_core.checkpoint import bundled_models, model_vocabulary, resolve_model
 from possam_core.errors import CheckpointError
 from possam_core.model import PosSAM
-from possam_core.weights import bundled_models, load_model, model_vocabulary, resolve_model
+from possam_core.weights import load_model
 
 
 def test_a_saved_model_loads_with_the_same_weights_and_header(tiny_model: str) -> None:
@@ -18,7 +19,7 @@ def test_a_saved_model_loads_with_the_same_weights_and_header(tiny_model: str) -
 
 def test_possam_tiny_is_bundled_and_carries_its_metrics() -> None:
     assert "possam-tiny" in bundled_models()
-    assert resolve_model("possam-tiny").stat().st_size <= 25 * 10**6
+    assert resolve_model("possam-tiny").checkpoint.stat().st_size <= 25 * 10**6
     card = load_model("possam-tiny").card
     assert card.metrics["quality"]["seen"]["pq"] > 0
     assert len(model_vocabulary("possam-tiny")) == 48

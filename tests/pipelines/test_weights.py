@@ -1,0 +1,98 @@
+"""Fetching from a real HTTP server on this machine."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from pipelines.weights import fetch_weights, find_weights, verify_weights
+from possam_core.errors import CheckpointError
+from possam_core.published import PUBLISHED, PublishedWeights, fetched_file
+
+CONTENT = bytes(range(256)) * 9000  # more than one chunk
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PublishedWeights]:
+    """Weights on a server; fetched files go to a folder of the test's own."""
+    monkeypatch.setenv("POSSAM_WEIGHTS", str(tmp_path / "weights"))
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "encoder.pth").write_bytes(CONTENT)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(served)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield replace(
+        PUBLISHED[0],
+        file_name="encoder.pth",
+        url=f"http://127.0.0.1:{server.server_port}/encoder.pth",
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+    )
+    server.shutdown()
+    server.server_close()
+
+
+def test_fetching_brings_the_published_bytes_and_does_nothing_twice(
+    published: PublishedWeights,
+) -> None:
+    counts: list[int] = []
+    file = fetch_weights(published, counts.append)
+    assert file.read_bytes() == CONTENT
+    assert sum(counts) == len(CONTENT)
+    assert fetch_weights(published, counts.append) == file
+    assert sum(counts) == len(CONTENT)
+
+
+def test_other_content_is_refused_and_leaves_nothing(published: PublishedWeights) -> None:
+    other = replace(published, sha256="0" * 64)
+    with pytest.raises(CheckpointError, match="with sha256 0000"):
+        fetch_weights(other, lambda _: None)
+    assert not list(fetched_file(other).parent.iterdir())
+
+
+def test_a_silent_address_is_one_sentence(published: PublishedWeights) -> None:
+    missing = replace(published, url=published.url.replace("encoder", "nothing"))
+    with pytest.raises(CheckpointError, match=r"nothing.pth to answer .*404"):
+        fetch_weights(missing, lambda _: None)
+
+
+def test_verify_finds_a_flipped_byte(published: PublishedWeights) -> None:
+    with pytest.raises(CheckpointError, match="never fetched"):
+        verify_weights(published)
+    file = fetch_weights(published, lambda _: None)
+    assert verify_weights(published) == file
+    file.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(CheckpointError, match="delete it and fetch it again"):
+        verify_weights(published)
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(CheckpointError, match="did you mean 'vit_b'"):
+        find_weights("vitb")
+
+
+def test_the_list_says_what_is_published_and_what_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSSAM_WEIGHTS", str(tmp_path))
+    shown = CliRunner().invoke(app, ["weights", "list"]).output
+    assert "possam-tiny" in shown
+    assert all(w.url in shown for w in PUBLISHED)
+    assert shown.count("not fetched") == len(PUBLISHED)
+
+
+def test_names_and_hashes_of_published_weights_are_well_formed() -> None:
+    assert len({w.name for w in PUBLISHED}) == len(PUBLISHED)
+    assert all(len(bytes.fromhex(w.sha256)) == 32 for w in PUBLISHED)
+    assert {w.part for w in PUBLISHED} == {"sam", "clip"}
