@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import simplejpeg  # type: ignore[import-untyped]
 from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image, UnidentifiedImageError
@@ -32,6 +33,8 @@ MAX_PIXELS = 50_000_000
 MAX_SIDE_PX = 32_768
 MAX_ASPECT = 50
 MIN_SIDE_PX = 8
+
+PLAIN_COLOURS = ("YCbCr", "RGB", "Gray")  # as simplejpeg calls them
 
 EXIF_ORIENTATION_TAG = 0x0112
 UPRIGHT = 1  # the EXIF orientation that needs no turning
@@ -102,9 +105,11 @@ def decode_image(data: bytes) -> DecodedImage:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_extreme_shapes(*image.size)
-            image.load()
+            pixels = _decode_plain_jpeg(data, image)
+            if pixels is None:
+                image.load()
+                pixels = np.array(_to_rgb(image), dtype=np.uint8)
             exif_orientation = _exif_orientation(image)
-            rgb = _to_rgb(image)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -114,8 +119,27 @@ def decode_image(data: bytes) -> DecodedImage:
     except Exception as error:
         raise _name_failure(data, error) from error
     if exif_orientation != UPRIGHT:
-        rgb = rgb.transpose(TURNS[exif_orientation])
-    return DecodedImage(pixels=np.array(rgb, dtype=np.uint8), exif_orientation=exif_orientation)
+        turned = Image.fromarray(pixels).transpose(TURNS[exif_orientation])
+        pixels = np.array(turned, dtype=np.uint8)
+    return DecodedImage(pixels=pixels, exif_orientation=exif_orientation)
+
+
+def _decode_plain_jpeg(data: bytes, image: Image.Image) -> UInt8[ndarray, "H W 3"] | None:
+    """The pixels Pillow would give for a colour or grey JPEG, sooner; None: let Pillow judge.
+
+    `strict` refuses whatever libjpeg warns of, such as an early end: Pillow then names what is
+    wrong, or forgives it.
+    """
+    if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if (width, height) != image.size or colours not in PLAIN_COLOURS:
+            return None
+        pixels: UInt8[ndarray, "H W 3"] = simplejpeg.decode_jpeg(data, "RGB", strict=True)
+    except Exception:  # of whatever kind: Pillow reads the file and says what it is
+        return None
+    return pixels
 
 
 def _refuse_extreme_shapes(width: int, height: int) -> None:

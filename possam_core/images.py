@@ -6,6 +6,7 @@ Axes: B images, H W pixels of an image, S side of the square canvas in pixels.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
@@ -51,7 +52,7 @@ def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> Ima
     sizes = []
     for i, image in enumerate(images):
         height, width = resized_size((image.shape[0], image.shape[1]), canvas)
-        chw = torch.tensor(image).permute(2, 0, 1)[None]  # copies: the caller's array may be locked
+        chw = _as_tensor(image).permute(2, 0, 1)[None]
         pixels[i, :, :height, :width] = functional.interpolate(
             chw, size=(height, width), mode="bilinear", antialias=True
         )[0]
@@ -60,6 +61,13 @@ def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> Ima
     return ImageBatch(
         pixels, valid, tuple(sizes), tuple((im.shape[0], im.shape[1]) for im in images)
     )
+
+
+def _as_tensor(image: UInt8[ndarray, "H W 3"]) -> UInt8[Tensor, "H W 3"]:
+    """The image without a copy, unless torch could not share it: locked, or read backwards."""
+    if not image.flags.writeable or min(image.strides) < 0:
+        return torch.tensor(np.ascontiguousarray(image))
+    return torch.from_numpy(image)
 
 
 def normalise(

@@ -12,14 +12,13 @@ import torch
 from jaxtyping import Bool, Float, Int32, Int64
 from numpy import ndarray
 from torch import Tensor
-from torch.nn import functional
 
 from possam_core.errors import ConfigError, PossamError
-from possam_core.masks import areas_and_boxes
+from possam_core.mask_contest import Contest, Frame, hold_contest
+from possam_core.masks import areas_and_boxes, present_ids
 from possam_core.vocabulary import Vocabulary
 
 VOID_ID = 0
-STABILITY_OFFSET = 1.0  # in logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ class PanopticSegmentation:
         stuff = [s.class_index for s in self.segments if not s.is_thing]
         if len(set(stuff)) != len(stuff):
             raise PossamError(f"stuff of one class must be one segment, got classes {stuff}")
-        present = set(np.unique(self.ids).tolist()) - {VOID_ID}
+        present = present_ids(self.ids) - {VOID_ID}
         if present != set(ids):
             raise PossamError(f"the map holds ids {sorted(present)}, the segments {sorted(ids)}")
 
@@ -137,12 +136,12 @@ def merge(
     order = scores.argsort(descending=True, stable=True)
     chosen = order[scores[order] >= config.object_threshold]
     kept = masks.keep(chosen)
-    logits = _upsample(kept.mask_logits, canvas, resized_hw, image_hw)  # (N, H, W)
-    owner = _owners(logits, scores[chosen], config.overlap_threshold)
+    frame = Frame(canvas=canvas, resized_hw=resized_hw, image_hw=image_hw)
+    contest = hold_contest(kept.mask_logits, scores[chosen], frame)
     kept_classes = kept.class_probs.argmax(dim=-1).tolist()
-    ids, members = _number_segments(owner, kept_classes, vocabulary)
+    ids, members = _number_segments(contest, kept_classes, vocabulary, config.overlap_threshold)
     geometry = areas_and_boxes(ids)
-    stability = _stability(logits)
+    stability = (contest.tight_px / contest.loose_px.clamp(min=1)).tolist()
     probs = _ClassFigures.of(kept.class_probs)
     segments = []
     for segment_id, mask in members.items():
@@ -182,53 +181,20 @@ class _ClassFigures:
         return cls(margin.tolist(), entropy.clamp(0, 1).tolist())
 
 
-def _upsample(
-    mask_logits: Tensor, canvas: int, resized_hw: tuple[int, int], image_hw: tuple[int, int]
-) -> Tensor:
-    """Logits over the canvas, cut to the image's part of it, at the image's own size."""
-    if not len(mask_logits):
-        return mask_logits.new_zeros((0, *image_hw))
-    on_canvas = functional.interpolate(
-        mask_logits[None].float(), size=(canvas, canvas), mode="bilinear", align_corners=False
-    )
-    cut = on_canvas[..., : resized_hw[0], : resized_hw[1]]
-    return functional.interpolate(cut, size=image_hw, mode="bilinear", align_corners=False)[0]
-
-
-def _owners(logits: Tensor, scores: Tensor, overlap_threshold: float) -> Int64[ndarray, "H W"]:
-    """Index of the mask that owns each pixel; -1 where none does or it lost too much elsewhere."""
-    num_masks = len(logits)
-    if not num_masks:
-        return np.full(logits.shape[1:], -1, dtype=np.int64)
-    claims = scores[:, None, None] * logits.sigmoid()
-    owner = claims.argmax(dim=0)  # (H, W)
-    inside = logits >= 0  # sigmoid >= 0.5
-    owned = inside.gather(0, owner[None])[0]
-    won = torch.bincount(owner[owned], minlength=num_masks)
-    share = won / inside.flatten(1).sum(dim=1).clamp(min=1)
-    survives = (share >= overlap_threshold) & (won > 0)
-    return torch.where(owned & survives[owner], owner, -1).cpu().numpy()
-
-
 def _number_segments(
-    owner: Int64[ndarray, "H W"], classes: list[int], vocabulary: Vocabulary
+    contest: Contest, classes: list[int], vocabulary: Vocabulary, overlap_threshold: float
 ) -> tuple[Int32[ndarray, "H W"], dict[int, int]]:
     """Segment ids 1, 2, ... by score, stuff of a class under one id; and the best mask of each."""
-    id_of_mask = np.zeros(len(classes) + 1, dtype=np.int32)  # the last entry serves owner -1
+    share = contest.won_px / contest.inside_px.clamp(min=1)
+    survives = (share >= overlap_threshold) & (contest.won_px > 0)
+    id_of_mask = np.full(len(classes) + 1, VOID_ID, dtype=np.int32)  # the last serves winner -1
     id_of_stuff: dict[int, int] = {}
     members: dict[int, int] = {}
-    for mask in np.unique(owner[owner >= 0]).tolist():
+    for mask in survives.nonzero().flatten().tolist():
         class_index = classes[mask]
         segment_id = id_of_stuff.get(class_index, len(members) + 1)
         if not vocabulary.classes[class_index].is_thing:
             id_of_stuff.setdefault(class_index, segment_id)
         members.setdefault(segment_id, mask)
         id_of_mask[mask] = segment_id
-    return id_of_mask[owner], members
-
-
-def _stability(logits: Tensor) -> list[float]:
-    """IoU of each mask cut at logit +1 and at -1 (SAM's stability score)."""
-    tight = (logits > STABILITY_OFFSET).flatten(1).sum(dim=1)
-    loose = (logits > -STABILITY_OFFSET).flatten(1).sum(dim=1)
-    return [float(v) for v in (tight / loose.clamp(min=1)).tolist()]
+    return id_of_mask[contest.winner], members

@@ -1,4 +1,5 @@
 import contextlib
+import io
 import pickle
 import struct
 import zlib
@@ -25,6 +26,9 @@ STORED_AS = {
     8: np.rot90(UPRIGHT, -1),
 }
 
+# How Pillow turns an upright picture into what such a file stores: 6 and 8 undo each other.
+BACK = {1: None, **image_decode.TURNS, 6: image_decode.TURNS[8], 8: image_decode.TURNS[6]}
+
 
 def code_of(data: bytes) -> str:
     with pytest.raises(ImageError) as caught:
@@ -46,6 +50,78 @@ def test_an_orientation_that_does_not_exist_counts_as_upright(orientation: int) 
     exif = Image.Exif()
     exif[image_decode.EXIF_ORIENTATION_TAG] = orientation
     assert decode_image(encode(UPRIGHT, "PNG", exif=exif)).exif_orientation == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_jpeg_comes_out_upright(orientation: int) -> None:
+    upright = make_pixels(24, 40)
+    exif = Image.Exif()
+    exif[image_decode.EXIF_ORIENTATION_TAG] = orientation
+    back = BACK[orientation]
+    stored = Image.fromarray(upright)
+    decoded = decode_image(encode(stored if back is None else stored.transpose(back), exif=exif))
+    assert decoded.exif_orientation == orientation
+    assert np.abs(decoded.pixels.astype(int) - upright).mean() < 8  # what JPEG loses
+
+
+def decode_by_pillow(data: bytes, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Pixels, or the code and message of the error, when Pillow alone decodes."""
+    with monkeypatch.context() as patched:
+        patched.setattr(image_decode, "_decode_plain_jpeg", lambda data, image: None)
+        return outcome_of(data)
+
+
+def outcome_of(data: bytes) -> object:
+    try:
+        return decode_image(data).pixels.tolist()
+    except ImageError as error:
+        return error.code, str(error)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {}),
+        ("RGB", {"subsampling": 0}),
+        ("RGB", {"subsampling": 1, "quality": 40}),
+        ("RGB", {"progressive": True}),
+        ("RGB", {"keep_rgb": True}),
+        ("RGB", {"restart_marker_rows": 1}),
+        ("L", {}),
+        ("L", {"progressive": True}),
+    ],
+)
+def test_a_plain_jpeg_is_decoded_sooner_to_the_very_pixels_of_pillow(
+    mode: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.fromarray(make_pixels(37, 53)).convert(mode)
+    data = encode(picture, **options)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image_decode._decode_plain_jpeg(data, image) is not None
+    assert outcome_of(data) == decode_by_pillow(data, monkeypatch)
+
+
+def test_a_jpeg_of_four_colours_is_left_to_pillow() -> None:
+    data = encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image_decode._decode_plain_jpeg(data, image) is None
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_damaged_jpeg_gets_the_verdict_of_pillow(
+    progressive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(make_pixels(40, 48), progressive=progressive)
+    rng = np.random.default_rng(0)
+    verdicts = set()
+    for position in rng.integers(0, len(data), 60).tolist():
+        flipped = data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :]
+        without = data[:position] + data[position + 3 :]
+        for spoiled in (flipped, without, data[:position], data[:position] + b"\0\0" + data):
+            expected = decode_by_pillow(spoiled, monkeypatch)
+            assert outcome_of(spoiled) == expected
+            verdicts.add(expected[0] if isinstance(expected, tuple) else "pixels")
+    assert {"pixels", "truncated", "decode_failed"} <= verdicts
 
 
 def test_sixteen_bit_grey_keeps_its_high_byte() -> None:

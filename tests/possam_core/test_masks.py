@@ -5,7 +5,7 @@ import pytest
 from numpy import ndarray
 from pycocotools import mask as coco_mask
 
-from possam_core.masks import areas_and_boxes, rle_counts
+from possam_core.masks import areas_and_boxes, present_ids, rle_counts
 
 
 def blobs(seed: int, height: int, width: int, num_ids: int) -> ndarray:
@@ -88,6 +88,31 @@ def test_powers_of_two_around_each_character_border_are_exact():
 def test_many_segments_are_exact():
     assert_equals_pycocotools(np.arange(1, 601, dtype=np.int32).reshape(20, 30))
     assert_equals_pycocotools(noise(3, 60, 70, 700) * 30_001)
+
+
+def test_stripes_and_checkerboards_are_exact():
+    rows, columns = np.mgrid[:40, :50]
+    for pattern in (rows % 2, columns % 2, (rows + columns) % 2, rows % 3, (rows + columns) % 5):
+        assert_equals_pycocotools(pattern.astype(np.int32))
+        assert_equals_pycocotools(pattern.astype(np.int32) * 70_000)
+
+
+def test_more_segments_than_sixteen_bits_can_number_are_exact():
+    names = np.random.default_rng(0).permutation(3 * 70_000)[:70_000] + 1
+    ids = names.reshape(250, 280).astype(np.int32)  # every pixel another segment
+    counts, geometry = rle_counts(ids), areas_and_boxes(ids)
+    assert len(counts) == len(geometry) == 70_000
+    for name in [*names[:50].tolist(), *names[-50:].tolist()]:
+        expected = coco_mask.encode(np.asfortranarray((ids == name).astype(np.uint8)))
+        assert counts[name].encode() == expected["counts"]
+        assert list(geometry[name].bbox_xywh) == coco_mask.toBbox(expected).tolist()
+
+
+def test_every_value_of_a_map_is_present():
+    assert present_ids(np.array([[0, 7, 7], [9, 0, 70_000]], np.int32)) == {0, 7, 9, 70_000}
+    assert present_ids(np.zeros((0, 3), np.int32)) == set()
+    ids = noise(5, 30, 40, 500)
+    assert present_ids(ids.T) == set(ids.ravel().tolist())
 
 
 def test_a_map_without_segments_has_no_counts():
