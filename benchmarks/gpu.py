@@ -116,15 +116,11 @@ def _model_rows(name: str, predictor: Predictor, batch: ImageBatch) -> list[Row]
     device = batch.pixels.device
     predictor.inference = _keeping(KEPT_MASKS, predictor, batch)
 
-    def network() -> object:
-        with torch.autocast(device.type, torch.bfloat16):
-            return predictor.classify(batch)
-
-    with torch.autocast(device.type, torch.bfloat16):
-        low = predictor.classify(batch)
     high = predictor.classify(batch)
+    predictor.precision = "bfloat16"
+    low = predictor.classify(batch)
     low_maps, high_maps = predictor.merge(batch, low), predictor.merge(batch, high)
-    forward_s = least_seconds_on(device, network)
+    forward_s = least_seconds_on(device, lambda: predictor.classify(batch))
     rest_s = least_seconds_on(device, lambda: _labels(predictor.merge(batch, low)))
     with counted_syncs(device) as syncs:
         predictor.merge(batch, low)

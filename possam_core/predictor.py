@@ -4,6 +4,7 @@ Axes: B images, Q mask queries, K classes, H W pixels of an image.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import UInt8
@@ -16,6 +17,8 @@ from possam_core.panoptic import PanopticSegmentation, ScoredMasks, merge
 from possam_core.vocabulary import Vocabulary
 from possam_core.weights import load_model
 
+Precision = Literal["float32", "bfloat16"]
+
 
 class Predictor:
     """A model with the text embeddings of one vocabulary, ready to label images."""
@@ -26,11 +29,21 @@ class Predictor:
         vocabulary: Vocabulary | None = None,
         *,
         inference: InferenceConfig | None = None,
+        precision: Precision = "float32",
     ) -> None:
-        """Embed the vocabulary's names; what is not given comes from the model's card."""
+        """Embed the vocabulary's names; what is not given comes from the model's card.
+
+        Args:
+            model: on the device to predict on.
+            vocabulary: what to look for.
+            inference: ensemble and thresholds.
+            precision: of the encoders and decoders. Under bfloat16 sampling points, classes and the
+                merge are float32 all the same.
+        """
         self.model = model.eval()
         self.vocabulary = vocabulary or model.card.vocabulary
         self.inference = inference or model.card.inference
+        self.precision = precision
         self._text = model.clip.embed_vocabulary(self.vocabulary)
         self._is_seen = self.vocabulary.seen_in(model.card.training_names)
 
@@ -62,7 +75,9 @@ class Predictor:
 
     def classify(self, batch: ImageBatch) -> MaskClassification:
         """Masks and class logits of the last decoder layer."""
-        layers: list[MaskClassification] = self.model(batch, self._text)
+        is_low = self.precision == "bfloat16"
+        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=is_low):
+            layers: list[MaskClassification] = self.model(batch, self._text)
         return layers[-1]
 
     def merge(self, batch: ImageBatch, result: MaskClassification) -> list[PanopticSegmentation]:

@@ -9,6 +9,7 @@ from possam_core.model import InferenceConfig
 from possam_core.playground import generate_scene, playground_vocabulary
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.vocabulary import Vocabulary, VocabularyClass
+from possam_core.weights import load_model
 from tests.factories import make_pixels
 
 BALLS = Vocabulary(
@@ -76,6 +77,24 @@ def test_trust_by_names_is_the_ensemble_over_seen_classes(predictor: Predictor) 
 def test_no_images_are_refused(predictor: Predictor) -> None:
     with pytest.raises(PossamError, match="at least one image"):
         predictor([])
+
+
+def test_bfloat16_agrees_with_float32_on_nearly_every_pixel() -> None:
+    model = load_model("possam-tiny")
+    images = [generate_scene(5, i).image for i in range(8)]
+    exact, low = (Predictor(model, precision=p)(images) for p in ("float32", "bfloat16"))
+    same = total = 0
+    for a, b in zip(exact, low, strict=True):
+        classes = []
+        for result in (a, b):
+            table = np.full(len(result.segments) + 1, -1)
+            for segment in result.segments:
+                table[segment.id] = segment.class_index
+            classes.append(table[result.ids])
+        same += int((classes[0] == classes[1]).sum())
+        total += classes[0].size
+    assert same < total  # bfloat16 was in use
+    assert same >= 0.99 * total
 
 
 def test_possam_tiny_finds_most_of_a_playground_scene() -> None:
