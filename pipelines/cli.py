@@ -154,6 +154,10 @@ weights_app = typer.Typer(help="Published weights of the frozen encoders.", no_a
 app.add_typer(weights_app, name="weights")
 
 WeightsNames = Annotated[list[str], typer.Argument(metavar="NAME...", help="as `list` names them")]
+FetchNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="as `list` names them, or s3:// or hf:// checkpoints"),
+]
 
 
 @weights_app.command("list")
@@ -165,20 +169,24 @@ def list_weights() -> None:
 
 
 @weights_app.command("fetch")
-def fetch(names: WeightsNames) -> None:
-    """Download published weights and check their sha256."""
+def fetch(names: FetchNames) -> None:
+    """Download published weights and check their sha256, or a checkpoint from afar."""
     from functools import partial
 
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
-    from pipelines.weights import fetch_weights, find_weights
+    from pipelines.weights import fetch_checkpoint, fetch_weights, find_weights
+    from possam_core.checkpoint import REMOTE_SCHEMES
 
-    for weights in [find_weights(name) for name in names]:
+    for name in names:
         columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, transient=True) as progress:
-            task = progress.add_task(weights.file_name, total=weights.size_bytes)
-            file = fetch_weights(weights, partial(progress.advance, task))
-        typer.echo(f"{weights.name} is at {file}")
+            advance = partial(progress.advance, progress.add_task(name, total=None))
+            if name.startswith(REMOTE_SCHEMES):
+                file = fetch_checkpoint(name, advance)
+            else:
+                file = fetch_weights(find_weights(name), advance)
+        typer.echo(f"{name} is at {file}")
 
 
 @weights_app.command("verify")

@@ -4,11 +4,16 @@ import difflib
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO, cast
 
-from possam_core.checkpoint import PART_NAMES, bundled_models, file_sha256
+import fsspec
+from botocore.exceptions import BotoCoreError
+
+from possam_core.checkpoint import PART_NAMES, bundled_models, file_sha256, read_header
 from possam_core.errors import CheckpointError
-from possam_core.published import PUBLISHED, PublishedWeights, fetched_file
+from possam_core.published import PUBLISHED, PublishedWeights, fetched_file, remote_file
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60
@@ -67,6 +72,45 @@ def fetch_weights(weights: PublishedWeights, on_bytes: Callable[[int], None]) ->
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def fetch_checkpoint(address: str, on_bytes: Callable[[int], None]) -> Path:
+    """Copy a checkpoint from `s3://bucket/key` or `hf://owner/name/file`, unless it is there.
+
+    Raises:
+        CheckpointError: it cannot be read there, or is no checkpoint; then nothing is kept.
+    """
+    target = remote_file(address)
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        with _open_remote(address) as source, partial.open("wb") as file:
+            while chunk := source.read(CHUNK_BYTES):
+                file.write(chunk)
+                on_bytes(len(chunk))
+        read_header(partial)
+        partial.replace(target)
+    except (OSError, ValueError, BotoCoreError) as error:
+        raise CheckpointError(
+            f"expected a checkpoint at {address}, but it cannot be read ({error}); check the"
+            " address and the credentials"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _open_remote(address: str) -> AbstractContextManager[BinaryIO]:
+    if address.startswith("hf://"):
+        owner, _, rest = address.removeprefix("hf://").partition("/")
+        name, _, file = rest.partition("/")
+        url = f"https://huggingface.co/{owner}/{name}/resolve/main/{file}"
+        return cast(
+            AbstractContextManager[BinaryIO], urllib.request.urlopen(url, timeout=TIMEOUT_S)
+        )
+    return cast(AbstractContextManager[BinaryIO], fsspec.open(address, "rb"))
 
 
 def verify_weights(weights: PublishedWeights) -> Path:

@@ -15,12 +15,13 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from possam_core.errors import CheckpointError, PossamError
-from possam_core.published import fetched_file, find_by_sha256
+from possam_core.published import fetched_file, find_by_sha256, remote_file
 from possam_core.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 HEADER_KEY = "possam"
 SUFFIX = ".safetensors"
+REMOTE_SCHEMES = ("s3://", "hf://")
 MODEL_FILE_SUFFIXES = (".yaml", ".yml")
 MODEL_FILE_KEYS = ("checkpoint", "sam", "clip")
 PART_NAMES = {"sam": "SAM", "clip": "CLIP"}
@@ -52,7 +53,9 @@ def bundled_models() -> tuple[str, ...]:
 
 
 def resolve_model(model: str) -> ModelParts:
-    """The files behind a bundled name or a local path, in that order; nothing is downloaded.
+    """The files behind a bundled name, a local path, `s3://` or `hf://`, in that order.
+
+    Nothing is downloaded: a remote address stands for the copy that `possam weights fetch` made.
 
     A path is a checkpoint, or a model file: YAML that names a checkpoint and its frozen encoders,
     relative to itself. Encoders that nobody names are looked for beside the checkpoint and where
@@ -69,11 +72,19 @@ def resolve_model(model: str) -> ModelParts:
     if path.is_file():
         named = _read_model_file(path) if path.suffix in MODEL_FILE_SUFFIXES else {}
         return _with_encoders(named.pop("checkpoint", path), named)
+    if model.startswith(REMOTE_SCHEMES):
+        copy = remote_file(model)
+        if not copy.is_file():
+            raise CheckpointError(
+                f"expected a copy of {model} at {copy}, but it was never fetched; run `possam"
+                f" weights fetch {model}`"
+            )
+        return _with_encoders(copy, {})
     near = difflib.get_close_matches(model, bundled, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "check the name or the path"
     raise CheckpointError(
-        f"expected a bundled model ({', '.join(bundled)}) or the path of a checkpoint or model"
-        f" file, got {model!r}; {hint}"
+        f"expected a bundled model ({', '.join(bundled)}), the path of a checkpoint or model file,"
+        f" or an s3:// or hf:// address, got {model!r}; {hint}"
     )
 
 

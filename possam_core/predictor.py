@@ -19,6 +19,8 @@ from possam_core.weights import load_model
 
 Precision = Literal["float32", "bfloat16"]
 
+COMPILE_BACKEND = "inductor"  # torch.compile's own default
+
 
 class Predictor:
     """A model with the text embeddings of one vocabulary, ready to label images."""
@@ -30,6 +32,7 @@ class Predictor:
         *,
         inference: InferenceConfig | None = None,
         precision: Precision = "float32",
+        compile_for: int | None = None,
     ) -> None:
         """Embed the vocabulary's names; what is not given comes from the model's card.
 
@@ -39,11 +42,16 @@ class Predictor:
             inference: ensemble and thresholds.
             precision: of the encoders and decoders. Under bfloat16 sampling points, classes and the
                 merge are float32 all the same.
+            compile_for: number of images. SAM's encoder is compiled for batches of exactly that
+                many, to which the last one is filled up; the first batch then takes a minute.
         """
         self.model = model.eval()
         self.vocabulary = vocabulary or model.card.vocabulary
         self.inference = inference or model.card.inference
         self.precision = precision
+        self._compile_for = compile_for
+        if compile_for is not None:
+            model.sam.encoder.compile(dynamic=False, backend=COMPILE_BACKEND)
         self._text = model.clip.embed_vocabulary(self.vocabulary)
         self._is_seen = self.vocabulary.seen_in(model.card.training_names)
 
@@ -58,19 +66,25 @@ class Predictor:
         On a GPU they go through the network as one batch; on a CPU, where that gains nothing, one
         by one, so that an image's labels are the same bits whatever is labelled beside it.
 
-        Memory grows with the batch and with the largest image: about 4 bytes times pixels times
-        masks that pass the score threshold.
+        Memory beyond the model's, on a CPU: the network's for one image, and up to 40 bytes for
+        each pixel of the largest image; the results take 4 bytes a pixel. On a GPU the network's
+        for the whole batch, and some 10 bytes for each pixel of each mask that passes the
+        threshold, one image at a time.
 
         Raises:
             PossamError: there is no image, or one has no pixels.
         """
         device = self._text.embeddings.device
-        one_by_one = device.type == "cpu" and len(images) > 1
+        size = self._compile_for or (1 if device.type == "cpu" else len(images))
         results: list[PanopticSegmentation] = []
-        for chunk in [[image] for image in images] if one_by_one else [images]:
+        for start in range(0, max(1, len(images)), max(1, size)):
+            chunk = list(images[start : start + size])
+            num_images = len(chunk)
+            if self._compile_for:
+                chunk += chunk[:1] * (size - num_images)
             batch = make_batch(chunk, canvas=self.model.config.sam.image_size).to(device)
             with torch.inference_mode():
-                results += self.merge(batch, self.classify(batch))
+                results += self.merge(batch, self.classify(batch))[:num_images]
         return results
 
     def classify(self, batch: ImageBatch) -> MaskClassification:

@@ -3,6 +3,7 @@
 Nothing here downloads. `possam weights fetch` does, when it is asked to.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,3 +92,9 @@ def fetched_file(weights: PublishedWeights) -> Path:
 def find_by_sha256(sha256: str) -> PublishedWeights | None:
     """The published file of that content."""
     return next((w for w in PUBLISHED if w.sha256 == sha256), None)
+
+
+def remote_file(address: str) -> Path:
+    """Where `possam weights fetch` puts a checkpoint from `s3://` or `hf://`."""
+    folder = hashlib.sha256(address.encode()).hexdigest()[:16]
+    return weights_folder() / "checkpoints" / folder / address.rstrip("/").rpartition("/")[2]

@@ -8,11 +8,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fsspec
 import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.weights import fetch_weights, find_weights, verify_weights
+from pipelines.weights import fetch_checkpoint, fetch_weights, find_weights, verify_weights
+from possam_core.checkpoint import model_fingerprint
 from possam_core.errors import CheckpointError
 from possam_core.published import PUBLISHED, PublishedWeights, fetched_file
 
@@ -75,6 +77,28 @@ def test_verify_finds_a_flipped_byte(published: PublishedWeights) -> None:
     file.write_bytes(CONTENT[:-1] + b"x")
     with pytest.raises(CheckpointError, match="delete it and fetch it again"):
         verify_weights(published)
+
+
+def test_a_checkpoint_in_object_storage_is_used_once_it_was_fetched(
+    s3_server: str, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSSAM_WEIGHTS", str(tmp_path / "weights"))
+    address = "s3://checkpoints-of-a-test/models/tiny.safetensors"
+    bucket = fsspec.filesystem("s3", endpoint_url=s3_server, skip_instance_cache=True)
+    bucket.mkdir("checkpoints-of-a-test")
+    bucket.put(tiny_model, address)
+    bucket.pipe(address + ".txt", b"no checkpoint")
+    with pytest.raises(CheckpointError, match="never fetched; run `possam weights fetch s3://"):
+        model_fingerprint(address)
+    file = fetch_checkpoint(address, lambda _: None)
+    assert file.read_bytes() == Path(tiny_model).read_bytes()
+    assert model_fingerprint(address) == model_fingerprint(tiny_model)
+
+    with pytest.raises(CheckpointError, match="cannot be read as one"):
+        fetch_checkpoint(address + ".txt", lambda _: None)
+    with pytest.raises(CheckpointError, match="check the address"):
+        fetch_checkpoint("s3://checkpoints-of-a-test/none.safetensors", lambda _: None)
+    assert [f.name for f in (tmp_path / "weights").rglob("*.safetensors*")] == ["tiny.safetensors"]
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:

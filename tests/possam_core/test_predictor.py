@@ -1,6 +1,11 @@
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from possam_core.errors import PossamError
 from possam_core.images import make_batch
@@ -19,6 +24,8 @@ BALLS = Vocabulary(
         VocabularyClass(category_id=9, name="lawn", is_thing=False),
     ),
 )
+LARGE_PX = 2000 * 3000
+NETWORK_BYTES = 64 * 2**20  # of possam-tiny on one image
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,46 @@ def test_neighbours_and_order_change_no_bit(predictor: Predictor, batch_size: in
             for i, result in zip(chosen, predictor([images[i] for i in chosen]), strict=True):
                 np.testing.assert_array_equal(result.ids, alone[i].ids)
                 assert result.segments == alone[i].segments
+
+
+def test_compiled_for_one_size_of_batch_the_labels_stay(
+    predictor: Predictor, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("possam_core.predictor.COMPILE_BACKEND", "aot_eager")  # no C++ compiler
+    images = [make_pixels(40 + 9 * i, 64 - 5 * i, seed=i) for i in range(3)]
+    torch._dynamo.reset()
+    compiled = Predictor(load_model(tiny_model), BALLS, compile_for=2)
+    compiled(images[:2])
+    graphs = dict(torch._dynamo.utils.counters["stats"])
+    assert graphs["unique_graphs"] > 0
+    for eager, result in zip(predictor(images), compiled(images), strict=True):
+        assert (eager.ids == result.ids).mean() > 0.99
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs["unique_graphs"]
+
+
+def test_memory_is_what_the_docstring_says() -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        one, four = pool.map(peak_bytes, [1, 4])
+    results = 4 * LARGE_PX
+    assert one < NETWORK_BYTES + 40 * LARGE_PX + results
+    assert four < NETWORK_BYTES + 40 * LARGE_PX + 4 * results
+
+
+def peak_bytes(num_images: int) -> int:
+    """How far resident memory rises while large images are labelled by possam-tiny."""
+    predictor = load_predictor("possam-tiny")
+    scene = Image.fromarray(generate_scene(5, 0).image)
+    predictor([np.asarray(scene)])  # so that no first use is counted
+    images = [np.asarray(scene.resize((3000, 2000)))] * num_images
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_bytes("VmRSS")
+    predictor(images)
+    return resident_bytes("VmHWM") - before
+
+
+def resident_bytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
 def test_trust_by_names_is_the_ensemble_over_seen_classes(predictor: Predictor) -> None:
