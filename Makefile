@@ -20,7 +20,7 @@ $(UV_OF_OURS):  # only where uv is missing; in a venv of its own, so the user's 
 
 $(STAMP): requirements.lock pyproject.toml $(filter $(UV_OF_OURS),$(UV))
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' $(VENV)
-	$(UV) pip sync --quiet --python $(BIN)/python requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
