@@ -7,7 +7,6 @@ times counts, and the table says how far our pixels are from the first way's. Wr
 """
 
 import io
-import json
 import platform
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from rich.table import Table
 from torch import Tensor
 from torchvision.transforms import functional
 
+from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
 from possam_core.image_decode import decode_image
 from possam_core.images import make_batch, resized_size
@@ -93,8 +93,7 @@ def main() -> None:
     for name in next(iter(rows.values())):
         table.add_row(name, *(f"{row[name]:.4g}" for row in rows.values()))
     Console().print(table)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps({"threads": torch.get_num_threads(), **rows}, indent=2))
+    write_json(OUTPUT, {"threads": torch.get_num_threads(), **rows})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ all layers, which only training reads. Both sides alternate in one process, and 
 times counts. Prints a table and writes `build/bench/decoder.json`.
 """
 
-import json
 import platform
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
 from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.mask_decoder import FULL_SIZE_MASK_DECODER, Attention, MaskDecoder
@@ -101,8 +101,7 @@ def main() -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(dict(rows), indent=2))
+    write_json(OUTPUT, dict(rows))
 
 
 if __name__ == "__main__":

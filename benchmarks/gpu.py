@@ -5,7 +5,6 @@ are by CUDA events, the least of five; prints a table and writes `build/bench/gp
 GPU it says so and measures nothing.
 """
 
-import json
 import sys
 import time
 import warnings
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.report import write_json
 from benchmarks.timing import REPEATS
 from possam_core.images import ImageBatch
 from possam_core.masks import rle_counts
@@ -54,8 +54,7 @@ def main() -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(dict(rows), indent=2))
+    write_json(OUTPUT, dict(rows))
 
 
 def measure(name: str, config: PosSAMConfig, device: torch.device, peak: float) -> list[Row]:

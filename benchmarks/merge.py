@@ -7,7 +7,6 @@ high-water mark of resident memory (VmHWM, reset before the call) in a process o
 table and writes `build/bench/merge.json`.
 """
 
-import json
 import multiprocessing
 import platform
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
+from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
 from possam_core.mask_contest import Frame
 from possam_core.panoptic import MergeConfig, PanopticSegmentation, ScoredMasks, merge
@@ -173,8 +173,7 @@ def main() -> None:
     for name in next(iter(rows.values())):
         table.add_row(name, *(f"{row[name]:.4g}" for row in rows.values()))
     Console().print(table)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps({"threads": torch.get_num_threads(), **rows}, indent=2))
+    write_json(OUTPUT, {"threads": torch.get_num_threads(), **rows})
 
 
 if __name__ == "__main__":

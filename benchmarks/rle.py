@@ -4,7 +4,6 @@ Both sides alternate in one process, the least of five times counts, and every b
 Prints a table and writes `build/bench/rle.json`.
 """
 
-import json
 import platform
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
+from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
 from possam_core.masks import rle_counts
 
@@ -68,8 +68,7 @@ def main() -> None:
     for row in rows:
         table.add_row(*map(str, row.values()))
     Console().print(table)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(rows, indent=2))
+    write_json(OUTPUT, rows)
 
 
 if __name__ == "__main__":

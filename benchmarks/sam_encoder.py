@@ -20,6 +20,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
 from possam_core.images import ImageBatch, resized_size
 from possam_core.sam import SAM_CONFIGS, SamEncoder, load_sam_weights
@@ -148,8 +149,7 @@ def main() -> None:
     for row in rows:
         table.add_row(row.what, row.measured, row.goal)
     Console().print(table)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps({row.what: row.measured for row in rows}, indent=2))
+    write_json(OUTPUT, {row.what: row.measured for row in rows})
 
 
 if __name__ == "__main__":

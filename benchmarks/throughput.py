@@ -3,13 +3,13 @@
 The least of five times counts. Prints a line and writes `build/bench/throughput.json`.
 """
 
-import json
 import platform
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
+from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
 from possam_core.playground import generate_scene
 from possam_core.predictor import load_predictor
@@ -25,8 +25,7 @@ def main() -> None:
     (seconds,) = least_seconds(lambda: predictor(images))
     rate = f"{NUM_SCENES / seconds:.1f} images/s"
     Console().print(f"predictor, {platform.machine()}, {torch.get_num_threads()} threads: {rate}")
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps({"predictor": rate}, indent=2))
+    write_json(OUTPUT, {"predictor": rate})
 
 
 if __name__ == "__main__":

@@ -181,11 +181,10 @@ def fetch(names: FetchNames) -> None:
     for name in names:
         columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, transient=True) as progress:
-            advance = partial(progress.advance, progress.add_task(name, total=None))
-            if name.startswith(REMOTE_SCHEMES):
-                file = fetch_checkpoint(name, advance)
-            else:
-                file = fetch_weights(find_weights(name), advance)
+            weights = None if name.startswith(REMOTE_SCHEMES) else find_weights(name)
+            task = progress.add_task(name, total=weights.size_bytes if weights else None)
+            advance = partial(progress.advance, task)
+            file = fetch_weights(weights, advance) if weights else fetch_checkpoint(name, advance)
         typer.echo(f"{name} is at {file}")
 
 

@@ -1,7 +1,6 @@
 """Published encoder weights: which there are, fetching them when asked to, and checking them."""
 
 import difflib
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -61,16 +60,20 @@ def fetch_weights(weights: PublishedWeights, on_bytes: Callable[[int], None]) ->
     """
     target = fetched_file(weights)
     if target.exists():
-        verify_weights(weights)
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
+        return verify_weights(weights)
     try:
-        _download(weights, partial, on_bytes)
-        _require_sha256(weights, partial, "fetch it again, or ask its publisher")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+        with urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as reply:
+            _copy(
+                reply,
+                target,
+                on_bytes,
+                lambda f: _require_sha256(weights, f, "fetch it again, or ask its publisher"),
+            )
+    except OSError as error:
+        raise CheckpointError(
+            f"expected {weights.url} to answer with {weights.file_name}, but it failed"
+            f" ({error}); check the network, or copy the file to {target}"
+        ) from error
     return target
 
 
@@ -83,23 +86,35 @@ def fetch_checkpoint(address: str, on_bytes: Callable[[int], None]) -> Path:
     target = remote_file(address)
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
     try:
-        with _open_remote(address) as source, partial.open("wb") as file:
-            while chunk := source.read(CHUNK_BYTES):
-                file.write(chunk)
-                on_bytes(len(chunk))
-        read_header(partial)
-        partial.replace(target)
+        with _open_remote(address) as source:
+            _copy(source, target, on_bytes, read_header)
     except (OSError, ValueError, BotoCoreError) as error:
         raise CheckpointError(
             f"expected a checkpoint at {address}, but it cannot be read ({error}); check the"
             " address and the credentials"
         ) from error
+    return target
+
+
+def _copy(
+    source: BinaryIO,
+    target: Path,
+    on_bytes: Callable[[int], None],
+    check: Callable[[Path], object],
+) -> None:
+    """Write `source` to `target` whole, if `check` does not raise; else leave nothing behind."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            while chunk := source.read(CHUNK_BYTES):
+                file.write(chunk)
+                on_bytes(len(chunk))
+        check(partial)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    return target
 
 
 def _open_remote(address: str) -> AbstractContextManager[BinaryIO]:
@@ -127,22 +142,6 @@ def verify_weights(weights: PublishedWeights) -> Path:
         )
     _require_sha256(weights, file, "delete it and fetch it again")
     return file
-
-
-def _download(weights: PublishedWeights, target: Path, on_bytes: Callable[[int], None]) -> None:
-    try:
-        with (
-            urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as reply,
-            target.open("wb") as file,
-        ):
-            while chunk := reply.read(CHUNK_BYTES):
-                file.write(chunk)
-                on_bytes(len(chunk))
-    except (OSError, urllib.error.URLError) as error:
-        raise CheckpointError(
-            f"expected {weights.url} to answer with {weights.file_name}, but it failed"
-            f" ({error}); check the network, or copy the file to {fetched_file(weights)}"
-        ) from error
 
 
 def _require_sha256(weights: PublishedWeights, file: Path, remedy: str) -> None:
