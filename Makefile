@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(UV_OF_OURS))
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock bench train-tiny clean
+.PHONY: help setup demo test test-chaos check lock bench train-tiny clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +28,10 @@ demo: setup  ## label a small corpus end to end and write a page of overlays
 	@$(BIN)/possam demo --output build/demo
 
 test: setup  ## run the test suite (at most 8 minutes on 2 cores, no network)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --ignore=tests/chaos
+
+test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (at most 12 minutes; needs Ceph)
+	$(BIN)/python -m pytest -q tests/chaos
 
 check: setup  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .
@@ -41,7 +44,7 @@ lock: $(filter $(UV_OF_OURS),$(UV))  ## pin every dependency by hash, without re
 	  --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
 
 bench: setup  ## measure; prints tables and writes JSON under build/bench
-	for name in throughput merge rle decode decoder sam_encoder; do $(BIN)/python -m benchmarks.$$name || exit; done
+	for name in throughput merge rle decode decoder sam_encoder plan job; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 train-tiny: setup  ## train possam-tiny from seeds (resumes after an interruption)
 	$(BIN)/python -m possam_core.training.train_tiny --output build/train-tiny

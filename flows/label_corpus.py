@@ -3,7 +3,7 @@
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from pipelines.label import LabelConfig
+from pipelines.label_config import LabelConfig
 from pipelines.manifest import Totals
 from pipelines.runner import run_label
 from possam_core.errors import PossamError

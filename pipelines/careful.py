@@ -6,19 +6,18 @@ A shard comes here on its third attempt, when something in it may have killed th
 import logging
 import multiprocessing
 import resource
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from pipelines.image_labeller import BATCH_SIZE, ImageLabeller
+from pipelines.image_labeller import BATCH_SIZE, ImageLabeller, ImagePredictor
 from pipelines.image_reader import Fetched, ImageReader
-from pipelines.inputs import InputImage
+from pipelines.inputs.image import InputImage
 from pipelines.rows import Row
 from possam_core.errors import PossamError
 from possam_core.image_decode import ImageError, ImageErrorCode
-from possam_core.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -30,16 +29,17 @@ EXTRA_MEMORY_BYTES = 4 * 2**30  # on top of what the loaded model has mapped
 class CarefulLabeller:
     """Labels through a child that is replaced whenever an image kills or stalls it."""
 
-    def __init__(self, model: str, vocabulary: Vocabulary) -> None:
-        self._model = model
-        self._vocabulary = vocabulary
-        self._reader = ImageReader()
+    def __init__(self, load: Callable[[], ImagePredictor], reader: ImageReader) -> None:
+        """Label with the model that `load` gives the child, what `reader` reads here."""
+        self._load = load
+        self._reader = reader
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
     def rows(self, images: Iterable[InputImage]) -> Iterator[Row]:
         """One row per image, in order; what kills the child is named `poison`."""
-        fetched = map(self._reader.fetch, images)
+        units = self._reader.units(images)
+        fetched = chain.from_iterable(map(self._reader.fetch, units))
         try:
             while batch := list(islice(fetched, BATCH_SIZE)):
                 yield from self._batch_rows(batch)
@@ -93,9 +93,7 @@ class CarefulLabeller:
         """
         context = multiprocessing.get_context("spawn")
         self._pipe, childs_end = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(childs_end, self._model, self._vocabulary), daemon=True
-        )
+        self._process = context.Process(target=_serve, args=(childs_end, self._load), daemon=True)
         self._process.start()
         childs_end.close()
         try:
@@ -119,9 +117,9 @@ class CarefulLabeller:
         self._process = self._pipe = None
 
 
-def _serve(pipe: Connection, model: str, vocabulary: Vocabulary) -> None:
+def _serve(pipe: Connection, load: Callable[[], ImagePredictor]) -> None:
     """The child: load the model, then turn batches into rows until the parent is gone."""
-    labeller = ImageLabeller(model, vocabulary)
+    labeller = ImageLabeller(load, ImageReader())
     _limit_memory()
     pipe.send(True)
     while True:

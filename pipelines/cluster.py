@@ -14,8 +14,13 @@ OBJECT_STORE_BYTES = 128 * 2**20  # plenty: pixels never enter it
 
 
 @contextmanager
-def ray_cluster(num_workers: int | None) -> Iterator[None]:
-    """The cluster that this process is in, or RAY_ADDRESS names; else one of our own, for now."""
+def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[None]:
+    """The cluster that this process is in, or RAY_ADDRESS names; else one of our own, for now.
+
+    Args:
+        num_workers: that one of our own must have room for; None: as many as there are CPUs.
+        num_gpus: of one worker; 0: ours declares none.
+    """
     context = DataContext.get_current()
     context.enable_progress_bars = False  # ours counts images
     context.print_on_execution_start = False
@@ -32,6 +37,7 @@ def ray_cluster(num_workers: int | None) -> Iterator[None]:
             ray.init(
                 address="local",
                 num_cpus=max(num_cpus, (num_workers or 1) + 1),  # one stays free of workers
+                num_gpus=None if num_gpus else 0,  # None: Ray counts them
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from pipelines.evaluate import evaluate_run
-from pipelines.label import LabelConfig
+from pipelines.label_config import LabelConfig
 from pipelines.preview import write_preview
 from pipelines.runner import run_label
 from pipelines.summary import summarise

@@ -5,29 +5,31 @@ Knows no Ray: a worker of the job holds one of these, and so does the child of c
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
+from functools import partial
+from itertools import chain, islice
+from typing import Protocol, TypeVar
 
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
 from pipelines.image_reader import Fetched, ImageReader
-from pipelines.inputs import InputImage
+from pipelines.inputs.image import InputImage
 from pipelines.rows import Row, error_row, label_row
+from pipelines.stages import Stage, StageClock
 from possam_core.image_decode import DecodedImage, ImageError, ImageErrorCode, decode_image
 from possam_core.panoptic import PanopticSegmentation
-from possam_core.predictor import load_predictor
-from possam_core.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 8  # fixed: an image's batch must not depend on the machine
+GROW_AFTER = 16  # batches without trouble, after which a halved batch doubles again
 FETCH_THREADS = 16
-FETCH_AHEAD = 32  # images whose compressed bytes may wait
+IMAGES_AHEAD = 32  # whose compressed bytes may wait
 DECODE_THREADS = 2
 
 In = TypeVar("In")
@@ -51,36 +53,67 @@ class Predicted:
     exif_orientation: int
 
 
+class ImagePredictor(Protocol):
+    """A model that labels images; `possam_core.predictor.Predictor` is one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of its weights."""
+
+    def __call__(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[PanopticSegmentation]:
+        """Label upright RGB images, in order."""
+
+
 class ImageLabeller:
     """Holds one model and the threads that feed it."""
 
-    def __init__(self, model: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, load: Callable[[], ImagePredictor], reader: ImageReader) -> None:
+        """Label with the model that `load` gives what `reader` reads."""
         # One thread always: another number sums in another order, and the same image would get
         # other bits on another machine. More cores are used by more workers.
-        torch.set_num_threads(1)
-        self.predictor = load_predictor(model, vocabulary)
-        self.reader = ImageReader()
+        torch.set_num_threads(1)  # before the model embeds its vocabulary
+        self.predictor = load()
+        self.reader = reader
+        self.clock = StageClock()
+        self.num_halvings = 0  # of the batch, because memory ran out
+        self._batch_size = BATCH_SIZE
+        self._num_good = 0  # batches since then
         self._fetchers = ThreadPoolExecutor(FETCH_THREADS)
         self._decoders = ThreadPoolExecutor(DECODE_THREADS)
         self._encoders = ThreadPoolExecutor(1)
 
-    def rows(self, images: Iterable[InputImage]) -> Iterator[Row]:
+    def rows(self, images: Sequence[InputImage]) -> Iterator[Row]:
         """One row per image, in order.
 
         Raises:
             Exception: what the store raises in transient trouble; the rows so far are void then.
         """
-        fetched = run_ahead(self._fetchers, self.reader.fetch, images, FETCH_AHEAD)
-        decoded = run_ahead(self._decoders, _decode, fetched, BATCH_SIZE)
-        return run_ahead(self._encoders, _encode, self._predict_all(decoded), BATCH_SIZE)
+        # Units of a container are ranges of a file: one of them waiting in memory is plenty.
+        ahead = 1 if images and images[0].container else IMAGES_AHEAD
+        units = self.reader.units(images)
+        fetched = chain.from_iterable(
+            run_ahead(self._fetchers, self.reader.fetch, units, ahead, self._waiting_for("fetch"))
+        )
+        decoded = run_ahead(
+            self._decoders, _decode, fetched, BATCH_SIZE, self._waiting_for("decode")
+        )
+        predicted = self._predict_all(decoded)
+        return run_ahead(
+            self._encoders, _encode, predicted, BATCH_SIZE, self._waiting_for("encode")
+        )
 
     def batch_rows(self, batch: list[Fetched]) -> list[Row]:
         """The rows of images that share one forward pass."""
         return [_encode(p) for p in self._predict([_decode(f) for f in batch])]
 
+    def _waiting_for(self, stage: Stage) -> Callable[[], AbstractContextManager[None]]:
+        return partial(self.clock.held_up_by, stage)
+
     def _predict_all(self, decoded: Iterator[Decoded]) -> Iterator[Predicted]:
         while batch := list(islice(decoded, BATCH_SIZE)):
-            yield from self._predict(batch)
+            with self.clock.held_up_by("model"):
+                predicted = self._predict(batch)
+            yield from predicted
 
     def _predict(self, batch: list[Decoded]) -> list[Predicted]:
         good = [d.decoded for d in batch if isinstance(d.decoded, DecodedImage)]
@@ -95,36 +128,72 @@ class ImageLabeller:
     def _segment(
         self, images: list[UInt8[ndarray, "H W 3"]]
     ) -> list[PanopticSegmentation | ImageError]:
-        """Predict together; if that fails, one by one, so that a bad image fails alone."""
-        if not images:
-            return []
-        try:
-            return list(self.predictor(images))
-        except Exception as error:  # whatever the model raises, the image's row names it
-            if len(images) > 1:
-                logger.warning("a batch of %d failed, one by one now", len(images), exc_info=True)
-                return [self._segment([image])[0] for image in images]
-            logger.warning("inference failed on one image", exc_info=True)
-            is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-            code = ImageErrorCode.OUT_OF_MEMORY if is_memory else ImageErrorCode.INFERENCE_FAILED
-            return [ImageError(code, f"{type(error).__name__}: {error}")]
+        """Predict together; after trouble in smaller batches, so that a bad image fails alone."""
+        results: list[PanopticSegmentation | ImageError] = []
+        is_alone = False  # one by one from now on, because one of these images makes it fail
+        while len(results) < len(images):
+            size = 1 if is_alone else self._batch_size
+            part = images[len(results) : len(results) + size]
+            try:
+                results += self.predictor(part)
+                self._grow_back()
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                if len(part) == 1:
+                    results.append(ImageError(ImageErrorCode.OUT_OF_MEMORY, _describe(error)))
+                else:
+                    self._halve(len(part))
+            except Exception as error:  # whatever the model raises, the image's row names it
+                logger.warning("inference failed on %d images", len(part), exc_info=True)
+                if len(part) == 1:
+                    results.append(ImageError(ImageErrorCode.INFERENCE_FAILED, _describe(error)))
+                is_alone = True
+        return results
+
+    def _halve(self, num_images: int) -> None:
+        self._batch_size = num_images // 2
+        self._num_good = 0
+        self.num_halvings += 1
+        logger.warning("out of memory, %d images at once from now on", self._batch_size)
+        torch.cuda.empty_cache()  # nothing to do without a GPU
+
+    def _grow_back(self) -> None:
+        self._num_good += 1
+        if self._batch_size < BATCH_SIZE and self._num_good >= GROW_AFTER:
+            self._batch_size, self._num_good = min(2 * self._batch_size, BATCH_SIZE), 0
+            logger.info("memory suffices, %d images at once from now on", self._batch_size)
 
 
 def run_ahead(
-    pool: Executor, function: Callable[[In], Out], items: Iterable[In], ahead: int
+    pool: Executor,
+    function: Callable[[In], Out],
+    items: Iterable[In],
+    ahead: int,
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[Out]:
-    """Yield `function(item)` in order, while up to `ahead` later items are at work in `pool`."""
+    """Yield `function(item)` in order, while up to `ahead` later items are at work in `pool`.
+
+    Waits for a result happen inside `waiting()`, so that they can be timed.
+    """
     pending: deque[Future[Out]] = deque()
+
+    def next_result() -> Out:
+        with waiting():
+            return pending.popleft().result()
+
     try:
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) > ahead:
-                yield pending.popleft().result()
+                yield next_result()
         while pending:
-            yield pending.popleft().result()
+            yield next_result()
     finally:
         for future in pending:
             future.cancel()
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _decode(fetched: Fetched) -> Decoded:

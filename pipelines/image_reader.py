@@ -2,22 +2,23 @@
 
 import io
 import logging
-import time
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import obstore
-from obstore.exceptions import GenericError
-from obstore.store import ObjectStore
-
-from pipelines.inputs import InputImage, local_etag, local_path
-from pipelines.store import open_bucket, split_s3
+from pipelines.container_reader import ContainerReader
+from pipelines.http_reader import HttpReader
+from pipelines.inputs.image import InputImage, content_etag, local_path
+from pipelines.object_reader import DamagedReadError, ObjectReader
+from pipelines.store import is_http, open_bucket, split_s3
 from possam_core.image_decode import MAX_BYTES, ImageError, ImageErrorCode
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
-READ_TRIES = 3
-FIRST_PAUSE_S = 0.5  # doubles with every try
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +30,24 @@ class Fetched:
 
 
 class ImageReader:
-    """Reads images one at a time; safe to call from many threads."""
+    """Reads images wherever they are; safe to call from many threads."""
 
-    def __init__(self) -> None:
-        self._buckets: dict[str, ObjectStore] = {}
+    def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
+        """Read web addresses only of `allowed_hosts`."""
+        self._buckets: dict[str, ObjectReader] = {}
+        self._containers = ContainerReader()
+        self._web = HttpReader(allowed_hosts)
 
-    def fetch(self, image: InputImage) -> Fetched:
-        """Read one image; permanent trouble becomes data, transient trouble raises."""
-        try:
-            return Fetched(image, self.read(image))
-        except ImageError as error:
-            return Fetched(image, error)
+    def units(self, images: Iterable[InputImage]) -> Iterator[list[InputImage]]:
+        """The images in order, those together that one request brings."""
+        return self._containers.units(images)
+
+    def fetch(self, unit: list[InputImage]) -> list[Fetched]:
+        """Read one of `units`; permanent trouble becomes data, transient trouble raises."""
+        if unit[0].container is not None:
+            contents = self._containers.read(unit)
+            return [Fetched(i, data) for i, data in zip(unit, contents, strict=True)]
+        return [self._fetch_alone(image) for image in unit]
 
     def read(self, image: InputImage) -> bytes:
         """The bytes that the plan promised.
@@ -48,64 +56,70 @@ class ImageReader:
             ImageError: they are gone, changed or unfit, which a retry cannot mend.
             Exception: whatever the store raises in transient trouble that outlasted the retries.
         """
-        if image.size > MAX_BYTES:
-            raise ImageError(
-                ImageErrorCode.TOO_LARGE, f"{image.size} bytes, at most {MAX_BYTES} are read"
-            )
-        path = local_path(image.uri)
-        return self._read_s3(image) if path is None else _read_local(image, Path(path))
+        (fetched,) = self.fetch([image])
+        if isinstance(fetched.data, ImageError):
+            raise fetched.data
+        return fetched.data
+
+    def _fetch_alone(self, image: InputImage) -> Fetched:
+        try:
+            if image.size is not None and image.size > MAX_BYTES:
+                raise ImageError(
+                    ImageErrorCode.TOO_LARGE, f"{image.size} bytes, at most {MAX_BYTES} are read"
+                )
+            if is_http(image.uri):
+                return Fetched(image, self._web.read(image))
+            path = local_path(image.uri)
+            return Fetched(image, self._read_s3(image) if path is None else _read(image, path))
+        except ImageError as error:
+            return Fetched(image, error)
 
     def _read_s3(self, image: InputImage) -> bytes:
         bucket, key = split_s3(image.uri)
         if bucket not in self._buckets:
-            self._buckets[bucket] = open_bucket(bucket)
-        for tries in range(READ_TRIES):
-            if tries > 0:
-                time.sleep(FIRST_PAUSE_S * 2 ** (tries - 1))
-            try:
-                data = _get(self._buckets[bucket], key, image)
-            except GenericError:
-                if tries == READ_TRIES - 1:
-                    raise
-                logger.warning("read %s failed, once more", image.uri, exc_info=True)
-            else:
-                if len(data) == image.size:
-                    return data
-        raise ImageError(
-            ImageErrorCode.CORRUPT_READ,
-            f"the store announces {image.size} bytes and sends others, {READ_TRIES} times",
-        )
+            self._buckets[bucket] = ObjectReader(open_bucket(bucket))
+
+        def refuse_changes(meta: "ObjectMeta") -> None:
+            etag = (meta["e_tag"] or "").strip('"')
+            if image.etag is not None and etag != image.etag:
+                raise _changed(image, f"{meta['size']} bytes with etag {etag!r}")
+            if meta["size"] > MAX_BYTES:
+                raise ImageError(
+                    ImageErrorCode.TOO_LARGE, f"{meta['size']} bytes, at most {MAX_BYTES} are read"
+                )
+
+        try:
+            return self._buckets[bucket].read(key, check=refuse_changes, size=image.size)
+        except FileNotFoundError as error:
+            raise ImageError(ImageErrorCode.NOT_FOUND, "the object is gone") from error
+        except ValueError as error:
+            raise ImageError(ImageErrorCode.BAD_KEY, _one_line(error)) from error
+        except DamagedReadError as error:
+            raise ImageError(ImageErrorCode.CORRUPT_READ, _one_line(error)) from error
 
 
-def _get(store: ObjectStore, key: str, image: InputImage) -> bytes:
+def _read(image: InputImage, path: str) -> bytes:
+    """Read a local file, which must be a regular one: no link, no pipe that never ends."""
     try:
-        reply = obstore.get(store, key)
-    except FileNotFoundError as error:
-        raise ImageError(ImageErrorCode.NOT_FOUND, "the object is gone") from error
-    except ValueError as error:
-        raise ImageError(ImageErrorCode.BAD_KEY, _one_line(error)) from error
-    etag = (reply.meta["e_tag"] or "").strip('"')
-    _refuse_changes(image, size=reply.meta["size"], etag=etag)
-    return bytes(reply.bytes())
-
-
-def _read_local(image: InputImage, path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        _refuse_changes(image, size=size, etag=image.etag)  # before reading what may be huge
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(ImageErrorCode.NOT_FOUND, "not a regular file")
+            if image.size is not None and status.st_size != image.size:  # before it is read
+                raise _changed(image, f"{status.st_size} bytes")
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
         raise ImageError(ImageErrorCode.NOT_FOUND, _one_line(error)) from error
-    _refuse_changes(image, size=len(data), etag=local_etag(io.BytesIO(data)))
+    etag = content_etag(io.BytesIO(data))
+    if image.size not in (None, len(data)) or image.etag not in (None, etag):
+        raise _changed(image, f"{len(data)} bytes with etag {etag!r}")
     return data
 
 
-def _refuse_changes(image: InputImage, *, size: int, etag: str) -> None:
-    if (size, etag) != (image.size, image.etag):
-        raise ImageError(
-            ImageErrorCode.INPUT_CHANGED,
-            f"planned {image.size} bytes with etag {image.etag!r}, found {size} and {etag!r}",
-        )
+def _changed(image: InputImage, found: str) -> ImageError:
+    planned = f"{image.size} bytes" + (f" with etag {image.etag!r}" if image.etag else "")
+    return ImageError(ImageErrorCode.INPUT_CHANGED, f"planned {planned}, found {found}")
 
 
 def _one_line(error: Exception) -> str:

@@ -3,58 +3,42 @@
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
+from pipelines.image_reader import ImageReader
+from pipelines.label_config import LabelConfig
 from pipelines.plan import Plan, read_shard
 from pipelines.progress import Board
 from pipelines.rows import Row, shard_bytes
 from pipelines.run_folder import RunFolder
 from pipelines.schema import ERROR, Batch
-from pipelines.store import normalise_location
+from pipelines.stages import STAGES
 from possam_core.errors import ConfigError
 from possam_core.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pipelines.image_labeller import ImagePredictor
 
 logger = logging.getLogger(__name__)
 
 CAREFUL_FROM_ATTEMPT = 3
 MAX_TRIES = 4  # of one shard within one job; the third and fourth are careful
-MAX_WORKER_RESTARTS = 20  # of one worker; then the job fails rather than restarting for ever
+MAX_WORKER_RESTARTS = 100  # of one worker; then the job fails rather than restarting for ever
 REPORT_EVERY = 8  # images
+TASKS_AHEAD = 4  # for each worker, into which what is left is cut
 
 COMMITTED, EXISTED, OPEN = "committed", "existed", "open"  # outcomes of a shard
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelConfig:
-    """What to label, with what, and where to."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
-
-    images: str  # local folder, glob or file, or an s3:// prefix
-    output: str  # run folder: local, or an s3:// prefix
-    model: str = "possam-tiny"  # bundled name or path of a checkpoint
-    vocabulary: str | None = None  # YAML file or built-in name; None: the checkpoint's own
-    num_workers: int | None = None  # None: one less than there are CPUs, at least one
-    shard_size: int = 1024  # images in one file
-
-    def __post_init__(self) -> None:
-        for name in ("images", "output"):
-            object.__setattr__(self, name, normalise_location(getattr(self, name)))
-        if self.num_workers is not None and self.num_workers < 1:
-            raise ConfigError(
-                f"num_workers must be at least 1, got {self.num_workers}; leave it out for the"
-                " default"
-            )
-        if not 1 <= self.shard_size <= 100_000:
-            raise ConfigError(
-                f"shard_size must be 1 to 100000, got {self.shard_size}; 1024 suits most runs"
-            )
+# A checkpoint's name and a vocabulary -> the model that a worker labels with.
+ModelLoader = Callable[[str, Vocabulary], "ImagePredictor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +49,45 @@ class ShardTask:
     attempts_before: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelJob:
+    """What every worker of a job is told."""
+
+    config: LabelConfig
+    plan: Plan
+    vocabulary: Vocabulary
+    is_careful: bool = False  # from the first attempt on
+    load_model: ModelLoader | None = None  # None: possam's own, as the config asks for it
+
+    def load(self) -> "ImagePredictor":
+        """The model, in the process that calls this."""
+        return load_worker_model(self.config, self.vocabulary, self.load_model)
+
+
+def load_worker_model(
+    config: LabelConfig, vocabulary: Vocabulary, load_model: ModelLoader | None
+) -> "ImagePredictor":
+    """What a worker labels with: the model of `load_model`, or possam's own as `config` asks."""
+    if load_model is not None:
+        return load_model(config.model, vocabulary)
+    from possam_core.predictor import load_predictor  # torch: the driver does without
+
+    device = "cuda" if config.gpus_per_worker else "cpu"
+    return load_predictor(config.model, vocabulary, device=device, precision=config.precision)
+
+
 class ShardLabeller:
     """Holds one model per actor; Ray builds it once and hands it one shard a call."""
 
-    def __init__(
-        self, config: LabelConfig, plan: Plan, vocabulary: Vocabulary, board: Board
-    ) -> None:
-        # torch and the model: for workers only, the driver does without.
-        from pipelines.image_labeller import ImageLabeller
+    def __init__(self, job: LabelJob, board: Board) -> None:
+        from pipelines.image_labeller import ImageLabeller  # torch, as above
 
-        self.config = config
-        self.plan = plan
-        self.vocabulary = vocabulary
+        self.job = job
         self.board = board
-        self.run = RunFolder(config.output)
-        self.labeller = ImageLabeller(config.model, vocabulary)
-        if self.labeller.predictor.fingerprint != plan.settings.model_sha256:
+        config, self.plan = job.config, job.plan
+        self.run = RunFolder(config.output, single_writer=config.single_writer)
+        self.labeller = ImageLabeller(job.load, ImageReader(config.allowed_hosts))
+        if self.labeller.predictor.fingerprint != self.plan.settings.model_sha256:
             raise ConfigError(
                 f"expected the weights that the plan names, but {config.model} has changed since;"
                 " restore it or choose another --output"
@@ -91,53 +98,63 @@ class ShardLabeller:
             shard=int(batch["shard"][0]), attempts_before=int(batch["attempts_before"][0])
         )
         started = time.perf_counter()
+        held_up = dict(self.labeller.clock.seconds)
+        num_halvings = self.labeller.num_halvings
         rows: list[Row] = []
         try:
             outcome, problem = self._label(task, rows)
         except Exception as error:  # a bad shard never fails a run: it stays open
             logger.exception("shard %d stays open", task.shard)
             outcome, problem = OPEN, f"{type(error).__name__}: {error}".partition("\n")[0]
+            self.board.note_open.remote(problem)
         seconds = time.perf_counter() - started
-        errors = sum(r["status"] == ERROR for r in rows)
         logger.info("shard %d %s: %d rows in %.1f s", task.shard, outcome, len(rows), seconds)
+        clock = self.labeller.clock.seconds
         return {
             "shard": [task.shard],
             "outcome": [outcome],
             "problem": [problem],
             "rows": [len(rows)],
-            "ok": [len(rows) - errors],
-            "errors": [errors],
-            "seconds": [seconds],
+            "errors": [_count_errors(rows)],
+            "halvings": [self.labeller.num_halvings - num_halvings],
+            **{stage: [clock[stage] - held_up[stage]] for stage in STAGES},
         }
 
     def _label(self, task: ShardTask, rows: list[Row]) -> tuple[str, str]:
         """Fill `rows` and commit them; the outcome, and why the shard stays open if it does."""
-        if not ray.get(self.board.may_start.remote()):
-            return OPEN, "the run was stopped"
-        attempt = self.run.start_attempt(task.shard)
+        if reason := ray.get(self.board.reason_to_stop.remote()):
+            return OPEN, reason
+        with self.labeller.clock.held_up_by("write"):
+            if self.run.is_committed(task.shard, self.plan.round):
+                return EXISTED, ""
+            attempt = self.run.start_attempt(task.shard, self.plan.round)
         if attempt - task.attempts_before > MAX_TRIES:
             return OPEN, f"it killed its worker {MAX_TRIES} times"
         for row in self._rows(task.shard, attempt):
             rows.append(row)
             if len(rows) % REPORT_EVERY == 0:
-                self.board.report.remote(task.shard, len(rows))
-        self.board.report.remote(task.shard, len(rows))
-        is_new = self.run.commit(task.shard, shard_bytes(rows, self._provenance(task.shard)))
+                self.board.report.remote(task.shard, len(rows), _count_errors(rows))
+        self.board.report.remote(task.shard, len(rows), _count_errors(rows))
+        with self.labeller.clock.held_up_by("write"):
+            data = shard_bytes(rows, self._provenance(task.shard))
+            is_new = self.run.commit(task.shard, data, self.plan.round)
+        self.board.note_commit.remote()
         return (COMMITTED if is_new else EXISTED), ""
 
     def _rows(self, shard: int, attempt: int) -> Iterator[Row]:
-        images = read_shard(self.run, shard)
-        if attempt < CAREFUL_FROM_ATTEMPT:
+        images = read_shard(self.run, shard, self.plan.round)
+        if attempt < CAREFUL_FROM_ATTEMPT and not self.job.is_careful:
             return self.labeller.rows(images)
         from pipelines.careful import CarefulLabeller
 
         logger.warning("shard %d: attempt %d, in careful mode", shard, attempt)
-        return CarefulLabeller(self.config.model, self.vocabulary).rows(images)
+        return CarefulLabeller(self.job.load, self.labeller.reader).rows(images)
 
     def _provenance(self, shard: int) -> dict[str, str]:
         settings = self.plan.settings
         return {
             "plan_id": self.plan.plan_id,
+            "round": str(self.plan.round),
             "shard": str(shard),
             "model": settings.model,
             "model_sha256": settings.model_sha256,
@@ -147,23 +164,42 @@ class ShardLabeller:
         }
 
 
-def label(
-    pending: list[ShardTask],
-    config: LabelConfig,
-    plan: Plan,
-    vocabulary: Vocabulary,
-    board: Board,
-) -> Dataset:
+def label(pending: list[ShardTask], job: LabelJob, board: Board) -> Dataset:
     """Lazily label and commit `pending`; nothing runs until the caller consumes the result."""
-    rows = [{"shard": t.shard, "attempts_before": t.attempts_before} for t in pending]
+    num_workers = job.config.num_workers or 1
     with warnings.catch_warnings():
         # Ray 2.60 deprecates its only parameter for restarts and names no other.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        return ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        return ray.data.from_arrow(list(_blocks(pending, num_workers))).map_batches(
             ShardLabeller,
-            fn_constructor_args=(config, plan, vocabulary, board),
-            compute=ActorPoolStrategy(size=config.num_workers or 1),
+            fn_constructor_args=(job, board),
+            compute=ActorPoolStrategy(size=num_workers),
             num_cpus=1,
+            num_gpus=job.config.gpus_per_worker or None,
             batch_size=1,
             max_restarts=MAX_WORKER_RESTARTS,
         )
+
+
+def _blocks(pending: list[ShardTask], num_workers: int) -> Iterator[pa.Table]:
+    """Cut the work into tasks, each a share of what is left, down to single shards at the end.
+
+    Ray needs some milliseconds for a task before the first one runs, so there must not be one for
+    each of 100,000 shards; and the last ones must be small, so that no worker is late.
+    """
+    first = 0
+    while first < len(pending):
+        left = len(pending) - first
+        size = max(1, left // (TASKS_AHEAD * num_workers))
+        tasks = pending[first : first + size]
+        yield pa.table(
+            {
+                "shard": [task.shard for task in tasks],
+                "attempts_before": [task.attempts_before for task in tasks],
+            }
+        )
+        first += size
+
+
+def _count_errors(rows: list[Row]) -> int:
+    return sum(row["status"] == ERROR for row in rows)

@@ -3,16 +3,16 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.plan import Plan
+from pipelines.plan import Plan, load_rounds, read_shard
 from pipelines.run_folder import MANIFEST_KEY, RunFolder, shard_key
 from pipelines.schema import ERROR, OK, SCHEMA_VERSION
 from possam_core.errors import ConfigError
@@ -56,21 +56,31 @@ class Manifest:
     files: tuple[CommittedFile, ...]
 
 
-def finalise(run: RunFolder, plan: Plan) -> Manifest:
+def finalise(run: RunFolder) -> Manifest:
     """Count every file of a complete run, write the manifest and clear the attempts.
 
     Raises:
         ConfigError: a file is missing, of another plan, or has not exactly the planned rows.
     """
-    with ThreadPoolExecutor(READ_THREADS) as pool:
-        counted = list(pool.map(lambda shard: _count(run, plan, shard), range(plan.num_shards)))
-    files = tuple(file for file, _ in counted)
+    rounds = load_rounds(run)
+    files: list[CommittedFile] = []
+    sums = _Sums()
+    newer: pa.Array = pa.array([], pa.string())  # images that a later round has labelled again
+    for plan in reversed(rounds):
+        count = partial(_count, run, plan, newer)
+        with ThreadPoolExecutor(READ_THREADS) as pool:
+            counted = list(pool.map(count, range(plan.num_shards)))
+        files = [file for file, _ in counted] + files
+        for _, shard_sums in counted:
+            sums.add(shard_sums)
+        if plan.round:
+            newer = pa.concat_arrays([newer, *_image_ids(run, plan)])
     manifest = Manifest(
-        plan_id=plan.plan_id,
+        plan_id=rounds[0].plan_id,
         schema_version=SCHEMA_VERSION,
         root_hash=root_hash(files),
-        totals=_add_up(files, [statistics for _, statistics in counted]),
-        files=files,
+        totals=sums.totals(),
+        files=tuple(files),
     )
     run.replace(MANIFEST_KEY, json.dumps(asdict(manifest), indent=2).encode())
     run.clear_attempts()
@@ -88,21 +98,58 @@ def read_manifest(run: RunFolder) -> Manifest | None:
     )
 
 
-def root_hash(files: tuple[CommittedFile, ...]) -> str:
+def current_manifest(run: RunFolder, rounds: Sequence[Plan]) -> Manifest | None:
+    """The manifest, if it is about the files of all `rounds`; None if there is none or an older."""
+    manifest = read_manifest(run)
+    num_files = sum(plan.num_shards for plan in rounds)
+    return manifest if manifest and len(manifest.files) == num_files else None
+
+
+def root_hash(files: Iterable[CommittedFile]) -> str:
     """sha256 over the lines that `sha256sum` would print for the files, in order of their keys."""
     lines = (f"{f.sha256}  {f.key}\n" for f in sorted(files, key=lambda f: f.key))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _count(run: RunFolder, plan: Plan, shard: int) -> tuple[CommittedFile, pa.Table]:
-    """The entry of one file, and per labelled image its quality."""
-    key = shard_key(shard)
+@dataclass(slots=True)
+class _Sums:
+    """Counts that add up, whatever the order."""
+
+    num_images: int = 0
+    ok: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    things: int = 0
+    stuff: int = 0
+    score: float = 0.0  # sum of the labelled images' mean scores
+    grades: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "_Sums") -> None:
+        for name in ("num_images", "ok", "errors", "things", "stuff", "score", "grades"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def totals(self) -> Totals:
+        return Totals(
+            images=self.num_images,
+            ok=self.ok,
+            errors=dict(sorted(self.errors.items())),
+            segments=self.things + self.stuff,
+            things=self.things,
+            stuff=self.stuff,
+            mean_score=self.score / self.ok if self.ok else None,
+            grades=dict(sorted(self.grades.items())),
+        )
+
+
+def _count(run: RunFolder, plan: Plan, newer: pa.Array, shard: int) -> tuple[CommittedFile, _Sums]:
+    """The entry of one file, and the sums over its rows but those of the images in `newer`."""
+    key = shard_key(shard, plan.round)
     data = run.read(key)
     if data is None:
         raise ConfigError(
             f"expected {key} in {run.location}, but it is gone; run the command again"
         )
-    table = pq.ParquetFile(pa.BufferReader(data)).read(columns=["status", "error_code", "quality"])
+    columns = ["image_id", "status", "error_code", "quality"]
+    table = pq.ParquetFile(pa.BufferReader(data)).read(columns=columns)
     plan_id = (table.schema.metadata or {}).get(b"plan_id", b"").decode()
     if (plan_id, table.num_rows) != (plan.plan_id, plan.images_in(shard)):
         raise ConfigError(
@@ -110,36 +157,42 @@ def _count(run: RunFolder, plan: Plan, shard: int) -> tuple[CommittedFile, pa.Ta
             f" {run.location}/{key}, got {table.num_rows} of plan {plan_id or 'unknown'};"
             " delete that file and run the command again"
         )
-    is_ok = pc.equal(table["status"], OK)
-    codes = Counter(table.filter(pc.equal(table["status"], ERROR))["error_code"].to_pylist())
+    errors = _errors(table)
     entry = CommittedFile(
         key=key,
         sha256=hashlib.sha256(data).hexdigest(),
         rows=table.num_rows,
-        ok=table.num_rows - codes.total(),
-        errors=dict(sorted(codes.items())),
-    )
-    return entry, table.filter(is_ok).select(["quality"]).flatten()
-
-
-def _add_up(files: tuple[CommittedFile, ...], qualities: list[pa.Table]) -> Totals:
-    errors: Counter[str] = Counter()
-    for file in files:
-        errors.update(file.errors)
-    quality = pa.concat_tables(qualities)
-    things, stuff = (pc.sum(quality[f"quality.num_{k}"]).as_py() or 0 for k in ("things", "stuff"))
-    return Totals(
-        images=sum(f.rows for f in files),
-        ok=sum(f.ok for f in files),
+        ok=table.num_rows - errors.total(),
         errors=dict(sorted(errors.items())),
-        segments=things + stuff,
+    )
+    return entry, _add_up(table.filter(pc.invert(pc.is_in(table["image_id"], value_set=newer))))
+
+
+def _add_up(rows: pa.Table) -> _Sums:
+    quality = rows.filter(pc.equal(rows["status"], OK)).select(["quality"]).flatten()
+    things, stuff, score = (
+        pc.sum(quality[f"quality.{name}"].cast(kind)).as_py() or 0
+        for name, kind in (
+            ("num_things", "int64"),
+            ("num_stuff", "int64"),
+            ("mean_score", "float64"),
+        )
+    )
+    return _Sums(
+        num_images=rows.num_rows,
+        ok=quality.num_rows,
+        errors=_errors(rows),
         things=things,
         stuff=stuff,
-        mean_score=pc.mean(quality["quality.mean_score"]).as_py(),
-        grades=dict(sorted(_value_counts(quality["quality.grade"]))),
+        score=score,
+        grades=Counter(quality["quality.grade"].to_pylist()),
     )
 
 
-def _value_counts(column: Any) -> Iterator[tuple[str, int]]:
-    for entry in pc.value_counts(column).to_pylist():
-        yield entry["values"], entry["counts"]
+def _errors(rows: pa.Table) -> Counter[str]:
+    return Counter(rows.filter(pc.equal(rows["status"], ERROR))["error_code"].to_pylist())
+
+
+def _image_ids(run: RunFolder, plan: Plan) -> list[pa.Array]:
+    shards = (read_shard(run, shard, plan.round) for shard in range(plan.num_shards))
+    return [pa.array([image.image_id for image in images], pa.string()) for images in shards]

@@ -1,12 +1,15 @@
 """Everything that can be checked before a model is loaded or a cluster started."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from pipelines.inputs import find_images, identify, require_corpus
-from pipelines.label import LabelConfig
-from pipelines.plan import Plan, PlanSettings, freeze_plan, load_plan, refuse_other_settings
+from pipelines.inputs.source import read_source, require_corpus
+from pipelines.label_config import LabelConfig
+from pipelines.plan import Plan, PlanSettings, load_plan, refuse_other_settings
+from pipelines.planning import freeze_plan
 from pipelines.run_folder import RunFolder
 from pipelines.store import STORE_ERRORS, is_s3
 from possam_core.checkpoint import model_fingerprint, model_vocabulary
@@ -19,17 +22,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedRun:
-    """A run folder with its frozen plan, and the vocabulary to label with."""
+    """A run folder with the plan of one of its rounds, and the vocabulary to label with."""
 
     run: RunFolder
     plan: Plan
     vocabulary: Vocabulary
 
 
-def prepare(config: LabelConfig) -> PreparedRun:
+def prepare(
+    config: LabelConfig, *, on_listed: Callable[[int], None] = lambda _: None
+) -> PreparedRun:
     """Find or make the plan that `config` asks for.
 
     A folder that has a plan keeps it: the corpus is not listed again.
+
+    Args:
+        config: of the job.
+        on_listed: hears now and then how many images have been listed.
 
     Raises:
         PossamError: something about `config` cannot work; nothing has been written then.
@@ -37,14 +46,16 @@ def prepare(config: LabelConfig) -> PreparedRun:
     try:
         run, plan = _find_plan(config.output)
         if run is None or plan is None:
-            files = find_images(config.images)  # before anything that takes long or writes
-            settings, vocabulary = _resolve(config)
-            run = _open_new_run(config.output)
-            plan = freeze_plan(run, settings, identify(files))
+            batches = read_source(config.images, allowed_hosts=config.allowed_hosts)
+            first = next(batches)  # is there any? before what takes long or writes
+            settings, vocabulary = resolve_settings(config)
+            run = _open_new_run(config)
+
+            plan = freeze_plan(run, settings, chain([first], batches), on_listed=on_listed)
             logger.info("planned %d images in %d shards", plan.num_images, plan.num_shards)
         else:
             require_corpus(config.images)
-            settings, vocabulary = _resolve(config)
+            settings, vocabulary = resolve_settings(config)
             refuse_other_settings(run, plan, settings)
     except STORE_ERRORS as error:
         reason = str(error).partition("\n")[0]
@@ -55,16 +66,26 @@ def prepare(config: LabelConfig) -> PreparedRun:
     return PreparedRun(run=run, plan=plan, vocabulary=vocabulary)
 
 
-def _resolve(config: LabelConfig) -> tuple[PlanSettings, Vocabulary]:
+def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, Vocabulary]:
+    """What the labels of `config` depend on, and the vocabulary that it names.
+
+    Raises:
+        PossamError: there is no such model or vocabulary.
+    """
     model_sha256 = model_fingerprint(config.model)
     vocabulary = resolve_vocabulary(config.vocabulary, model=config.model)
     settings = PlanSettings(
         images=config.images,
-        model=config.model,
+        model=_absolute(config.model),
         model_sha256=model_sha256,
         vocabulary=vocabulary.name,
         vocabulary_sha256=vocabulary.fingerprint,
+        vocabulary_source=None if config.vocabulary is None else _absolute(config.vocabulary),
+        precision=config.precision,
         shard_size=config.shard_size,
+        limit=config.limit,
+        sample=config.sample,
+        since=config.since,
     )
     return settings, vocabulary
 
@@ -80,6 +101,11 @@ def resolve_vocabulary(name: str | None, *, model: str) -> Vocabulary:
     return find_vocabulary(name)
 
 
+def _absolute(name: str) -> str:
+    """The absolute path if `name` is a file, so that a retry finds it from elsewhere."""
+    return str(Path(name).absolute()) if Path(name).is_file() else name
+
+
 def _find_plan(output: str) -> tuple[RunFolder | None, Plan | None]:
     if not is_s3(output) and not Path(output).is_dir():
         return None, None
@@ -87,12 +113,12 @@ def _find_plan(output: str) -> tuple[RunFolder | None, Plan | None]:
     return run, load_plan(run)
 
 
-def _open_new_run(output: str) -> RunFolder:
-    run = RunFolder(output, create=True)
+def _open_new_run(config: LabelConfig) -> RunFolder:
+    run = RunFolder(config.output, create=True, single_writer=config.single_writer)
     run.probe()
     if run.committed_shards():
         raise ConfigError(
-            f"expected a new run folder or one with a plan, but {output} has labels and no plan;"
-            " choose another --output"
+            f"expected a new run folder or one with a plan, but {config.output} has labels and no"
+            " plan; choose another --output"
         )
     return run

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.committed import CommittedShard, open_run, read_committed
 from pipelines.image_reader import ImageReader
-from pipelines.inputs import InputImage
+from pipelines.inputs.image import InputImage
 from pipelines.plan import load_plan, read_shard
 from pipelines.preview_page import GRADES, Failure, RunOverview, make_card, make_page
 from pipelines.run_folder import RunFolder

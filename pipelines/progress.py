@@ -1,6 +1,8 @@
 """What workers and driver tell each other while a job runs, and how the user sees it."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -9,38 +11,70 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 LINE_EVERY_S = 5.0  # between lines where no bar can be drawn
+BUDGET_FROM = 1000  # images, before which a share of errors says little
+MIN_OPEN_IN_A_ROW = 4  # shards, after which the trouble is not theirs
 
 
 Board = Any  # handle of a ProgressBoard actor; Ray's own type for it hides the methods
 
 
 class ProgressBoard:
-    """One actor for a job: workers report images, the driver reads the sum and may call a halt."""
+    """One actor for a job: workers report to it, the driver reads it, and it may call a halt."""
 
-    def __init__(self) -> None:
-        self._done: dict[int, int] = {}
-        self._is_stopping = False
+    def __init__(self, error_budget: float, num_workers: int) -> None:
+        self._done: dict[int, tuple[int, int]] = {}
+        self._num_images = self._num_errors = 0  # the sums over `_done`
+        self._error_budget = error_budget
+        self._open_in_a_row = 0
+        self._max_open_in_a_row = max(MIN_OPEN_IN_A_ROW, 2 * num_workers)
+        self._reason_to_stop = ""
 
-    def report(self, shard: int, num_images: int) -> None:
+    def report(self, shard: int, num_images: int, num_errors: int) -> None:
         """Note how far a shard has come; an attempt that starts again counts from zero."""
-        self._done[shard] = num_images
+        images_before, errors_before = self._done.get(shard, (0, 0))
+        self._done[shard] = num_images, num_errors
+        self._num_images += num_images - images_before
+        self._num_errors += num_errors - errors_before
+        share = self._num_errors / max(1, self._num_images)
+        if self._num_images >= BUDGET_FROM and share > self._error_budget:
+            self.stop(
+                f"{self._num_errors:,} of {self._num_images:,} images failed ({share:.1%}), which"
+                f" is over the error budget of {self._error_budget:.1%}"
+            )
+
+    def note_commit(self) -> None:
+        """Note that a shard has been committed."""
+        self._open_in_a_row = 0
+
+    def note_open(self, problem: str) -> None:
+        """Note that a shard stays open; when shard after shard does, the job had better stop."""
+        self._open_in_a_row += 1
+        if self._open_in_a_row >= self._max_open_in_a_row:
+            self.stop(f"{self._open_in_a_row} shards in a row stayed open ({problem})")
 
     def num_images(self) -> int:
         """Images labelled since the job began."""
-        return sum(self._done.values())
+        return self._num_images
 
-    def stop(self) -> None:
+    def stop(self, reason: str) -> None:
         """Let workers finish the shards they hold, and take no other."""
-        self._is_stopping = True
+        self._reason_to_stop = self._reason_to_stop or reason
 
-    def may_start(self) -> bool:
-        """Whether a worker may take another shard."""
-        return not self._is_stopping
+    def reason_to_stop(self) -> str:
+        """Why a worker may not take another shard; empty if it may."""
+        return self._reason_to_stop
 
 
-def start_board() -> Board:
+def start_board(error_budget: float = 1.0, num_workers: int = 1) -> Board:
     """A new board on the current cluster, which takes no CPU from the workers."""
-    return ray.remote(num_cpus=0)(ProgressBoard).remote()
+    return ray.remote(num_cpus=0)(ProgressBoard).remote(error_budget, num_workers)
+
+
+@contextmanager
+def planning_note(console: Console) -> Iterator[Callable[[int], None]]:
+    """Where to tell how many images have been listed, so that the user sees it."""
+    with console.status("listing images") as status:
+        yield lambda num_listed: status.update(f"listed {num_listed:,} images")
 
 
 class ProgressDisplay:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.inputs import InputImage
+from pipelines.inputs.image import InputImage
 from pipelines.schema import ERROR, OK, ROW_SCHEMA, SCHEMA_VERSION
 from possam_core.image_decode import ImageError
 from possam_core.masks import rle_counts

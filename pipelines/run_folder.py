@@ -11,47 +11,78 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 
+from pipelines.object_reader import ObjectReader
 from pipelines.store import STORE_ERRORS, is_s3, open_store, put_new
 from possam_core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
 logger = logging.getLogger(__name__)
 
-PLAN_KEY = "_plan/plan.json"
 MANIFEST_KEY = "_manifest.json"
 SHARDS_A_FOLDER = 1000
-SHARD_KEY = re.compile(r"data/g=\d{4,}/shard-(\d{8,})\.parquet")
-ATTEMPT_KEY = re.compile(r"_attempts/shard-(\d{8,})/\d+")
+SHARD_KEY = re.compile(r"(data|data-retry-\d{3,})/g=\d{4,}/shard-(\d{8,})\.parquet")
+ATTEMPT_KEY = re.compile(r"_attempts/(retry-\d{3,}/)?shard-(\d{8,})/\d+")
 
 
-def shard_key(shard: int) -> str:
+def plan_key(round: int) -> str:
+    """Where the head of the plan lies, or that of a later round."""
+    return f"_plan/retry-{round:03d}.json" if round else "_plan/plan.json"
+
+
+def plan_part_key(part: int, round: int) -> str:
+    """Where a list of planned images lies."""
+    return (
+        f"_plan/retry-{round:03d}/part-{part:05d}.parquet"
+        if round
+        else (f"_plan/part-{part:05d}.parquet")
+    )
+
+
+def dropped_part_key(part: int) -> str:
+    """Where a list of images lies that repeat a planned one."""
+    return f"_plan/duplicates-{part:05d}.parquet"
+
+
+def data_folder(round: int) -> str:
+    """Where the files of a round lie."""
+    return f"data-retry-{round:03d}" if round else "data"
+
+
+def shard_key(shard: int, round: int = 0) -> str:
     """Where the file of a shard lies."""
-    return f"data/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.parquet"
+    return f"{data_folder(round)}/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.parquet"
 
 
 class RunFolder:
     """Reads and writes one run folder, on disk or in a bucket."""
 
-    def __init__(self, location: str, *, create: bool = False) -> None:
+    def __init__(self, location: str, *, create: bool = False, single_writer: bool = False) -> None:
         """Open `location`.
 
         Args:
             location: normalised address of the folder.
             create: make a local folder that is missing; otherwise that is an error.
+            single_writer: look first and then write, for stores that cannot do both in one step;
+                two runs at once may then overwrite each other.
 
         Raises:
             ConfigError: there is no such folder, or it cannot be made.
         """
         self.location = location
+        self._is_single_writer = single_writer
         if not create and not is_s3(location) and not Path(location).is_dir():
             raise ConfigError(
                 f"expected a run folder at {location}, found none; make one with possam label"
             )
         try:
             self._store = open_store(location, create=create)
+            self._reader = ObjectReader(self._store)
         except STORE_ERRORS as error:
             raise _unwritable(location, error) from error
 
@@ -63,20 +94,26 @@ class RunFolder:
         """
         key = f"_runs/probe-{uuid.uuid4().hex}"
         try:
-            put_new(self._store, key, b"{}")
-            overwrites = put_new(self._store, key, b"{}")
+            self.put_new(key, b"{}")
+            overwrites = self.put_new(key, b"{}")
             obstore.delete(self._store, key)
         except STORE_ERRORS as error:
             raise _unwritable(self.location, error) from error
         if overwrites:
             raise ConfigError(
                 f"expected a store that honours conditional writes at {self.location}, but it"
-                " overwrote an existing object; choose another store"
+                " overwrote an existing object; choose another store, or make sure that only one"
+                " run at a time writes there and add --single-writer"
             )
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Write `key` unless it exists; False if it did."""
-        return put_new(self._store, key, data)
+        if not self._is_single_writer:
+            return put_new(self._store, key, data)
+        if self._exists(key):
+            return False
+        self.replace(key, data)
+        return True
 
     def replace(self, key: str, data: bytes) -> None:
         """Write `key`, whatever was there: only for what is advisory or derived."""
@@ -85,7 +122,7 @@ class RunFolder:
     def read(self, key: str) -> bytes | None:
         """The content of `key`, or None if there is none."""
         try:
-            return bytes(obstore.get(self._store, key).bytes())
+            return self._reader.read(key)
         except FileNotFoundError:
             return None
 
@@ -94,22 +131,28 @@ class RunFolder:
         data = self.read(key)
         return None if data is None else json.loads(data)
 
-    def committed_shards(self) -> set[int]:
-        """Indices of the shards whose files exist; one listing."""
-        return {int(m[1]) for key in self.keys("data") if (m := SHARD_KEY.fullmatch(key))}
+    def committed_shards(self, round: int = 0) -> set[int]:
+        """Indices of the shards of a round whose files exist; one listing."""
+        keys = self.keys(data_folder(round))
+        return {int(m[2]) for key in keys if (m := SHARD_KEY.fullmatch(key))}
 
-    def commit(self, shard: int, data: bytes) -> bool:
+    def commit(self, shard: int, data: bytes, round: int = 0) -> bool:
         """Make the file of a shard appear, whole; False if it had already been there."""
-        return self.put_new(shard_key(shard), data)
+        return self.put_new(shard_key(shard, round), data)
 
-    def count_attempts(self) -> Counter[int]:
-        """How often each shard has been started since the last finalise."""
-        keys = self.keys("_attempts")
-        return Counter(int(m[1]) for key in keys if (m := ATTEMPT_KEY.fullmatch(key)))
+    def is_committed(self, shard: int, round: int = 0) -> bool:
+        """Whether the file of a shard exists."""
+        return self._exists(shard_key(shard, round))
 
-    def start_attempt(self, shard: int) -> int:
+    def count_attempts(self, round: int = 0) -> Counter[int]:
+        """How often each shard of a round has been started since the last finalise."""
+        matches = (ATTEMPT_KEY.fullmatch(key) for key in self.keys("_attempts"))
+        prefix = _attempts_prefix(round)
+        return Counter(int(m[2]) for m in matches if m and (m[1] or "") == prefix)
+
+    def start_attempt(self, shard: int, round: int = 0) -> int:
         """Leave a marker that the shard is being worked on; the number of this attempt, from 1."""
-        folder = f"_attempts/shard-{shard:08d}"
+        folder = f"_attempts/{_attempts_prefix(round)}shard-{shard:08d}"
         number = sum(1 for _ in self.keys(folder)) + 1
         while not self.put_new(f"{folder}/{number}", b""):
             number += 1
@@ -122,8 +165,23 @@ class RunFolder:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys below `prefix`; one listing."""
-        for page in obstore.list(self._store, prefix):
-            yield from (meta["path"] for meta in page)
+        return (entry["path"] for entry in self.entries(prefix))
+
+    def entries(self, prefix: str = "") -> Iterator["ObjectMeta"]:
+        """Path, size, etag and time of what lies below `prefix`; one listing."""
+        for page in obstore.list(self._store, prefix or None):
+            yield from page
+
+    def _exists(self, key: str) -> bool:
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def _attempts_prefix(round: int) -> str:
+    return f"retry-{round:03d}/" if round else ""
 
 
 def _unwritable(location: str, error: Exception) -> ConfigError:

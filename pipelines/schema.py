@@ -11,13 +11,29 @@ Batch = dict[str, Any]  # what Ray hands to an actor: column name -> values
 OK = "ok"  # `status` of a labelled image
 ERROR = "error"  # `status` of an image that has an `error_code` instead of labels
 
+# What a source says of each image before it is planned; a null is "unknown".
+INPUT_SCHEMA = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("relative_uri", pa.string(), nullable=False),  # to the root of the corpus
+        pa.field("size", pa.int64()),  # of the image, in bytes
+        pa.field("etag", pa.string()),
+        pa.field("container", pa.string()),  # the tar or Parquet file that holds it; null: none
+        pa.field("offset", pa.int64()),  # in the container: first byte, or row of a Parquet file
+        pa.field("modified", pa.timestamp("us", "UTC")),
+        pa.field("image_id", pa.string()),  # given by a manifest
+    ]
+)
+
 # Frozen by the plan; `shard` and `position` are the image's place in the run.
 PLAN_SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
-        pa.field("size", pa.int64(), nullable=False),
-        pa.field("etag", pa.string(), nullable=False),
+        pa.field("size", pa.int64()),  # null: unknown, so not checked when it is read
+        pa.field("etag", pa.string()),  # null: likewise
+        pa.field("container", pa.string()),
+        pa.field("offset", pa.int64()),
         pa.field("shard", pa.int32(), nullable=False),
         pa.field("position", pa.int32(), nullable=False),
     ]
@@ -71,7 +87,7 @@ ROW_SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
-        pa.field("etag", pa.string(), nullable=False),
+        pa.field("etag", pa.string()),  # null: the plan did not know it
         pa.field("width", pa.int32()),  # after EXIF rotation, as are all coordinates
         pa.field("height", pa.int32()),
         pa.field("exif_orientation", pa.int32()),

@@ -1,11 +1,15 @@
 """Where runs and images live: a local folder or a prefix of an S3 bucket.
 
-Credentials, region and endpoint of S3 come from the usual AWS_* environment, which both obstore
-(reads and commits) and s3fs (listings) understand.
+Credentials, region and endpoint of S3 come from where all AWS tools look for them, for obstore
+(reads and commits) as for s3fs (listings).
 """
 
-from datetime import timedelta
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -13,7 +17,11 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 
 from possam_core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+
 S3_SCHEME = "s3://"
+RENEW_AFTER = timedelta(minutes=5)  # botocore renews what is about to expire when it is asked
 
 # What a store raises when it cannot be reached, written or read.
 STORE_ERRORS = (BaseError, OSError)
@@ -22,6 +30,16 @@ STORE_ERRORS = (BaseError, OSError)
 def is_s3(location: str) -> bool:
     """Whether `location` names a bucket rather than a local path."""
     return location.startswith(S3_SCHEME)
+
+
+def is_http(location: str) -> bool:
+    """Whether `location` is a web address."""
+    return location.startswith(("http://", "https://"))
+
+
+def is_remote(location: str) -> bool:
+    """Whether `location` is anything but a local path."""
+    return is_s3(location) or is_http(location)
 
 
 def normalise_location(location: str) -> str:
@@ -63,13 +81,64 @@ def open_store(location: str, *, create: bool = False) -> ObjectStore:
     return LocalStore(location, mkdir=create, automatic_cleanup=True)
 
 
-def open_bucket(bucket: str, prefix: str = "") -> ObjectStore:
-    """A client for one bucket that waits out short trouble and then raises."""
+def open_bucket(bucket: str, prefix: str = "", *, is_patient: bool = True) -> ObjectStore:
+    """A client for one bucket.
+
+    Args:
+        bucket: its name.
+        prefix: to which keys are relative.
+        is_patient: wait out short trouble, up to a minute, before raising.
+
+    Raises:
+        ConfigError: AWS_ENDPOINT_URL is no address.
+    """
+    _require_sound_endpoint()
+    retries, seconds = (6, 60) if is_patient else (2, 10)
     return S3Store(
         bucket,
         prefix=prefix or None,
-        retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=60)},
+        credential_provider=_credential_provider(),
+        retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=seconds)},
     )
+
+
+def _require_sound_endpoint() -> None:
+    """Return only if AWS_ENDPOINT_URL is an address: with any other, obstore ends the process."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    try:
+        parts = urlsplit(endpoint or "https://unset")
+        is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number
+        is_sound = False
+    if not is_sound:  # the message leaves out what may be a login
+        raise ConfigError(
+            "expected AWS_ENDPOINT_URL as http(s)://host:port, got something else; mend or unset it"
+        )
+
+
+def _credential_provider() -> Callable[[], "S3Credential"] | None:
+    """Credentials as the listings find them: profiles and single sign-on, too, and renewed.
+
+    None: obstore's own search, of the environment and the machine's role, is enough.
+    """
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        return None
+    import botocore.session  # a second that most workers do without
+
+    credentials = botocore.session.get_session().get_credentials()
+    if credentials is None:
+        return None
+
+    def provide() -> "S3Credential":
+        frozen = credentials.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + RENEW_AFTER if frozen.token else None,
+        }
+
+    return provide
 
 
 def put_new(store: ObjectStore, key: str, data: bytes) -> bool:

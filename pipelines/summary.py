@@ -20,11 +20,24 @@ def summarise(report: LabelReport) -> RenderableType:
         first = f"labelled {report.num_images:,} images in {report.seconds:.1f} s"
     return Group(
         Text(first),
+        *(Text(note) for note in _notes(report)),
         _totals_table(report, report.manifest.totals),
         Text(f"labels    {report.location}/data", overflow="fold"),
         Text(f"manifest  root hash {report.manifest.root_hash[:16]}"),
         Text(f"next      possam preview {report.location}", overflow="fold"),
     )
+
+
+def _notes(report: LabelReport) -> list[str]:
+    """What is worth a sentence about how the work went."""
+    notes = []
+    if report.num_images_twice:
+        notes.append(f"{report.num_images_twice:,} of them another run had committed first")
+    if report.num_halvings:
+        notes.append(f"memory ran out {report.num_halvings:,} times; the batch was halved")
+    if report.bottleneck:
+        notes.append(report.bottleneck)
+    return notes
 
 
 def _totals_table(report: LabelReport, totals: Totals) -> Table:
@@ -60,5 +73,6 @@ def _open_note(report: LabelReport) -> RenderableType:
     lines += [f"  shard {shard}: {problem}" for shard, problem in shown]
     if len(report.open_shards) > len(shown):
         lines.append(f"  and {len(report.open_shards) - len(shown):,} more")
+    lines += _notes(report)
     lines.append("run the same command again: it does only what is open")
     return Text("\n".join(lines), overflow="fold")

@@ -4,6 +4,7 @@ Axes: H W pixels of the image.
 """
 
 import io
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,7 +26,17 @@ SIGNATURES = (
     b"GIF8",
     b"BM",
 )  # of FORMATS, in order
-OTHER_SIGNATURES = (b"II*\0", b"MM\0*", b"8BPS", b"\0\0\0\x0cjP", b"\0\0\1\0", b"%!PS", b"%PDF")
+PNG_SIGNATURE = SIGNATURES[1]
+BMP_HEADER_BYTES = (12, 16, 40, 52, 56, 64, 108, 124)
+# fmt: off
+OTHER_SIGNATURES = (
+    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",  # TIFF
+    b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"\0\0\0\x0cJXL", b"\xff\x0a",  # JPEG 2000, JPEG XL
+    b"\0\0\1\0", b"\0\0\2\0", b"8BPS", b"gimp xcf",  # icon, cursor, layered
+    b"%!PS", b"\xc5\xd0\xd3\xc6", b"%PDF",
+    b"P5\n", b"P6\n", b"qoif", b"DDS ", b"\x76\x2f\x31\x01",  # the last: EXR
+)
+# fmt: on
 
 # A 64-megapixel PNG of a few KB costs 757 MB decoded, hence limits on both sides of the decoder.
 MAX_BYTES = 64 * 2**20
@@ -103,7 +114,7 @@ def decode_image(data: bytes) -> DecodedImage:
     # Pillow raises OSError, ValueError, SyntaxError, struct.error ... on hostile files: hence the
     # broad clauses here, each of which ends in a name.
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
             _refuse_extreme_shapes(*image.size)
             pixels = _decode_plain_jpeg(data, image)
             if pixels is None:
@@ -142,6 +153,26 @@ def _decode_plain_jpeg(data: bytes, image: Image.Image) -> UInt8[ndarray, "H W 3
     return pixels
 
 
+def _without_metadata(data: bytes) -> bytes:
+    """A PNG with only what its first picture needs; anything else as it is.
+
+    Pillow gives up on good pixels beside a long text, a cut density or a wrong checksum of either.
+    """
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    kept, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while len(header := data[start : start + 8]) == 8 and header[4:].isalpha():
+        end = start + 12 + int.from_bytes(header[:4])
+        chunk, kind = data[start:end], header[4:]
+        if end > len(data):
+            break
+        is_sound_exif = kind == b"eXIf" and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
+        if kind[:1].isupper() or kind == b"tRNS" or is_sound_exif:  # upper case: critical
+            kept.append(chunk)
+        start = end
+    return b"".join(kept) + data[start:]
+
+
 def _refuse_extreme_shapes(width: int, height: int) -> None:
     """Judge by the header, before any pixel is decoded."""
     short, long = sorted((width, height))
@@ -164,7 +195,9 @@ def _exif_orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips it to white
-        high_bytes = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        grey = np.asarray(image).astype(np.int64)
+        high_bytes = (grey >> 8).clip(0, 255).astype(np.uint8)
+        high_bytes[grey == image.info.get("transparency", -1)] = 255
         return Image.fromarray(high_bytes).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
@@ -175,8 +208,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _name_failure(data: bytes, error: Exception) -> ImageError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    if not data.startswith(SIGNATURES):
-        if data.startswith(OTHER_SIGNATURES) or data[4:8] == b"ftyp":  # ftyp: HEIC, AVIF
+    if not _begins_like_ours(data):
+        if _begins_like_others(data):
             message = f"an image or document, but none of {', '.join(FORMATS)}"
             return ImageError(ImageErrorCode.UNSUPPORTED_FORMAT, message)
         return ImageError(ImageErrorCode.NOT_AN_IMAGE, f"the bytes begin with {data[:16]!r}")
@@ -187,13 +220,28 @@ def _name_failure(data: bytes, error: Exception) -> ImageError:
     return ImageError(ImageErrorCode.DECODE_FAILED, reason)
 
 
+def _begins_like_ours(data: bytes) -> bool:
+    if data.startswith(b"RIFF"):  # sound and video too
+        return b"WEBP".startswith(data[8:12])
+    if data.startswith(b"BM"):  # some texts too
+        return len(data) < 18 or int.from_bytes(data[14:18], "little") in BMP_HEADER_BYTES
+    return data.startswith(SIGNATURES)
+
+
+def _begins_like_others(data: bytes) -> bool:
+    head = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_svg = head.startswith(b"<?xml") and b"<svg" in head
+    is_heif = data[4:8] == b"ftyp"  # HEIC, AVIF
+    return is_svg or is_heif or data.startswith(OTHER_SIGNATURES) or head.startswith(b"<svg")
+
+
 def _ends_early(data: bytes) -> bool:
     """Does a file of one of FORMATS lack its end? Trusted only after decoding has failed."""
     checks: tuple[Callable[[], bool], ...] = (
         lambda: b"\xff\xd9" not in data[-64:],
         lambda: b"IEND" not in data[-64:],
         lambda: len(data) < 12 or int.from_bytes(data[4:8], "little") + 8 > len(data),
-        lambda: b"\x3b" not in data[-4:],
+        lambda: not data.rstrip(b"\0\r\n").endswith(b"\x3b"),
         lambda: len(data) < 26 or int.from_bytes(data[2:6], "little") > len(data),
     )
     return any(

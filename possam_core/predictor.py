@@ -10,6 +10,7 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from possam_core.errors import ConfigError
 from possam_core.images import ImageBatch, make_batch
 from possam_core.mase import ensemble, geometric_ensemble
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
@@ -134,10 +135,22 @@ class Predictor:
         ]
 
 
-def load_predictor(model: str, vocabulary: Vocabulary | None = None) -> Predictor:
+def load_predictor(
+    model: str,
+    vocabulary: Vocabulary | None = None,
+    *,
+    device: str = "cpu",
+    precision: Precision = "float32",
+) -> Predictor:
     """Load a checkpoint by bundled name or path, for `vocabulary` or the checkpoint's own.
 
     Raises:
         CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
+        ConfigError: there is no such device.
     """
-    return Predictor(load_model(model), vocabulary)
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"expected a GPU for device {device!r}, but torch finds none here; label on the CPU, or"
+            " mend the driver"
+        )
+    return Predictor(load_model(model).to(device), vocabulary, precision=precision)

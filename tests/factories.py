@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from pipelines.inputs.image import InputImage, make_image_id
+from pipelines.inputs.source import read_source
 from possam_core.panoptic import MergeConfig, PanopticSegmentation, Segment
 from possam_core.playground import playground_vocabulary
 
@@ -57,6 +59,19 @@ def encode(image: Image.Image | np.ndarray, format: str = "JPEG", **options: obj
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     picture.save(stream, format, **options)
     return stream.getvalue()
+
+
+def list_images(corpus: str) -> list[InputImage]:
+    """The images of a corpus as a plan would name them."""
+    names = ("uri", "size", "etag", "container", "offset")
+    return [
+        InputImage(
+            image_id=make_image_id(row["relative_uri"], row["etag"]),
+            **{name: row[name] for name in names},
+        )
+        for batch in read_source(corpus)
+        for row in batch.to_pylist()
+    ]
 
 
 def write_checkpoint(path: Path, seed: int = 0) -> Path:

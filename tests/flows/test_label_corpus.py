@@ -10,7 +10,7 @@ from prefect.states import State
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.label_corpus import label_corpus
-from pipelines.label import LabelConfig
+from pipelines.label_config import LabelConfig
 from tests.factories import encode, make_pixels
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.inputs import find_images, identify
-from pipelines.plan import PlanSettings, freeze_plan, load_plan, read_shard
+from pipelines.inputs.source import read_source
+from pipelines.plan import PlanSettings, load_plan, read_shard
+from pipelines.planning import freeze_plan
 from pipelines.rows import error_row, label_row, shard_bytes
 from pipelines.run_folder import RunFolder
 from possam_core.image_decode import ImageError, decode_image
@@ -74,7 +75,7 @@ def make_run(tmp_path: Path) -> Callable[..., SmallRun]:
             vocabulary_sha256=playground_vocabulary().fingerprint,
             shard_size=SHARD_SIZE,
         )
-        freeze_plan(run, settings, identify(find_images(str(small.images))))
+        freeze_plan(run, settings, read_source(str(small.images)))
         plan = load_plan(run)
         assert plan is not None
         for shard in range(plan.num_shards):

@@ -6,17 +6,18 @@ import pytest
 
 from pipelines import careful
 from pipelines.careful import CarefulLabeller
-from pipelines.inputs import InputImage, find_images, identify
+from pipelines.image_reader import ImageReader
+from pipelines.inputs.image import InputImage
 from possam_core.errors import PossamError
-from possam_core.playground import playground_vocabulary
+from tests.factories import list_images
 
 # Runs in a child process, so it is a module of its own, found through sys.path.
 STAND_IN = """
 import os, time
 import pipelines.image_reader  # what a batch is made of: unpickling one must not wait for it
 
-def serve(pipe, model, vocabulary):
-    if model == "broken":
+def serve(pipe, load):
+    if load == "broken":
         os._exit(1)
     pipe.send(True)
     while True:
@@ -48,11 +49,11 @@ def corpus(folder: Path, *contents: bytes) -> list[InputImage]:
     (folder / "images").mkdir()
     for number, content in enumerate(contents):
         (folder / f"images/{number:02d}.jpg").write_bytes(content)
-    return identify(find_images(str(folder / "images")))
+    return list_images(str(folder / "images"))
 
 
 def labels(images: list[InputImage], model: str = "tiny") -> list[object]:
-    return list(CarefulLabeller(model, playground_vocabulary()).rows(images))
+    return list(CarefulLabeller(model, ImageReader()).rows(images))
 
 
 def test_what_kills_the_child_is_poison_and_the_others_get_their_rows(

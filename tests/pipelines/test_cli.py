@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from pipelines.label import LabelConfig
+from pipelines.label_config import LabelConfig
 from pipelines.prepare import prepare
 from tests.factories import encode, make_pixels
 

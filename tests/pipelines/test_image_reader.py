@@ -1,20 +1,20 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import obstore
 import pytest
-from obstore.exceptions import GenericError
 
-from pipelines import image_reader
 from pipelines.image_reader import ImageReader
-from pipelines.inputs import InputImage, find_images, identify
+from pipelines.inputs.image import InputImage
 from pipelines.store import open_bucket
 from possam_core.image_decode import MAX_BYTES, ImageError
+from tests.factories import list_images
 
 
 def plan(folder: Path, data: bytes = b"data") -> InputImage:
     (folder / "a.jpg").write_bytes(data)
-    (image,) = identify(find_images(str(folder)))
+    (image,) = list_images(str(folder))
     return image
 
 
@@ -47,7 +47,7 @@ def test_a_file_above_the_byte_limit_is_not_even_opened(tmp_path: Path) -> None:
 
 def test_objects_are_checked_against_the_plan(s3_server: str) -> None:
     obstore.put(_bucket("reader"), "a.jpg", b"data")
-    (image,) = identify(find_images("s3://reader"))
+    (image,) = list_images("s3://reader")
     assert ImageReader().read(image) == b"data"
     obstore.put(_bucket("reader"), "a.jpg", b"DATA")
     assert code_of(image) == "input_changed"
@@ -55,37 +55,29 @@ def test_objects_are_checked_against_the_plan(s3_server: str) -> None:
     assert code_of(replace(image, uri="s3://reader/a//b.jpg")) == "bad_key"
 
 
-def test_a_body_shorter_than_announced_is_tried_again_and_then_named(
-    s3_server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class ShortReply:
-        meta = {"size": 4, "e_tag": '"8d777f385d3dfec8815d20f7496026dc"'}  # noqa: RUF012
-
-        def bytes(self) -> bytes:
-            return b"dat"
-
-    monkeypatch.setattr(image_reader, "FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr(image_reader.obstore, "get", lambda *_: ShortReply())
-    etag = "8d777f385d3dfec8815d20f7496026dc"
-    image = InputImage(image_id="1", uri="s3://reader/a.jpg", size=4, etag=etag)
-    assert code_of(image) == "corrupt_read"
+def test_a_link_and_a_pipe_are_not_read(tmp_path: Path) -> None:
+    image = plan(tmp_path)
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert code_of(replace(image, uri=str(tmp_path / "link.jpg"))) == "not_found"
+    assert code_of(replace(image, uri=str(tmp_path / "pipe.jpg"), size=0)) == "not_found"
 
 
-def test_transient_trouble_raises_instead_of_becoming_a_row(
-    s3_server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries = []
+def test_what_the_plan_does_not_know_is_not_checked(tmp_path: Path, s3_server: str) -> None:
+    unknown = replace(plan(tmp_path), size=None, etag=None)
+    (tmp_path / "a.jpg").write_bytes(b"other data")
+    assert ImageReader().read(unknown) == b"other data"
+    obstore.put(_bucket("reader"), "unknown.jpg", b"any")
+    assert ImageReader().read(replace(unknown, uri="s3://reader/unknown.jpg")) == b"any"
 
-    def fail(*_: object) -> None:
-        tries.append(1)
-        raise GenericError("503 Slow Down")
 
-    monkeypatch.setattr(image_reader, "FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr(image_reader.obstore, "get", fail)
-    image = InputImage(image_id="1", uri="s3://reader/a.jpg", size=4, etag="x")
-    with pytest.raises(GenericError):
-        ImageReader().fetch(image)
-    assert len(tries) == image_reader.READ_TRIES
+def test_web_addresses_are_refused_unless_their_host_is_allowed(tmp_path: Path) -> None:
+    assert code_of(replace(plan(tmp_path), uri="https://example.org/a.jpg")) == "bad_key"
+
+
+def test_images_alone_are_units_of_one(tmp_path: Path) -> None:
+    image = plan(tmp_path)
+    assert list(ImageReader().units([image, image])) == [[image], [image]]
 
 
 def _bucket(name: str) -> obstore.store.ObjectStore:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from pipelines.label import LabelConfig
+from pipelines.label_config import LabelConfig
 from pipelines.runner import LabelReport, run_label
 from pipelines.schema import ROW_SCHEMA
 from possam_core.errors import ConfigError
@@ -164,7 +164,8 @@ def test_files_have_the_pinned_schema_and_say_where_they_come_from(finished: Fin
 
 
 def test_the_plan_lists_each_image_with_its_place(finished: FinishedRun) -> None:
-    planned = pq.read_table(finished.path / "_plan/part-00000.parquet").to_pylist()
+    parts = sorted((finished.path / "_plan").glob("part-*.parquet"))
+    planned = [row for part in parts for row in pq.read_table(part).to_pylist()]
     assert [p["image_id"] for p in planned] == [r["image_id"] for r in finished.rows]
     assert [(p["shard"], p["position"]) for p in planned] == [
         divmod(i, SHARD_SIZE) for i in range(len(planned))

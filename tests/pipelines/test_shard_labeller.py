@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from pipelines.label import MAX_TRIES, LabelConfig, ShardLabeller
+from pipelines.label import MAX_TRIES, LabelJob, ShardLabeller
+from pipelines.label_config import LabelConfig
 from pipelines.prepare import PreparedRun, prepare
 from pipelines.progress import Board, start_board
 from possam_core.errors import ConfigError
@@ -39,7 +40,8 @@ def config(tmp_path: Path, tiny_model: str) -> LabelConfig:
 
 def labeller_for(config: LabelConfig, board: Board) -> tuple[ShardLabeller, PreparedRun]:
     prepared = prepare(config)
-    return ShardLabeller(config, prepared.plan, prepared.vocabulary, board), prepared
+    job = LabelJob(config=config, plan=prepared.plan, vocabulary=prepared.vocabulary)
+    return ShardLabeller(job, board), prepared
 
 
 def call(labeller: ShardLabeller, shard: int, attempts_before: int = 0) -> dict[str, Any]:
@@ -66,13 +68,15 @@ def test_a_shard_that_another_run_committed_first_counts_as_done(
 ) -> None:
     labeller, _ = labeller_for(config, board)
     assert call(labeller, 3)["outcome"] == "committed"
-    assert call(labeller, 3)["outcome"] == "existed"
+    again = call(labeller, 3)
+    assert (again["outcome"], again["rows"]) == ("existed", 0)
 
 
 def test_after_a_halt_no_shard_is_started(config: LabelConfig, board: Board) -> None:
     labeller, prepared = labeller_for(config, board)
-    board.stop.remote()
-    assert call(labeller, 0)["outcome"] == "open"
+    board.stop.remote("enough")
+    result = call(labeller, 0)
+    assert (result["outcome"], result["problem"]) == ("open", "enough")
     assert prepared.run.count_attempts() == {}
 
 
@@ -107,7 +111,7 @@ def test_transient_trouble_leaves_the_shard_open_and_says_why(
     def fail(_: object) -> None:
         raise TimeoutError("the store is asleep")
 
-    monkeypatch.setattr(labeller.labeller.reader, "read", fail)
+    monkeypatch.setattr(labeller.labeller.reader, "fetch", fail)
     result = call(labeller, 0)
     assert (result["outcome"], result["problem"]) == ("open", "TimeoutError: the store is asleep")
     assert prepared.run.committed_shards() == set()
@@ -129,7 +133,7 @@ def test_a_model_that_fails_on_one_image_fails_that_image_alone(
     replanned = replace(config, output=str(tmp_path / "other"))
     other, _ = labeller_for(replanned, board)
     other.labeller = labeller.labeller
-    assert (call(other, 0)["ok"], call(other, 1)["ok"]) == (1, 2)
+    assert (call(other, 0)["errors"], call(other, 1)["errors"]) == (1, 0)
     row = pq.read_table(next((tmp_path / "other/data").rglob("*.parquet"))).to_pylist()[0]
     assert row["error_code"] == "inference_failed"
     assert row["error_message"] == "RuntimeError: no tall images"
@@ -139,6 +143,10 @@ def test_weights_that_changed_under_the_plan_are_refused(
     config: LabelConfig, board: Board, other_model: Path
 ) -> None:
     prepared = prepare(config)
-    changed = replace(config, model=str(other_model))
+    changed = LabelJob(
+        config=replace(config, model=str(other_model)),
+        plan=prepared.plan,
+        vocabulary=prepared.vocabulary,
+    )
     with pytest.raises(ConfigError, match="weights that the plan names"):
-        ShardLabeller(changed, prepared.plan, prepared.vocabulary, board)
+        ShardLabeller(changed, board)

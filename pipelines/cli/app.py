@@ -1,0 +1,55 @@
+"""The command as a whole: its groups, its version, and how a user's mistake is told."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.assets import config_app, vocabulary_app, weights_app
+from pipelines.cli.care import care_app
+from pipelines.cli.labelling import labelling_app
+from pipelines.cli.pictures import pictures_app
+from pipelines.redaction import without_secrets
+from possam_core.errors import PossamError
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    help="Open-vocabulary panoptic labels for images by the million.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for commands in (labelling_app, care_app, pictures_app):
+    app.add_typer(commands)
+app.add_typer(weights_app, name="weights")
+app.add_typer(vocabulary_app, name="vocabulary")
+app.add_typer(config_app, name="config")
+
+
+def main() -> None:
+    """Run the command; a mistake of the caller's is one line on stderr and exit code 2."""
+    try:
+        app()
+    except PossamError as error:
+        message = without_secrets(" ".join(str(error).split()))
+        typer.echo(f"possam: {message}", err=True)
+        sys.exit(BAD_INPUT)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"possam {version('possam')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    pass

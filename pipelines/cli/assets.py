@@ -1,0 +1,113 @@
+"""weights, vocabulary and config: what a run is made with."""
+
+import json
+from typing import Annotated
+
+import typer
+
+BAD_INPUT = 2
+
+weights_app = typer.Typer(help="Published weights of the frozen encoders.", no_args_is_help=True)
+
+WeightsNames = Annotated[list[str], typer.Argument(metavar="NAME...", help="as `list` names them")]
+FetchNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="as `list` names them, or s3:// or hf:// checkpoints"),
+]
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """Print what each model needs, where it is published, and where it was found."""
+    from pipelines.weights import describe_weights
+
+    typer.echo(describe_weights())
+
+
+@weights_app.command("fetch")
+def fetch(names: FetchNames) -> None:
+    """Download published weights and check their sha256, or a checkpoint from afar."""
+    from functools import partial
+
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    from pipelines.weights import fetch_checkpoint, fetch_weights, find_weights
+    from possam_core.checkpoint import REMOTE_SCHEMES
+
+    for name in names:
+        columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, transient=True) as progress:
+            weights = None if name.startswith(REMOTE_SCHEMES) else find_weights(name)
+            task = progress.add_task(name, total=weights.size_bytes if weights else None)
+            advance = partial(progress.advance, task)
+            file = fetch_weights(weights, advance) if weights else fetch_checkpoint(name, advance)
+        typer.echo(f"{name} is at {file}")
+
+
+@weights_app.command("verify")
+def verify(names: WeightsNames) -> None:
+    """Check fetched weights against their published sha256."""
+    from pipelines.weights import find_weights, verify_weights
+
+    for weights in [find_weights(name) for name in names]:
+        typer.echo(f"{weights.name} is sound: {verify_weights(weights)}")
+
+
+vocabulary_app = typer.Typer(help="Vocabularies: built in, and your own.", no_args_is_help=True)
+
+VocabularyArgument = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", help="built-in name or YAML file")
+]
+
+
+@vocabulary_app.command("list")
+def list_builtin_vocabularies() -> None:
+    """Print the built-in vocabularies."""
+    from rich.console import Console
+
+    from pipelines.vocabulary import list_vocabularies
+
+    Console().print(list_vocabularies())
+
+
+@vocabulary_app.command("show")
+def show(vocabulary: VocabularyArgument) -> None:
+    """Print the classes of a vocabulary."""
+    from rich.console import Console
+
+    from pipelines.vocabulary import show_vocabulary
+
+    Console().print(show_vocabulary(vocabulary))
+
+
+@vocabulary_app.command("lint")
+def lint(
+    vocabulary: VocabularyArgument,
+    model: Annotated[
+        str | None, typer.Option(help="checkpoint; seek near-duplicates by its CLIP, too")
+    ] = None,
+) -> None:
+    """Print what to mend in a vocabulary; exit with 2 if there are errors."""
+    from pipelines.vocabulary import lint as lint_one
+
+    report = lint_one(vocabulary, model=model)
+    typer.echo(report.to_text())
+    if report.has_errors:
+        raise typer.Exit(BAD_INPUT)
+
+
+config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+
+
+@config_app.callback()
+def _config() -> None:
+    pass
+
+
+@config_app.command("schema")
+def schema() -> None:
+    """Print the JSON schema of the settings of possam label."""
+    from pipelines.config import config_schema
+    from pipelines.label_config import LabelConfig
+
+    typer.echo(json.dumps(config_schema(LabelConfig), indent=2))

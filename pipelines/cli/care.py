@@ -1,0 +1,111 @@
+"""status, errors, verify, compact and doctor: what takes care of a run."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import JsonOption, RunArgument, print_report
+
+NOT_SOUND = 1
+
+care_app = typer.Typer()
+
+
+@care_app.command()
+def status(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Print how far a run is, who works on it, and when it will be done."""
+    from pipelines.status import read_status
+    from pipelines.status_table import status_table
+
+    report = read_status(run)
+    print_report(report.to_json() if as_json else status_table(report))
+
+
+@care_app.command()
+def errors(
+    run: RunArgument,
+    samples: Annotated[int, typer.Option(min=0, help="images to name of each kind")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what failed, by its code, and what to do about it."""
+    from pipelines.failures import read_failures
+    from pipelines.failures_table import failures_table
+
+    report = read_failures(run, samples=samples)
+    print_report(report.to_json() if as_json else failures_table(report))
+
+
+@care_app.command()
+def verify(run: RunArgument) -> None:
+    """Recount a run with code of its own; exit with 1 if anything is not as promised."""
+    from rich.progress import Progress
+
+    from pipelines.verify import verify_run
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("verifying", total=None)
+        report = verify_run(
+            run, on_file=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    for problem in report.problems:
+        typer.echo(problem)
+    typer.echo(
+        f"{report.num_images:,} images, {report.num_files:,} files, {report.num_segments:,}"
+        f" segments checked: {len(report.problems):,} problems"
+    )
+    if report.problems:
+        raise typer.Exit(NOT_SOUND)
+
+
+@care_app.command()
+def compact(run: RunArgument) -> None:
+    """Write the labels of a finished run as a few large files; the run stays the truth."""
+    from rich.progress import Progress
+
+    from pipelines.compact import compact_run
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("compacting", total=None)
+        report = compact_run(
+            run, on_shard=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    verb = "wrote" if report.is_new else "found"
+    rows, num_bytes = sum(f.rows for f in report.files), sum(f.bytes for f in report.files)
+    typer.echo(
+        f"{verb} {rows:,} rows in {len(report.files):,} files, {num_bytes / 1e6:,.1f} MB, at"
+        f" {report.location}/{report.folder}"
+    )
+    for folder in report.other_folders:
+        typer.echo(
+            f"{report.location}/{folder} is of an earlier state of the run; delete it at will"
+        )
+
+
+@care_app.command()
+def doctor(
+    images: Annotated[str | None, typer.Option(help="corpus to try")] = None,
+    output: Annotated[str | None, typer.Option(metavar="RUN", help="run folder to try")] = None,
+    model: Annotated[str, typer.Option(help="bundled name or path")] = "possam-tiny",
+    allowed_hosts: Annotated[
+        list[str] | None, typer.Option("--allowed-host", help="as for possam label")
+    ] = None,
+    gpus: Annotated[bool, typer.Option("--gpus", help="warn if there is no GPU")] = False,
+) -> None:
+    """Try everything that a run needs, and say how to mend what fails."""
+    from pipelines.doctor import run_doctor
+
+    has_failed = False
+    checks = run_doctor(
+        output=output,
+        images=images,
+        allowed_hosts=tuple(allowed_hosts or ()),
+        model=model,
+        are_gpus_wanted=gpus,
+    )
+    for check in checks:
+        typer.echo(f"{check.verdict:8} {check.name}: {check.finding}")
+        if check.remedy:
+            typer.echo(f"{'':8} -> {check.remedy}")
+        has_failed |= check.verdict == "failed"
+    if has_failed:
+        raise typer.Exit(NOT_SOUND)

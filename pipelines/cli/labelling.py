@@ -1,0 +1,191 @@
+"""plan, probe, label and retry: what makes a run."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.options import (
+    BudgetOption,
+    ConfigOption,
+    GpusOption,
+    HostsOption,
+    ImagesArgument,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    OutputOption,
+    PrecisionOption,
+    RunArgument,
+    SampleOption,
+    ShardSizeOption,
+    SinceOption,
+    SingleWriterOption,
+    VocabularyOption,
+    WorkersOption,
+    print_report,
+)
+
+if TYPE_CHECKING:
+    from pipelines.label_config import LabelConfig
+    from pipelines.runner import LabelReport
+
+SHARDS_OPEN = 1
+INTERRUPTED = 130
+TERMINATED = 143
+
+labelling_app = typer.Typer()
+
+
+@labelling_app.command()
+def plan(
+    images: ImagesArgument = None,
+    output: OutputOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    vocabulary: VocabularyOption = None,
+    precision: PrecisionOption = None,
+    shard_size: ShardSizeOption = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
+    since: SinceOption = None,
+    allowed_hosts: HostsOption = None,
+    single_writer: SingleWriterOption = None,
+) -> None:
+    """Freeze the list of images, and label none yet."""
+    settings = _load(locals())
+    from rich.console import Console
+
+    from pipelines.prepare import prepare
+    from pipelines.progress import planning_note
+
+    with planning_note(Console(stderr=True)) as on_listed:
+        prepared = prepare(settings, on_listed=on_listed)
+    plan = prepared.plan
+    typer.echo(
+        f"planned {plan.num_images:,} images in {plan.num_shards:,} shards of"
+        f" {plan.settings.shard_size:,}; plan {plan.plan_id} in {settings.output}"
+    )
+    if plan.num_dropped:
+        typer.echo(
+            f"dropped {plan.num_dropped:,} that repeat another by address or content; they are"
+            " listed in _plan/duplicates-*.parquet"
+        )
+
+
+@labelling_app.command()
+def probe(
+    images: ImagesArgument = None,
+    output: OutputOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    vocabulary: VocabularyOption = None,
+    precision: PrecisionOption = None,
+    shard_size: ShardSizeOption = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
+    since: SinceOption = None,
+    allowed_hosts: HostsOption = None,
+    num_workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    num_images: Annotated[int, typer.Option(min=1, help="images to label for the estimate")] = 64,
+    as_json: JsonOption = False,
+) -> None:
+    """Label a few images, keep nothing, and say what the whole would take and cost."""
+    settings = _load(locals(), but=("num_images", "as_json"))
+    from pipelines.probe import run_probe
+
+    report = run_probe(settings, num_images=num_images)
+    print_report(report.to_json() if as_json else report.to_text())
+
+
+@labelling_app.command()
+def label(
+    images: ImagesArgument = None,
+    output: OutputOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    vocabulary: VocabularyOption = None,
+    precision: PrecisionOption = None,
+    shard_size: ShardSizeOption = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
+    since: SinceOption = None,
+    allowed_hosts: HostsOption = None,
+    num_workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    error_budget: BudgetOption = None,
+    single_writer: SingleWriterOption = None,
+) -> None:
+    """Label images; the same command again does only what is left."""
+    settings = _load(locals())
+    from pipelines.runner import run_label
+
+    if settings.single_writer:
+        typer.echo(
+            "possam: --single-writer: two runs on this folder at once may overwrite each other",
+            err=True,
+        )
+    with _interruptible():
+        _finish(run_label(settings))
+
+
+@labelling_app.command()
+def retry(
+    run: RunArgument,
+    codes: Annotated[
+        str | None,
+        typer.Option(help="error codes to try again, with commas  [default: of the open retry]"),
+    ] = None,
+    num_workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    allowed_hosts: HostsOption = None,
+) -> None:
+    """Label again the images that failed; their newest row counts."""
+    from pipelines.retry import retry_config
+    from pipelines.runner import run_retry
+
+    settings = replace(
+        retry_config(run),
+        num_workers=num_workers,
+        gpus_per_worker=gpus_per_worker or 0.0,
+        allowed_hosts=tuple(allowed_hosts or ()),
+    )
+    asked = tuple(code.strip() for code in (codes or "").split(",") if code.strip())
+    with _interruptible():
+        _finish(run_retry(settings, asked))
+
+
+def _load(arguments: Mapping[str, object], *, but: tuple[str, ...] = ()) -> "LabelConfig":
+    """The settings that the arguments of a command and its --config give together."""
+    from pipelines.config import load_config
+    from pipelines.label_config import LabelConfig
+
+    file = arguments["config"]
+    assert file is None or isinstance(file, Path)
+    flags = {name: value for name, value in arguments.items() if name not in ("config", *but)}
+    return load_config(LabelConfig, file, flags)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("possam: stopped; run the same command again to label what is left", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _finish(report: "LabelReport") -> None:
+    """Print what became of the run; the exit code says whether it is complete."""
+    from rich.console import Console
+
+    from pipelines.summary import summarise
+
+    is_complete = report.manifest is not None
+    Console(stderr=not is_complete, soft_wrap=True, highlight=False).print(summarise(report))
+    if not is_complete:
+        raise typer.Exit(TERMINATED if report.is_stopped else SHARDS_OPEN)

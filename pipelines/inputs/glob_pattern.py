@@ -1,0 +1,60 @@
+"""Which paths a glob means: `*`, `?` and `[ab]` stay within a name, `**` crosses folders."""
+
+import re
+from collections.abc import Iterable
+from fnmatch import translate
+
+WILDCARDS = "*?["
+
+
+class GlobPattern:
+    """Follows a path name by name; a state is how many parts of the pattern are behind it."""
+
+    def __init__(self, pattern: str) -> None:
+        self._parts = tuple(
+            None if part == "**" else re.compile(translate(part)) for part in pattern.split("/")
+        )
+
+    def matches(self, path: str) -> bool:
+        """Whether `path` is meant."""
+        return len(self._parts) in self._follow(path)
+
+    def may_hold(self, folder: str) -> bool:
+        """Whether something below `folder` can be meant."""
+        return any(state < len(self._parts) for state in self._follow(folder))
+
+    def ends_in(self, folder: str) -> bool:
+        """Whether only what lies directly in `folder` can be meant, nothing deeper."""
+        last = len(self._parts) - 1
+        return self._parts[last] is not None and self._follow(folder) <= {last, last + 1}
+
+    def _follow(self, path: str) -> set[int]:
+        states = self._skip_folders({0})
+        for name in path.split("/"):
+            states = self._skip_folders(self._step(states, name))
+        return states
+
+    def _step(self, states: set[int], name: str) -> Iterable[int]:
+        for state in states:
+            if state < len(self._parts):
+                part = self._parts[state]
+                if part is None:
+                    yield state
+                elif part.match(name):
+                    yield state + 1
+
+    def _skip_folders(self, states: Iterable[int]) -> set[int]:
+        """Also the states behind each `**`, which may stand for no folder at all."""
+        reached: set[int] = set()
+        for state in states:
+            reached.add(state)
+            while state < len(self._parts) and self._parts[state] is None:
+                state += 1
+                reached.add(state)
+        return reached
+
+
+def split_glob(address: str) -> tuple[str, bool]:
+    """What precedes the first wildcard, and whether there is one."""
+    wild = next((i for i, letter in enumerate(address) if letter in WILDCARDS), None)
+    return address[:wild], wild is not None

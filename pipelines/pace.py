@@ -1,0 +1,57 @@
+"""What the times of a run's commits say of its speed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+MIN_SPAN_S = 1.0  # stores tell times in whole seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What the times of the commits say; None where there are too few of them."""
+
+    first_commit: datetime | None
+    last_commit: datetime | None
+    images_per_s: float | None  # from first to last commit, pauses included
+    images_per_s_now: float | None  # in the last ten minutes, while somebody is at work
+    seconds_left: float | None  # at the pace of now
+
+
+@dataclass(slots=True)
+class Commits:
+    """Sums over the committed files of all rounds."""
+
+    since: datetime | None  # from when on a commit is recent; None: nobody is at work
+    num_images: int = 0
+    num_recent_images: int = 0
+    num_bytes: int = 0
+    first: tuple[datetime, int] | None = None  # when, and how many images
+    last: datetime | None = None
+
+    def add(self, num_images: int, num_bytes: int, time: datetime) -> None:
+        """Count one file."""
+        self.num_images += num_images
+        self.num_bytes += num_bytes
+        if self.since is not None and time >= self.since:
+            self.num_recent_images += num_images
+        if self.first is None or time < self.first[0]:
+            self.first = time, num_images
+        self.last = time if self.last is None else max(self.last, time)
+
+    def pace(self, now: datetime, *, num_images_left: int) -> Pace:
+        """How fast they came, and when `num_images_left` more will have come at that rate."""
+        overall = current = None
+        if self.first is not None and self.last is not None:
+            span_s = (self.last - self.first[0]).total_seconds()
+            if span_s >= MIN_SPAN_S:  # the first commit's images took the time before it
+                overall = (self.num_images - self.first[1]) / span_s
+        if self.since is not None and self.num_recent_images:
+            span_s = max((now - self.since).total_seconds(), MIN_SPAN_S)
+            current = self.num_recent_images / span_s
+        return Pace(
+            first_commit=None if self.first is None else self.first[0],
+            last_commit=self.last,
+            images_per_s=overall,
+            images_per_s_now=current,
+            seconds_left=None if current is None else num_images_left / current,
+        )

@@ -1,0 +1,139 @@
+"""A later round of a finished run: images that failed are planned and labelled again."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.candidates import CANDIDATE_SCHEMA
+from pipelines.committed import read_committed
+from pipelines.label_config import LabelConfig
+from pipelines.manifest import current_manifest, finalise
+from pipelines.plan import SHARDS_A_PART, Plan, load_plan, load_rounds, refuse_other_settings
+from pipelines.planning import write_parts
+from pipelines.prepare import PreparedRun, resolve_settings
+from pipelines.run_folder import RunFolder, plan_key, plan_part_key
+from pipelines.schema import SCHEMA_VERSION
+from pipelines.store import normalise_location
+from possam_core.errors import ConfigError
+from possam_core.image_decode import ImageErrorCode
+
+logger = logging.getLogger(__name__)
+
+# What may kill or stall a worker: careful mode from the first attempt on.
+TRY_CAREFULLY = {
+    ImageErrorCode.POISON.value,
+    ImageErrorCode.DECODE_TIMEOUT.value,
+    ImageErrorCode.OUT_OF_MEMORY.value,
+}
+
+
+def retry_config(location: str) -> LabelConfig:
+    """The settings that a run was labelled with.
+
+    Raises:
+        ConfigError: there is no run.
+    """
+    run = RunFolder(normalise_location(location))
+    plan = load_plan(run)
+    if plan is None:
+        raise ConfigError(
+            f"expected a run at {run.location}, found no plan; make one with possam label"
+        )
+    settings = plan.settings
+    return LabelConfig(
+        images=settings.images,
+        output=run.location,
+        model=settings.model,
+        vocabulary=settings.vocabulary_source,
+        precision=settings.precision,
+        shard_size=settings.shard_size,
+        limit=settings.limit,
+        sample=settings.sample,
+        since=settings.since,
+    )
+
+
+def prepare_retry(config: LabelConfig, codes: tuple[str, ...]) -> PreparedRun:
+    """The unfinished retry of a run, or a new one of the images that failed with `codes`.
+
+    Raises:
+        ConfigError: the run is not finished, its model or vocabulary has changed, a code is
+            unknown, nothing failed with one of them, or another retry must be finished first.
+    """
+    known = [code.value for code in ImageErrorCode]
+    if unknown := [code for code in codes if code not in known]:
+        raise ConfigError(
+            f"expected codes among {', '.join(known)}, got {', '.join(unknown)}; possam errors"
+            " lists those of a run"
+        )
+    run = RunFolder(config.output, single_writer=config.single_writer)
+    settings, vocabulary = resolve_settings(config)
+    rounds = load_rounds(run)
+    refuse_other_settings(run, rounds[0], settings)
+    last = rounds[-1]
+    is_done = len(run.committed_shards(last.round)) == last.num_shards
+    if last.round == 0 and not is_done:
+        raise ConfigError(
+            f"expected a finished run at {run.location}, but shards of it are open; finish it with"
+            " possam label first"
+        )
+    if is_done:
+        is_finalised = current_manifest(run, rounds) is not None
+        if not is_finalised:  # whoever was at work died on the last steps
+            finalise(run)
+        if is_finalised or (codes and set(codes) != set(last.codes)):
+            last = _freeze(run, rounds, codes)
+    elif codes and set(codes) != set(last.codes):
+        raise ConfigError(
+            f"expected to finish retry {last.round} of {', '.join(last.codes)} first, got other"
+            " codes; leave --codes out and run the command again"
+        )
+    return PreparedRun(run=run, plan=last, vocabulary=vocabulary)
+
+
+def _freeze(run: RunFolder, rounds: list[Plan], codes: tuple[str, ...]) -> Plan:
+    if not codes:
+        raise ConfigError(
+            "expected the error codes to try again, got none; choose some with --codes, as possam"
+            " errors lists them"
+        )
+    first, number = rounds[0], len(rounds)
+    shard_size = first.settings.shard_size
+    parts = write_parts(run, _failed(run, sorted(codes)), shard_size=shard_size, round=number)
+    if not parts.num_images:
+        raise ConfigError(
+            f"expected images that failed with {', '.join(codes)} in {run.location}, found none;"
+            " possam errors lists what there is"
+        )
+    head = {
+        "plan_id": first.plan_id,
+        "schema_version": SCHEMA_VERSION,
+        "round": number,
+        "codes": sorted(codes),
+        "dropped": {},
+        **parts.to_json(shard_size),
+    }
+    run.put_new(plan_key(number), json.dumps(head, indent=2).encode())
+    plan = load_plan(run, number)
+    assert plan is not None
+    return plan
+
+
+def _failed(run: RunFolder, codes: list[str]) -> Iterator[pa.RecordBatch]:
+    """The planned images, in plan order, whose newest row has one of `codes`."""
+    wanted = pa.array(codes)
+    part: tuple[int, pq.ParquetFile] | None = None
+    for shard in read_committed(run):
+        is_wanted = pc.is_in(shard.rows["error_code"], value_set=wanted)
+        if not pc.any(is_wanted).as_py():
+            continue
+        number = shard.shard // SHARDS_A_PART
+        if part is None or part[0] != number:
+            data = run.read(plan_part_key(number, 0))
+            part = number, pq.ParquetFile(pa.BufferReader(data))
+        planned = part[1].read_row_group(shard.shard % SHARDS_A_PART)
+        yield from planned.filter(is_wanted).select(CANDIDATE_SCHEMA.names).to_batches()
