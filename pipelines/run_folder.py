@@ -160,8 +160,8 @@ class RunFolder:
 
     def clear_attempts(self) -> None:
         """Forget all attempts: nothing is open any more."""
-        for key in list(self.keys("_attempts")):
-            obstore.delete(self._store, key)
+        if keys := list(self.keys("_attempts")):
+            obstore.delete(self._store, keys)  # many with one request, where the store can
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys below `prefix`; one listing."""

@@ -89,7 +89,8 @@ def make_run(tmp_path: Path) -> Callable[..., SmallRun]:
                 else:
                     labels = true_segmentation(index, score=0.9 - 0.1 * (index % 5))
                     rows.append(label_row(image, labels, exif_orientation=1))
-            run.commit(shard, shard_bytes(rows, {"plan_id": plan.plan_id, "possam_version": "0"}))
+            provenance = {"plan_id": plan.plan_id, "shard": str(shard), "possam_version": "0"}
+            run.commit(shard, shard_bytes(rows, provenance))
         return small
 
     return make

@@ -1,12 +1,16 @@
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipelines.cli import main
 from pipelines.label_config import LabelConfig
+from pipelines.manifest import finalise
 from pipelines.prepare import prepare
+from pipelines.run_folder import RunFolder
 from tests.factories import encode, make_pixels
 
 POSSAM = Path(sys.executable).with_name("possam")
@@ -143,3 +147,81 @@ def test_a_setting_out_of_range_is_named(  # type: ignore[no-untyped-def]
 def test_a_bucket_that_does_not_exist_is_named(call, images: Path, s3_server: str) -> None:  # type: ignore[no-untyped-def]
     outcome = call("label", "s3://no-such-bucket/x", "--output", "s3://no-such-bucket/run")
     assert outcome.is_one_sentence_about("s3://no-such-bucket/x")
+
+
+def test_a_plan_says_what_it_holds_and_labels_nothing(  # type: ignore[no-untyped-def]
+    call, images: Path, tmp_path: Path, tiny_model: str
+) -> None:
+    (images / "copy.jpg").write_bytes((images / "a.jpg").read_bytes())
+    outcome = call("plan", images, "--output", tmp_path / "run", "--model", tiny_model)
+    assert outcome.code == 0
+    assert "planned 1 images in 1 shards of 1,024" in outcome.out
+    assert "dropped 1 that repeat another by address or content" in outcome.out
+    assert not (tmp_path / "run/data").exists()
+
+
+def test_settings_come_from_a_file_and_flags_win(  # type: ignore[no-untyped-def]
+    call, images: Path, tmp_path: Path, tiny_model: str
+) -> None:
+    settings = {"images": str(images), "output": "/nowhere", "model": tiny_model, "shard_size": 7}
+    (tmp_path / "job.yaml").write_text(json.dumps(settings))
+    arguments = ("--config", tmp_path / "job.yaml", "--output", tmp_path / "run")
+    outcome = call("plan", *arguments)
+    assert (outcome.code, "shards of 7;" in outcome.out) == (0, True)
+
+
+def test_every_mistake_in_the_settings_is_told_at_once(  # type: ignore[no-untyped-def]
+    call, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "job.yaml").write_text("shard_sise: 7\nprecision: float16\n")
+    arguments = (images, "--output", tmp_path / "run", "--config", tmp_path / "job.yaml")
+    outcome = call("label", *arguments)
+    assert outcome.is_one_sentence_about("shard_sise", "shard_size", "float16", "bfloat16")
+
+
+def test_without_a_corpus_the_missing_settings_are_named(call) -> None:  # type: ignore[no-untyped-def]
+    assert call("label").is_one_sentence_about("images", "output")
+
+
+def test_the_schema_of_the_settings_is_json(call) -> None:  # type: ignore[no-untyped-def]
+    outcome = call("config", "schema")
+    assert {"images", "output", "prices"} <= set(json.loads(outcome.out)["properties"])
+
+
+def test_a_finished_run_can_be_asked_verified_and_compacted(  # type: ignore[no-untyped-def]
+    call, make_run: Callable
+) -> None:
+    small = make_run(num_images=5, spoil={1: b""})
+    assert "complete" in call("status", small.run).out
+    finalise(RunFolder(str(small.run)))
+    assert json.loads(call("status", small.run, "--json").out)["state"] == "finalised"
+    assert "possam retry" not in call("errors", small.run).out  # an empty file stays empty
+    (entry,) = json.loads(call("errors", small.run, "--json").out)["codes"]
+    assert (entry["code"], entry["num_images"]) == ("empty", 1)
+    outcome = call("verify", small.run)
+    assert (outcome.code, outcome.out[-12:]) == (0, ": 0 problems\n"[-12:])
+    assert "wrote 5 rows in 1 files" in call("compact", small.run).out
+    assert "found 5 rows in 1 files" in call("compact", small.run).out
+
+
+def test_verify_exits_with_1_and_names_the_problem(call, make_run: Callable) -> None:  # type: ignore[no-untyped-def]
+    small = make_run(num_images=5)
+    finalise(RunFolder(str(small.run)))
+    (small.run / "data/g=0000/shard-00000001.parquet").unlink()
+    outcome = call("verify", small.run)
+    assert outcome.code == 1
+    assert "shard-00000001.parquet" in outcome.out
+
+
+def test_a_retry_of_an_unknown_code_is_named(call, make_run: Callable) -> None:  # type: ignore[no-untyped-def]
+    outcome = call("retry", make_run().run, "--codes", "empti")
+    assert outcome.is_one_sentence_about("empti", "empty")
+
+
+def test_no_secret_of_the_environment_is_printed(  # type: ignore[no-untyped-def]
+    call, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "open-sesame")
+    outcome = call("label", images, "--output", "ftp://user:open-sesame@host/run")
+    assert outcome.is_one_sentence_about("ftp://")
+    assert "sesame" not in outcome.err

@@ -45,6 +45,28 @@ def test_attempts_are_numbered_counted_and_cleared(run: RunFolder) -> None:
     assert run.count_attempts() == {}
 
 
+def test_rounds_are_kept_apart(run: RunFolder) -> None:
+    run.commit(0, b"first round")
+    assert run.commit(0, b"second round", round=1)
+    run.commit(5, b"second round", round=1)
+    assert (run.committed_shards(), run.committed_shards(1)) == ({0}, {0, 5})
+    assert (run.is_committed(5), run.is_committed(5, 1)) == (False, True)
+    assert run.read("data-retry-001/g=0000/shard-00000005.parquet") == b"second round"
+    assert [run.start_attempt(0), run.start_attempt(0, 1), run.start_attempt(0, 1)] == [1, 1, 2]
+    assert (run.count_attempts(), run.count_attempts(1)) == ({0: 1}, {0: 2})
+
+
+def test_a_single_writer_needs_no_condition_of_the_store(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    careless = RunFolder(run.location, single_writer=True)
+    monkeypatch.setattr(run_folder, "put_new", lambda store, key, data: run.replace(key, data) or 1)
+    careless.probe()
+    assert careless.commit(0, b"first")
+    assert not careless.commit(0, b"second")
+    assert run.read(shard_key(0)) == b"first"
+
+
 def test_what_is_not_there_reads_as_none(run: RunFolder) -> None:
     assert run.read("_manifest.json") is None
     assert run.read_json("_manifest.json") is None
