@@ -38,7 +38,7 @@ def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
     try:
         with (
             open_container(uri) as stream,
-            pq.ParquetFile(stream, buffer_size=BUFFER_BYTES) as file,
+            pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False) as file,
         ):
             yield file
     except (pa.ArrowException, UnicodeDecodeError, *STORE_ERRORS) as error:
