@@ -130,7 +130,7 @@ def _range_units(members: Iterable[InputImage]) -> Iterator[list[InputImage]]:
 def _row_group_units(container: str, members: list[InputImage]) -> Iterator[list[InputImage]]:
     """Images of one row group together; of a file that cannot be opened, all of them."""
     try:
-        with open_container(container) as stream, pq.ParquetFile(stream) as file:
+        with open_container(container) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     except (FileNotFoundError, pa.ArrowInvalid):
         yield members
@@ -145,7 +145,7 @@ def _read_rows(container: str, images: list[InputImage]) -> list[Content]:
     rows = [image.offset or 0 for image in images]
     found: dict[int, bytes] = {}
     try:
-        with open_container(container) as stream, pq.ParquetFile(stream) as file:
+        with open_container(container) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
             column = embedded_column(file.schema_arrow)
             first = 0
             for group in range(file.num_row_groups):

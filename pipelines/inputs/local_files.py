@@ -132,7 +132,7 @@ def _regular_file(path: str) -> os.stat_result | None:
         return None  # gone since its folder was read
     if S_ISREG(stat.st_mode):
         return stat
-    logger.warning("skipped %s: not a regular file", path)
+    logger.warning("skipped %s: not a regular file", utf8_uri(path))
     return None
 
 

@@ -59,7 +59,8 @@ def _images(tar: FoundImage) -> Iterator[FoundImage]:
                     if member.isreg() and not member.issparse():
                         yield _found(tar, archive, member)
                     else:
-                        logger.warning("skipped %s#%s: not a plain file", tar.uri, member.name)
+                        label = _label(member.name)
+                        logger.warning("skipped %s#%s: not a plain file", tar.uri, label)
             blocks.may_end = True
             _require_end(archive)
     except (*HEADER_ERRORS, *STORE_ERRORS) as error:

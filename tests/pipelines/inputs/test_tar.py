@@ -94,9 +94,14 @@ def test_an_empty_member_is_still_a_row(tmp_path: Path, read_rows) -> None:
 
 
 TWO = tar_bytes({"a.jpg": b"a" * 1000, "b.jpg": b"b" * 1000})  # headers at 0 and 1536
-HUGE_NAME = bytearray(tar_bytes({"n" * 200 + ".jpg": b"x"}))
-HUGE_NAME[124:136] = b"00077777777\0"  # of 16 MiB, so it says
-HUGE_NAME[148:156] = b"%06o\0 " % (sum(HUGE_NAME[:148]) + sum(HUGE_NAME[156:512]) + 8 * 32)
+LONG_NAME = tar_bytes({"n" * 200 + ".jpg": b"x"})  # begins with a header for the name
+
+
+def with_size(tar: bytes, size: int) -> bytes:
+    """The same tar whose first header says `size` and has a checksum that fits."""
+    said = b"\x80" + size.to_bytes(11, "big")
+    head = tar[:124] + said + tar[136:148] + b" " * 8 + tar[156:512]
+    return head[:148] + b"%06o\0 " % sum(head) + head[156:] + tar[512:]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +115,9 @@ HUGE_NAME[148:156] = b"%06o\0 " % (sum(HUGE_NAME[:148]) + sum(HUGE_NAME[156:512]
         TWO[:3072],  # before the end marker
         TWO[:1536] + b"\xff" + TWO[1537:],  # a header whose checksum fails
         TWO[:1536] + bytes(512) + TWO[2048:],  # a header of zeros, which looks like the end
-        bytes(HUGE_NAME),
+        with_size(TWO, 2**80),
+        with_size(TWO, 1001 + 512),
+        with_size(LONG_NAME, 2**24),
     ],
 )
 def test_a_damaged_tar_is_an_error_that_names_it(tmp_path: Path, damaged: bytes, read_rows) -> None:
