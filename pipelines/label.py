@@ -17,7 +17,6 @@ from pipelines.image_reader import ImageReader
 from pipelines.label_config import LabelConfig
 from pipelines.plan import Plan, read_shard
 from pipelines.progress import Board
-from pipelines.rows import Row, shard_bytes
 from pipelines.run_folder import RunFolder
 from pipelines.schema import ERROR, Batch
 from pipelines.stages import STAGES
@@ -26,6 +25,7 @@ from possam_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from pipelines.image_labeller import ImagePredictor
+    from pipelines.rows import Row
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class ShardLabeller:
             **{stage: [clock[stage] - held_up[stage]] for stage in STAGES},
         }
 
-    def _label(self, task: ShardTask, rows: list[Row]) -> tuple[str, str]:
+    def _label(self, task: ShardTask, rows: "list[Row]") -> tuple[str, str]:
         """Fill `rows` and commit them; the outcome, and why the shard stays open if it does."""
         if reason := ray.get(self.board.reason_to_stop.remote()):
             return OPEN, reason
@@ -135,13 +135,15 @@ class ShardLabeller:
             if len(rows) % REPORT_EVERY == 0:
                 self.board.report.remote(task.shard, len(rows), _count_errors(rows))
         self.board.report.remote(task.shard, len(rows), _count_errors(rows))
+        from pipelines.rows import shard_bytes  # torch, as above
+
         with self.labeller.clock.held_up_by("write"):
             data = shard_bytes(rows, self._provenance(task.shard))
             is_new = self.run.commit(task.shard, data, self.plan.round)
         self.board.note_commit.remote()
         return (COMMITTED if is_new else EXISTED), ""
 
-    def _rows(self, shard: int, attempt: int) -> Iterator[Row]:
+    def _rows(self, shard: int, attempt: int) -> "Iterator[Row]":
         images = read_shard(self.run, shard, self.plan.round)
         if attempt < CAREFUL_FROM_ATTEMPT and not self.job.is_careful:
             return self.labeller.rows(images)
@@ -201,5 +203,5 @@ def _blocks(pending: list[ShardTask], num_workers: int) -> Iterator[pa.Table]:
         first += size
 
 
-def _count_errors(rows: list[Row]) -> int:
+def _count_errors(rows: "list[Row]") -> int:
     return sum(row["status"] == ERROR for row in rows)

@@ -1,5 +1,5 @@
 """The `possam` command."""
 
-from pipelines.cli.app import main
+from pipelines.cli.command import main
 
 __all__ = ["main"]

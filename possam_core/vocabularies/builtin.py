@@ -8,16 +8,16 @@ from importlib import resources
 from pathlib import Path
 
 from possam_core.errors import VocabularyError
-from possam_core.playground.classes import playground_vocabulary
 from possam_core.vocabulary import Vocabulary, VocabularyDraft, load_draft
 
+PLAYGROUND = "playground"  # the one vocabulary that is code: its classes are drawn, too
 YAML_SUFFIXES = (".yaml", ".yml")
 NEAR = 0.4  # of difflib: so that 'coco' finds 'coco-panoptic'
 
 
 def builtin_vocabularies() -> tuple[str, ...]:
     """Names of the vocabularies that ship in the package."""
-    return tuple(sorted((playground_vocabulary().name, *_files())))
+    return tuple(sorted((PLAYGROUND, *_files())))
 
 
 def find_vocabulary(source: str) -> Vocabulary:
@@ -35,8 +35,11 @@ def find_draft(source: str) -> VocabularyDraft:
     Raises:
         VocabularyError: there is no such vocabulary; the message proposes the nearest name.
     """
-    files, playground = _files(), playground_vocabulary()
-    if source == playground.name:
+    files = _files()
+    if source == PLAYGROUND:
+        from possam_core.playground import playground_vocabulary  # seconds: it brings torch
+
+        playground = playground_vocabulary()
         return VocabularyDraft(name=playground.name, classes=playground.classes)
     if source in files:
         return load_draft(files[source])

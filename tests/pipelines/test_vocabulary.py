@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines.cli import app
+from pipelines.cli.command import app
 from pipelines.prepare import resolve_vocabulary
 from possam_core.errors import CheckpointError, VocabularyError
 

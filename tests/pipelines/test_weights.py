@@ -12,7 +12,7 @@ import fsspec
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
+from pipelines.cli.command import app
 from pipelines.weights import fetch_checkpoint, fetch_weights, find_weights, verify_weights
 from possam_core.checkpoint import model_fingerprint
 from possam_core.errors import CheckpointError
