@@ -1,0 +1,9 @@
+"""`possam verify`: recounts a run with code of its own, and changes nothing.
+
+Shares no reader with the code that writes runs, so that a mistake there cannot hide itself here.
+"""
+
+from pipelines.verify.report import VerifyReport
+from pipelines.verify.run import verify_run
+
+__all__ = ["VerifyReport", "verify_run"]

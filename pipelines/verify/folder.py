@@ -1,0 +1,72 @@
+"""What lies in a run folder and does not belong there."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import fsspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipelines.run_folder import RunFolder
+from pipelines.store import is_s3, split_s3
+from pipelines.verify.planned import PlannedRound, one_line
+
+SHARD_FILE = re.compile(r"data(?:-retry-(\d+))?/.*/shard-(\d+)\.parquet")
+# A probe is deleted at once, unless the process that had put it there was killed.
+OTHERS = re.compile(
+    r"_manifest\.json"
+    r"|_plan/duplicates-\d{5,}\.parquet"
+    r"|_attempts/(retry-\d{3,}/)?shard-\d{8,}/\d+"
+    r"|_runs/[^/]+\.json|_runs/probe-[0-9a-f]{32}"
+    r"|(stats|report|export|table)/.+"  # derived, whatever it is
+)
+
+
+def foreign_objects(run: RunFolder, rounds: list[PlannedRound]) -> Iterator[str]:
+    """Whatever neither the plan nor the layout of a run folder explains."""
+    planned = {r.head_key for r in rounds} | {p["key"] for r in rounds for p in r.parts}
+    for key in run.keys(""):
+        if not (OTHERS.fullmatch(key) or key in planned or _is_shard_file(key, rounds)):
+            yield f"{key}: is no part of this run"
+
+
+def open_uploads(location: str) -> Iterator[str]:
+    """Uploads in parts that were never finished: unseen by listings, but stored and paid for."""
+    if not is_s3(location):
+        return
+    bucket, prefix = split_s3(location)
+    root = f"{prefix}/" if prefix else ""
+    try:
+        for upload in _uploads(bucket, root):
+            key = upload["Key"].removeprefix(root)
+            yield f"{key}: has an unfinished upload ({upload['UploadId']}); abort it"
+    except (BotoCoreError, ClientError, OSError) as error:
+        yield f"{location}: its unfinished uploads cannot be listed ({one_line(error)})"
+
+
+def _is_shard_file(key: str, rounds: list[PlannedRound]) -> bool:
+    match = SHARD_FILE.fullmatch(key)
+    if match is None:
+        return False
+    number, shard = int(match[1] or 0), int(match[2])
+    return (
+        number < len(rounds)
+        and shard < rounds[number].num_shards
+        and key == rounds[number].file_key(shard)
+    )
+
+
+def _uploads(bucket: str, prefix: str) -> Iterable[dict[str, Any]]:
+    filesystem = fsspec.filesystem("s3")
+    next_page: dict[str, str] = {}
+    while True:
+        page = filesystem.call_s3(
+            "list_multipart_uploads", Bucket=bucket, Prefix=prefix, **next_page
+        )
+        yield from page.get("Uploads", [])
+        if not page.get("IsTruncated"):
+            return
+        next_page = {
+            "KeyMarker": page["NextKeyMarker"],
+            "UploadIdMarker": page["NextUploadIdMarker"],
+        }
