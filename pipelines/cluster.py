@@ -28,11 +28,11 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
     if ray.is_initialized():
         yield
         return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes into the display
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
         num_cpus = len(os.sched_getaffinity(0))
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes into the display
         with _without_stderr():  # where Ray's core announces that log level
             ray.init(
                 address="local",

@@ -16,7 +16,7 @@ from pipelines.manifest import read_manifest
 from pipelines.plan import Plan, load_rounds
 from pipelines.run_folder import RunFolder, shard_key
 from pipelines.schema import ERROR
-from pipelines.store import STORE_ERRORS, normalise_location
+from pipelines.store import normalise_location, trouble_named
 from possam_core.errors import ConfigError
 from possam_core.image_decode import ImageErrorCode
 
@@ -81,7 +81,7 @@ def read_failures(location: str, *, samples: int = 3) -> FailureReport:
         ConfigError: there is no run, its store does not answer, or a file of it is damaged.
     """
     run = RunFolder(normalise_location(location))
-    try:
+    with trouble_named(run.location):
         plans = load_rounds(run)
         if not plans:
             raise ConfigError(
@@ -89,12 +89,6 @@ def read_failures(location: str, *, samples: int = 3) -> FailureReport:
                 " label"
             )
         found = _read_some(run, plans, samples) or _read_all(run, plans, samples)
-    except STORE_ERRORS as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"expected a store that answers at {run.location}, but it failed ({reason});"
-            " check the address, AWS_ENDPOINT_URL and the credentials"
-        ) from error
     return FailureReport(
         location=run.location,
         num_images=plans[0].num_images,

@@ -137,16 +137,18 @@ class ImageLabeller:
             try:
                 results += self.predictor(part)
                 self._grow_back()
-            except (MemoryError, torch.OutOfMemoryError) as error:
-                if len(part) == 1:
-                    results.append(ImageError(ImageErrorCode.OUT_OF_MEMORY, _describe(error)))
-                else:
-                    self._halve(len(part))
             except Exception as error:  # whatever the model raises, the image's row names it
-                logger.warning("inference failed on %d images", len(part), exc_info=True)
+                is_memory = _is_out_of_memory(error)
                 if len(part) == 1:
-                    results.append(ImageError(ImageErrorCode.INFERENCE_FAILED, _describe(error)))
-                is_alone = True
+                    codes = ImageErrorCode
+                    code = codes.OUT_OF_MEMORY if is_memory else codes.INFERENCE_FAILED
+                    logger.warning("inference failed on one image", exc_info=True)
+                    results.append(ImageError(code, f"{type(error).__name__}: {error}"))
+                elif is_memory:
+                    self._halve(len(part))
+                else:
+                    logger.warning("%d images failed, one by one now", len(part), exc_info=True)
+                    is_alone = True
         return results
 
     def _halve(self, num_images: int) -> None:
@@ -192,8 +194,10 @@ def run_ahead(
             future.cancel()
 
 
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; on a CPU torch has no exception of its own for it."""
+    is_allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return is_allocator or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _decode(fetched: Fetched) -> Decoded:

@@ -11,7 +11,7 @@ from pipelines.label_config import LabelConfig
 from pipelines.plan import Plan, PlanSettings, load_plan, refuse_other_settings
 from pipelines.planning import freeze_plan
 from pipelines.run_folder import RunFolder
-from pipelines.store import STORE_ERRORS, is_s3
+from pipelines.store import is_s3, trouble_named
 from possam_core.checkpoint import model_fingerprint, model_vocabulary
 from possam_core.errors import ConfigError
 from possam_core.vocabularies import find_vocabulary
@@ -43,7 +43,7 @@ def prepare(
     Raises:
         PossamError: something about `config` cannot work; nothing has been written then.
     """
-    try:
+    with trouble_named(config.output):
         run, plan = _find_plan(config.output)
         if run is None or plan is None:
             batches = read_source(config.images, allowed_hosts=config.allowed_hosts)
@@ -57,12 +57,6 @@ def prepare(
             require_corpus(config.images)
             settings, vocabulary = resolve_settings(config)
             refuse_other_settings(run, plan, settings)
-    except STORE_ERRORS as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"expected a store that answers at {config.output}, but it failed ({reason});"
-            " check the address, AWS_ENDPOINT_URL and the credentials"
-        ) from error
     return PreparedRun(run=run, plan=plan, vocabulary=vocabulary)
 
 

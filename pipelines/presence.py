@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from pipelines.run_folder import RunFolder
+from pipelines.store import STORE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -57,4 +58,7 @@ class Presence:
             "last_seen": datetime.now(UTC).isoformat(),
             "is_finished": is_finished,
         }
-        self._run.replace(self._key, json.dumps(note).encode())
+        try:
+            self._run.replace(self._key, json.dumps(note).encode())
+        except STORE_ERRORS:  # only advice: a run does not end for want of it
+            logger.warning("could not note who is at work", exc_info=True)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -67,7 +68,11 @@ class ProgressBoard:
 
 def start_board(error_budget: float = 1.0, num_workers: int = 1) -> Board:
     """A new board on the current cluster, which takes no CPU from the workers."""
-    return ray.remote(num_cpus=0)(ProgressBoard).remote(error_budget, num_workers)
+    # Beside the driver: it must not go with a node that only has workers.
+    node = ray.get_runtime_context().get_node_id()
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
+    board = ray.remote(num_cpus=0)(ProgressBoard).options(scheduling_strategy=here)
+    return board.remote(error_budget, num_workers)
 
 
 @contextmanager

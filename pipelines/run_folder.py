@@ -10,13 +10,14 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
 
 from pipelines.object_reader import ObjectReader
-from pipelines.store import STORE_ERRORS, is_s3, open_store, put_new
+from pipelines.store import STORE_ERRORS, is_s3, open_store, patiently, put_new
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class RunFolder:
 
     def replace(self, key: str, data: bytes) -> None:
         """Write `key`, whatever was there: only for what is advisory or derived."""
-        obstore.put(self._store, key, data, use_multipart=False)
+        patiently(lambda: obstore.put(self._store, key, data, use_multipart=False))
 
     def read(self, key: str) -> bytes | None:
         """The content of `key`, or None if there is none."""
@@ -161,7 +162,8 @@ class RunFolder:
     def clear_attempts(self) -> None:
         """Forget all attempts: nothing is open any more."""
         if keys := list(self.keys("_attempts")):
-            obstore.delete(self._store, keys)  # many with one request, where the store can
+            # Many with one request, where the store can.
+            patiently(lambda: obstore.delete(self._store, keys))
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys below `prefix`; one listing."""
@@ -169,12 +171,13 @@ class RunFolder:
 
     def entries(self, prefix: str = "") -> Iterator["ObjectMeta"]:
         """Path, size, etag and time of what lies below `prefix`; one listing."""
-        for page in obstore.list(self._store, prefix or None):
-            yield from page
+        # As a whole, because one that breaks off must be begun again.
+        pages = patiently(lambda: list(obstore.list(self._store, prefix or None)))
+        return chain.from_iterable(pages)
 
     def _exists(self, key: str) -> bool:
         try:
-            obstore.head(self._store, key)
+            patiently(lambda: obstore.head(self._store, key))
         except FileNotFoundError:
             return False
         return True

@@ -1,12 +1,13 @@
 """Runs the labelling job from plan to manifest, on this machine or on a cluster."""
 
+import contextlib
 import logging
 import random
 import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
@@ -28,6 +29,7 @@ from pipelines.progress import Board, ProgressDisplay, planning_note, start_boar
 from pipelines.retry import TRY_CAREFULLY, prepare_retry
 from pipelines.run_folder import RunFolder
 from pipelines.stages import STAGES, bottleneck
+from pipelines.store import trouble_named
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -116,20 +118,23 @@ def run_retry(
 def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
     """Label what is pending of one round and, once nothing is, finalise the run."""
     run, plan = prepared.run, prepared.plan
-    committed = run.committed_shards(plan.round)
-    pending = [s for s in range(plan.num_shards) if s not in committed]
     report = LabelReport(location=run.location, num_shards=plan.num_shards, manifest=None)
-    if not pending:
-        manifest = current_manifest(run, load_rounds(run)) or finalise(run)
-        return replace(report, manifest=manifest, is_rerun=True)
-    run.probe()
+    with trouble_named(run.location):
+        committed = run.committed_shards(plan.round)
+        pending = [s for s in range(plan.num_shards) if s not in committed]
+        if not pending:
+            finished = current_manifest(run, load_rounds(run)) or finalise(run)
+            return replace(report, manifest=finished, is_rerun=True)
+        run.probe()
+        session = _Session(run, job, console, attempts=run.count_attempts(plan.round))
     started = time.monotonic()
-    session = _Session(run, job, console)
     session.label_shards(pending)
-    still_open = set(range(plan.num_shards)) - run.committed_shards(plan.round)
+    with trouble_named(run.location):
+        still_open = set(range(plan.num_shards)) - run.committed_shards(plan.round)
+        manifest = None if still_open else finalise(run)
     return replace(
         report,
-        manifest=None if still_open else finalise(run),
+        manifest=manifest,
         num_images=sum(plan.images_in(s) for s in pending if s not in still_open),
         num_images_twice=session.num_images_twice,
         num_halvings=session.num_halvings,
@@ -145,10 +150,13 @@ def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
 class _Session:
     """One call's work on pending shards: a cluster, a job, a display."""
 
-    def __init__(self, run: RunFolder, job: LabelJob, console: Console) -> None:
+    def __init__(
+        self, run: RunFolder, job: LabelJob, console: Console, *, attempts: Mapping[int, int]
+    ) -> None:
         self._run = run
         self._job = job
         self._console = console
+        self._attempts = attempts  # of earlier calls, by shard
         self.failure: str | None = None
         self.problems: dict[int, str] = {}  # why a shard stayed open
         self.stage_seconds = dict.fromkeys(STAGES, 0.0)
@@ -160,8 +168,7 @@ class _Session:
     def label_shards(self, pending: list[int]) -> None:
         """Return when every shard of `pending` is committed or will not be by this call."""
         plan, config = self._job.plan, self._job.config
-        attempts = self._run.count_attempts(plan.round)
-        tasks = [ShardTask(shard=s, attempts_before=attempts[s]) for s in pending]
+        tasks = [ShardTask(shard=s, attempts_before=self._attempts[s]) for s in pending]
         random.shuffle(tasks)  # so that two runs at once rarely meet
         presence = Presence(self._run)
         for neighbour in presence.neighbours():
@@ -197,8 +204,9 @@ class _Session:
                 display.show(ray.get(board.num_images.remote(), timeout=5.0))
             except (GetTimeoutError, RayError):
                 logger.debug("no news from the workers", exc_info=True)
-        if not consumer.is_alive() and not self.is_stopped:
-            self.failure = self.failure or ray.get(board.reason_to_stop.remote()) or None
+        if not self.is_stopped and not self.failure:
+            with contextlib.suppress(RayError):
+                self.failure = ray.get(board.reason_to_stop.remote(), timeout=5.0) or None
 
     def _consume(self, dataset: Dataset) -> None:
         """Run the job to its end; keeps what went wrong instead of raising in a thread."""

@@ -13,7 +13,7 @@ from pipelines.pace import Commits, Pace
 from pipelines.plan import Plan, load_rounds
 from pipelines.presence import GONE_AFTER_S
 from pipelines.run_folder import ATTEMPT_KEY, SHARD_KEY, RunFolder, data_folder
-from pipelines.store import STORE_ERRORS, normalise_location
+from pipelines.store import normalise_location, trouble_named
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -90,14 +90,8 @@ def read_status(location: str) -> RunStatus:
         ConfigError: there is no run, or its store does not answer.
     """
     run = RunFolder(normalise_location(location))
-    try:
+    with trouble_named(run.location):
         return _read(run)
-    except STORE_ERRORS as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"expected a store that answers at {run.location}, but it failed ({reason});"
-            " check the address, AWS_ENDPOINT_URL and the credentials"
-        ) from error
 
 
 def _read(run: RunFolder) -> RunStatus:

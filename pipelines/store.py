@@ -4,15 +4,18 @@ Credentials, region and endpoint of S3 come from where all AWS tools look for th
 (reads and commits) as for s3fs (listings).
 """
 
+import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from possam_core.errors import ConfigError
@@ -20,7 +23,13 @@ from possam_core.errors import ConfigError
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
 S3_SCHEME = "s3://"
+CALL_TRIES = 3
+FIRST_PAUSE_S = 0.1  # doubles with every try
 RENEW_AFTER = timedelta(minutes=5)  # botocore renews what is about to expire when it is asked
 
 # What a store raises when it cannot be reached, written or read.
@@ -148,7 +157,42 @@ def put_new(store: ObjectStore, key: str, data: bytes) -> bool:
     its own object, so False means "it is there", not "someone else wrote it".
     """
     try:
-        obstore.put(store, key, data, mode="create", use_multipart=False)
+        patiently(lambda: obstore.put(store, key, data, mode="create", use_multipart=False))
     except AlreadyExistsError:
         return False
     return True
+
+
+def patiently(call: Callable[[], Result]) -> Result:
+    """The result of `call`, which may be repeated when the store is in trouble.
+
+    The client retries most requests by itself, but neither conditional writes nor answers that
+    break off.
+
+    Raises:
+        GenericError: it failed every time.
+    """
+    for num_tries in range(1, CALL_TRIES):
+        try:
+            return call()
+        except GenericError:
+            logger.info("the store is in trouble, once more", exc_info=True)
+            time.sleep(FIRST_PAUSE_S * 2 ** (num_tries - 1))
+    return call()
+
+
+@contextmanager
+def trouble_named(location: str) -> Iterator[None]:
+    """Turn what a store raises inside into one sentence about `location`.
+
+    Raises:
+        ConfigError: the store failed.
+    """
+    try:
+        yield
+    except STORE_ERRORS as error:
+        reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+        raise ConfigError(
+            f"expected a store that answers at {location}, but it failed ({reason}); check the"
+            " address, AWS_ENDPOINT_URL and the credentials, and run the same command again"
+        ) from error

@@ -1,0 +1,31 @@
+"""Images that take their process with them."""
+
+from ray.cluster_utils import Cluster
+
+from pipelines.label_config import LabelConfig
+from pipelines.verify import verify_run
+from tests.chaos.ceph import Ceph
+from tests.chaos.corpus import make_corpus, make_plain
+from tests.chaos.runs import label, read_rows
+from tests.chaos.stand_in import EXIT_COLOUR, HOG_COLOUR
+
+LIMIT_S = 60.0
+
+
+def test_two_killers_among_400_images_are_the_only_poison(ceph: Ceph, cluster: Cluster) -> None:
+    killers = {"00123.jpg": make_plain(EXIT_COLOUR), "00321.jpg": make_plain(HOG_COLOUR)}
+    bucket = ceph.make_bucket()
+    ceph.upload(f"s3://{bucket}/images", make_corpus(400) | killers)
+    config = LabelConfig(
+        images=f"s3://{bucket}/images",
+        output=f"s3://{bucket}/run",
+        num_workers=2,
+        shard_size=20,
+    )
+    report = label(config)
+    assert report.manifest is not None
+    assert (report.manifest.totals.ok, report.manifest.totals.errors) == (398, {"poison": 2})
+    named = {row["uri"][-9:] for row in read_rows(config.output) if row["status"] == "error"}
+    assert named == killers.keys()
+    assert report.seconds < LIMIT_S
+    assert verify_run(config.output).problems == []
