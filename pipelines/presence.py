@@ -60,5 +60,6 @@ class Presence:
         }
         try:
             self._run.replace(self._key, json.dumps(note).encode())
-        except STORE_ERRORS:  # only advice: a run does not end for want of it
-            logger.warning("could not note who is at work", exc_info=True)
+        except STORE_ERRORS as error:  # only advice: a run does not end for want of it
+            reason = str(error).partition("\n")[0]
+            logger.warning("could not note in the run who is at work: %s", reason)
