@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,10 +32,11 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes into the display
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        with _keeping_sigterm():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
         num_cpus = len(os.sched_getaffinity(0))
-        with _without_stderr():  # where Ray's core announces that log level
+        with _keeping_sigterm(), _without_stderr():  # where Ray's core announces that log level
             ray.init(
                 address="local",
                 num_cpus=max(num_cpus, (num_workers or 1) + 1),  # one stays free of workers
@@ -49,6 +52,22 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
         # A job that is interrupted would start another cluster with its next call.
         auto_init_hook.enable_auto_connect = False
         ray.shutdown()
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Undo what is done inside to the handling of SIGTERM: Ray ends a process by a code of its own.
+
+    Signals can only be handled in the main thread, and Ray leaves other threads alone, too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -177,12 +177,16 @@ class _Session:
         done_before = plan.num_images - sum(plan.images_in(s) for s in pending)
         display = ProgressDisplay(self._console, total=plan.num_images, done_before=done_before)
         try:
-            with ray_cluster(config.num_workers, num_gpus=config.gpus_per_worker):
+            with (
+                self._stopping_on_sigterm(),
+                ray_cluster(config.num_workers, num_gpus=config.gpus_per_worker),
+            ):
                 config = _with_workers(config, len(pending))
                 board = start_board(config.error_budget, config.num_workers or 1)
                 dataset = label(tasks, replace(self._job, config=config), board)
-                with display, self._stopping_on_sigterm():
-                    self._watch(dataset, board, display, presence)
+                if not self.is_stopped:
+                    with display:
+                        self._watch(dataset, board, display, presence)
         finally:
             presence.leave()
         self.startup_seconds = display.first_images_at - started

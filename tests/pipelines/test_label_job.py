@@ -323,3 +323,40 @@ def test_killed_half_way_the_rest_is_finished_to_the_same_root_hash(
     assert report.manifest is not None
     assert finished.report.manifest is not None
     assert report.manifest.root_hash == finished.report.manifest.root_hash
+
+
+def test_a_run_whose_errors_pass_the_budget_stops_by_itself(
+    tmp_path: Path, tiny_model: str
+) -> None:
+    (tmp_path / "images").mkdir()
+    for i in range(1600):
+        (tmp_path / f"images/{i:04d}.jpg").write_bytes(b"")
+    config = LabelConfig(
+        images=str(tmp_path / "images"),
+        output=str(tmp_path / "run"),
+        model=tiny_model,
+        num_workers=1,
+        shard_size=50,
+        error_budget=0.1,
+    )
+    report = run_label(config)
+    assert report.manifest is None
+    assert 1000 <= report.num_images < 1600
+    assert "which is over the error budget of 10.0%" in str(report.failure)
+    assert set(report.open_shards.values()) == {report.failure}
+    forgiving = run_label(replace(config, error_budget=1.0))
+    assert forgiving.manifest is not None
+    assert forgiving.manifest.totals.errors == {"empty": 1600}
+
+
+def test_more_gpus_than_the_cluster_has_are_refused(tmp_path: Path, tiny_model: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(encode(make_pixels()))
+    config = LabelConfig(
+        images=str(tmp_path / "images"),
+        output=str(tmp_path / "run"),
+        model=tiny_model,
+        gpus_per_worker=1.0,
+    )
+    with pytest.raises(ConfigError, match="it has 0 GPUs; lower"):
+        run_label(config)

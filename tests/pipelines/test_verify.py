@@ -281,6 +281,14 @@ def test_a_file_of_something_else_is_named(run: Path, name: str, value: str) -> 
     assert file_problems(run) == [f"{FIRST}: says {name} {value}, expected {expected}"]
 
 
+def test_a_file_that_says_nothing_of_itself_is_named(run: Path) -> None:
+    table = pq.ParquetFile(run / FIRST).read()
+    pq.write_table(table.replace_schema_metadata(None), run / FIRST)
+    problems = file_problems(run)
+    assert len(problems) == 3
+    assert all(p.startswith(f"{FIRST}: says ") and " nothing, expected " in p for p in problems)
+
+
 def test_other_columns_are_named(run: Path) -> None:
     table = pq.ParquetFile(run / FIRST).read()
     pq.write_table(table.drop_columns(["etag"]), run / FIRST)
