@@ -29,7 +29,7 @@ from pipelines.cluster import ray_cluster
 from pipelines.label import LabelJob, ShardTask, label
 from pipelines.label_config import LabelConfig
 from pipelines.prepare import prepare
-from pipelines.progress import start_board
+from pipelines.progress import ProgressBoard
 
 OUTPUT = Path("build/bench/plan.json")
 ROWS_A_GROUP = 100_000
@@ -75,6 +75,22 @@ class MemoryWatch:
         return int(Path("/proc/self/statm").read_text().split()[1]) * STATM_PAGE_BYTES
 
 
+class WatchedBoard(ProgressBoard):
+    """Remembers when a worker first asked whether it may start a shard."""
+
+    def __init__(self, error_budget: float, num_workers: int) -> None:
+        super().__init__(error_budget, num_workers)
+        self._first_asked = 0.0
+
+    def reason_to_stop(self) -> str:
+        self._first_asked = self._first_asked or time.time()
+        return super().reason_to_stop()
+
+    def first_asked(self) -> float:
+        """Seconds since the epoch."""
+        return self._first_asked
+
+
 def measure(num_images: int, folder: Path) -> dict[str, float]:
     """Plan, start, and wait for the first shard to be taken."""
     write_manifest(folder / "manifest.parquet", num_images)
@@ -87,12 +103,12 @@ def measure(num_images: int, folder: Path) -> dict[str, float]:
     planned = time.time()
     pending = [ShardTask(shard=s, attempts_before=0) for s in range(prepared.plan.num_shards)]
     with ray_cluster(1):
-        board = start_board()
+        board = ray.remote(num_cpus=0)(WatchedBoard).remote(1.0, 1)
         ray.get(board.stop.remote("this is a benchmark"))  # workers take shards, and label none
         job = LabelJob(config=config, plan=prepared.plan, vocabulary=prepared.vocabulary)
         row = next(iter(label(pending, job, board).iter_rows()))
         assert row["problem"] == "this is a benchmark"
-        first = time.time()
+        first = ray.get(board.first_asked.remote())
     return {
         "num_images": num_images,
         "num_planned": prepared.plan.num_images,

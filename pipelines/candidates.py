@@ -107,7 +107,7 @@ class Candidates:
         """The candidates in order, each batch with the number of its first; ends the taking."""
         self._writer.close()
         first = 0
-        with pa.memory_map(str(self._path)) as source, pa.ipc.open_stream(source) as reader:
+        with pa.OSFile(str(self._path)) as source, pa.ipc.open_stream(source) as reader:
             for batch in reader:
                 yield first, batch
                 first += batch.num_rows
