@@ -3,7 +3,8 @@
 A stand-in takes 25 ms an image while the CPU is free, as a GPU would. The job runs over one and
 over three shards of 1,024 images of 640 x 480: from the two times follow what each image costs
 beyond the model, and what is paid once. The second worker is measured with possam-tiny, which keeps
-a core busy. Output is compared with the bytes of its RLE strings. Writes `build/bench/job.json`.
+a core busy; its output is compared with the bytes of the RLE strings in it. Writes
+`build/bench/job.json`.
 
 usage: python -m benchmarks.job
 """
@@ -12,7 +13,6 @@ import io
 import platform
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.report import write_json
 from benchmarks.stand_in import loader
+from pipelines.label import ModelLoader
 from pipelines.label_config import LabelConfig
 from pipelines.runner import LabelReport, run_label
 
@@ -58,13 +59,11 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def timed(config: LabelConfig, seconds_an_image: float | None) -> tuple[float, LabelReport]:
-    """Seconds of a whole `run_label`, plan to manifest; None: with possam-tiny itself."""
-    load_model = None if seconds_an_image is None else loader(seconds_an_image)
-    started = time.perf_counter()
+def run(config: LabelConfig, load_model: ModelLoader | None = None) -> LabelReport:
+    """A finished run; its seconds count from the frozen plan to the manifest."""
     report = run_label(config, console=CONSOLE, load_model=load_model)
     assert report.manifest is not None
-    return time.perf_counter() - started, report
+    return report
 
 
 def measure_overhead(folder: Path) -> dict[str, float]:
@@ -78,14 +77,14 @@ def measure_overhead(folder: Path) -> dict[str, float]:
             num_workers=1,
             limit=num_shards * SHARD_SIZE,
         )
-        seconds[num_shards], _ = timed(config, SECONDS_AN_IMAGE)
+        seconds[num_shards] = run(config, loader(SECONDS_AN_IMAGE)).seconds
     a_shard = (seconds[3] - seconds[1]) / 2
     return {
         "seconds_for_1_shard": seconds[1],
         "seconds_for_3_shards": seconds[3],
         "overhead_percent": 100 * (a_shard / (SHARD_SIZE * SECONDS_AN_IMAGE) - 1),
         "fixed_s": seconds[1] - a_shard,
-    } | output_size(folder / "run-3")
+    }
 
 
 def output_size(run: Path) -> dict[str, float]:
@@ -110,13 +109,13 @@ def measure_scaling(folder: Path) -> dict[str, float]:
             num_workers=num_workers,
             shard_size=16,
         )
-        _, report = timed(config, None)
+        report = run(config)
         rates[num_workers] = report.num_images / (report.seconds - report.startup_seconds)
     return {
         "images_a_second_of_1_worker": rates[1],
         "images_a_second_of_2_workers": rates[2],
         "times_as_fast_with_2": rates[2] / rates[1],
-    }
+    } | output_size(folder / "scaling-1")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ usage: python -m benchmarks.requests
 """
 
 import io
+import logging
 import os
 import platform
 import tarfile
@@ -86,6 +87,7 @@ def measure(proxy: FaultProxy, images: str, run: str) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, write."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for every request
     with counted_store() as proxy:
         upload(make_corpus(NUM_IMAGES))
         figures = {
