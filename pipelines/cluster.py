@@ -12,6 +12,7 @@ from ray._private import auto_init_hook
 from ray.data import DataContext
 
 STDERR_FD = 2
+TERMINATED = 128 + signal.SIGTERM  # as a shell calls the end by a signal
 OBJECT_STORE_BYTES = 128 * 2**20  # plenty: pixels never enter it
 
 
@@ -56,9 +57,10 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
 
 @contextmanager
 def _keeping_sigterm() -> Iterator[None]:
-    """Undo what is done inside to the handling of SIGTERM: Ray ends a process by a code of its own.
+    """Undo what Ray does inside to the handling of SIGTERM.
 
-    Signals can only be handled in the main thread, and Ray leaves other threads alone, too.
+    It would end the process by a code of its own; while it starts it does so, and that code is
+    mended here. Signals can only be handled in the main thread, and Ray leaves others alone, too.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -66,6 +68,8 @@ def _keeping_sigterm() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit as error:
+        raise SystemExit(TERMINATED if error.code == signal.SIGTERM else error.code) from None
     finally:
         signal.signal(signal.SIGTERM, handler)
 
