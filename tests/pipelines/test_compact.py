@@ -166,14 +166,11 @@ def test_a_table_that_cannot_be_written_is_one_sentence(run: Path) -> None:
         compact_run(str(run))
 
 
-def test_a_table_in_a_bucket_leaves_no_upload_open(
-    run: Path, s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_can_lie_in_a_bucket(run: Path, s3_server: str, tmp_path: Path) -> None:
     filesystem = fsspec.filesystem("s3")
     filesystem.makedirs("tables", exist_ok=True)
     location = f"s3://tables/{tmp_path.name}"
     filesystem.put(f"{run}/", f"{location}/", recursive=True)
-    monkeypatch.setattr(compact, "CHUNK_BYTES", 5 * 2**20)
     report = compact_run(location)
     assert verify_run(location).problems == []
     with filesystem.open(f"{location}/{report.files[0].key}") as stream:
