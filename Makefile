@@ -30,7 +30,7 @@ demo: setup  ## label a small corpus end to end and write a page of overlays
 test: setup  ## run the test suite (at most 8 minutes on 2 cores, no network)
 	$(BIN)/python -m pytest -q --ignore=tests/chaos
 
-test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (at most 12 minutes; needs Ceph)
+test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (some 18 minutes; needs Ceph)
 	$(BIN)/python -m pytest -q tests/chaos
 
 check: setup  ## ruff, mypy --strict, import-linter
