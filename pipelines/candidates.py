@@ -2,10 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +41,7 @@ class Candidates:
         self._finders: dict[str, DuplicateFinder] = {}
         for name in ("address", "content", "given_id"):
             (folder / name).mkdir()
-            self._finders[name] = self._stack.enter_context(DuplicateFinder(folder / name))
+            self._finders[name] = self._stack.enter_context(closing(DuplicateFinder(folder / name)))
         self._path = folder / "candidates.arrow"
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = self._stack.enter_context(
@@ -51,16 +50,9 @@ class Candidates:
         self.num_listed = 0  # images of the source so far
         self.num_candidates = 0  # of those, the ones that `sample` and `since` leave
 
-    def __enter__(self) -> "Candidates":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """End the taking, and close all files."""
+        self._stack.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take a batch of `schema.INPUT_SCHEMA`."""

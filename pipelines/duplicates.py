@@ -1,7 +1,6 @@
 """Which rows of a long stream repeat an earlier one, found on disk rather than in memory."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
@@ -21,15 +20,8 @@ class DuplicateFinder:
         self._paths = [folder / f"bucket-{i:02d}" for i in range(NUM_BUCKETS)]
         self._files: list[BinaryIO] = [path.open("ab") for path in self._paths]
 
-    def __enter__(self) -> "DuplicateFinder":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the work; the files stay."""
         for file in self._files:
             file.close()
 

@@ -115,7 +115,7 @@ class ShardLabeller:
             "outcome": [outcome],
             "problem": [problem],
             "rows": [len(rows)],
-            "errors": [_count_errors(rows)],
+            "errors": [sum(row["status"] == ERROR for row in rows)],
             "halvings": [self.labeller.num_halvings - num_halvings],
             **{stage: [clock[stage] - held_up[stage]] for stage in STAGES},
         }
@@ -130,11 +130,13 @@ class ShardLabeller:
             attempt = self.run.start_attempt(task.shard, self.plan.round)
         if attempt - task.attempts_before > MAX_TRIES:
             return OPEN, f"it killed its worker {MAX_TRIES} times"
+        num_errors = 0
         for row in self._rows(task.shard, attempt):
             rows.append(row)
+            num_errors += row["status"] == ERROR
             if len(rows) % REPORT_EVERY == 0:
-                self.board.report.remote(task.shard, len(rows), _count_errors(rows))
-        self.board.report.remote(task.shard, len(rows), _count_errors(rows))
+                self.board.report.remote(task.shard, len(rows), num_errors)
+        self.board.report.remote(task.shard, len(rows), num_errors)
         from pipelines.rows import shard_bytes  # torch, as above
 
         with self.labeller.clock.held_up_by("write"):
@@ -201,7 +203,3 @@ def _blocks(pending: list[ShardTask], num_workers: int) -> Iterator[pa.Table]:
             }
         )
         first += size
-
-
-def _count_errors(rows: "list[Row]") -> int:
-    return sum(row["status"] == ERROR for row in rows)

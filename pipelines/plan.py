@@ -119,12 +119,22 @@ def read_shard(run: RunFolder, shard: int, round: int = 0) -> list[InputImage]:
     Raises:
         ConfigError: the part file is gone.
     """
-    key = plan_part_key(shard // SHARDS_A_PART, round)
+    part = open_part(run, shard // SHARDS_A_PART, round)
+    table = part.read_row_group(shard % SHARDS_A_PART)
+    return [InputImage(**row) for row in table.drop_columns(["shard", "position"]).to_pylist()]
+
+
+def open_part(run: RunFolder, part: int, round: int = 0) -> pq.ParquetFile:
+    """The list of the images of SHARDS_A_PART shards, a row group each.
+
+    Raises:
+        ConfigError: it is gone.
+    """
+    key = plan_part_key(part, round)
     data = run.read(key)
     if data is None:
         raise ConfigError(f"expected {key} in {run.location}, found none; restore it")
-    table = pq.ParquetFile(pa.BufferReader(data)).read_row_group(shard % SHARDS_A_PART)
-    return [InputImage(**row) for row in table.drop_columns(["shard", "position"]).to_pylist()]
+    return pq.ParquetFile(pa.BufferReader(data))
 
 
 def _parse_plan(content: Any, settings: Any) -> Plan:

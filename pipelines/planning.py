@@ -8,6 +8,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -60,7 +61,7 @@ def freeze_plan(
     since = None if settings.since is None else datetime.fromisoformat(settings.since)
     with (
         tempfile.TemporaryDirectory(prefix="possam-plan-") as folder,
-        Candidates(Path(folder), sample=settings.sample, since=since) as candidates,
+        closing(Candidates(Path(folder), sample=settings.sample, since=since)) as candidates,
     ):
         dropped = _take(candidates, batches, settings.limit, on_listed)
         num_dropped = {reason: len(rows) for reason, rows in dropped.items()}
@@ -152,11 +153,11 @@ def _take(
     on_listed: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
     """Take images until `limit` of them can be planned; which of them cannot."""
-    goal = limit
+    goal = limit or 0
     for batch in batches:
         candidates.add(batch)
         on_listed(candidates.num_listed)
-        if limit is not None and goal is not None and candidates.num_candidates >= goal:
+        if limit is not None and candidates.num_candidates >= goal:
             dropped = candidates.repeated()
             if candidates.num_candidates - sum(map(len, dropped.values())) >= limit:
                 return dropped

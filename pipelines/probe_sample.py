@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -91,7 +92,7 @@ def some_shards(run: RunFolder, plan: Plan, num_images: int) -> Iterator[pa.Reco
 def _listed(config: LabelConfig, folder: Path) -> Iterator[pa.RecordBatch]:
     """The images that a plan would hold, listed anew; `folder` is for the time being."""
     since = None if config.since is None else datetime.fromisoformat(config.since)
-    with Candidates(folder, sample=config.sample, since=since) as candidates:
+    with closing(Candidates(folder, sample=config.sample, since=since)) as candidates:
         for batch in read_source(config.images, allowed_hosts=config.allowed_hosts):
             candidates.add(batch)
             if config.limit is not None and candidates.num_candidates >= config.limit:

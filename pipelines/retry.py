@@ -12,10 +12,17 @@ from pipelines.candidates import CANDIDATE_SCHEMA
 from pipelines.committed import read_committed
 from pipelines.label_config import LabelConfig
 from pipelines.manifest import current_manifest, finalise
-from pipelines.plan import SHARDS_A_PART, Plan, load_plan, load_rounds, refuse_other_settings
+from pipelines.plan import (
+    SHARDS_A_PART,
+    Plan,
+    load_plan,
+    load_rounds,
+    open_part,
+    refuse_other_settings,
+)
 from pipelines.planning import write_parts
 from pipelines.prepare import PreparedRun, resolve_settings
-from pipelines.run_folder import RunFolder, plan_key, plan_part_key
+from pipelines.run_folder import RunFolder, plan_key
 from pipelines.schema import SCHEMA_VERSION
 from pipelines.store import normalise_location
 from possam_core.errors import ConfigError
@@ -133,7 +140,6 @@ def _failed(run: RunFolder, codes: list[str]) -> Iterator[pa.RecordBatch]:
             continue
         number = shard.shard // SHARDS_A_PART
         if part is None or part[0] != number:
-            data = run.read(plan_part_key(number, 0))
-            part = number, pq.ParquetFile(pa.BufferReader(data))
+            part = number, open_part(run, number)
         planned = part[1].read_row_group(shard.shard % SHARDS_A_PART)
         yield from planned.filter(is_wanted).select(CANDIDATE_SCHEMA.names).to_batches()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.manifest import read_manifest
+from pipelines.manifest import current_manifest
 from pipelines.pace import Commits, Pace
 from pipelines.plan import Plan, load_rounds
 from pipelines.presence import GONE_AFTER_S
@@ -109,7 +109,9 @@ def _read(run: RunFolder) -> RunStatus:
     rounds = tuple(map(_round_status, plans, committed, attempts))
     num_images = sum(plan.num_images for plan in plans)
     expected = commits.num_bytes / commits.num_images * num_images if commits.num_images else None
-    root_hash = _root_hash(run, rounds)
+    is_done = all(r.is_done for r in rounds)
+    manifest = current_manifest(run, plans) if is_done else None
+    root_hash = manifest.root_hash if manifest else None
     return RunStatus(
         location=run.location,
         time=now,
@@ -188,15 +190,6 @@ def _round_status(plan: Plan, is_committed: bytearray, attempts: Counter[int]) -
         num_started_shards=len(attempts),
         suspects=tuple(sorted(s for s, n in attempts.items() if n >= SUSPECT_FROM_ATTEMPT)),
     )
-
-
-def _root_hash(run: RunFolder, rounds: tuple[RoundStatus, ...]) -> str | None:
-    """The manifest's, if it is about all files that there are."""
-    if not all(r.is_done for r in rounds):
-        return None
-    manifest = read_manifest(run)
-    num_files = sum(r.num_shards for r in rounds)
-    return manifest.root_hash if manifest and len(manifest.files) == num_files else None
 
 
 def _state(rounds: tuple[RoundStatus, ...], workers: list[Worker], root_hash: str | None) -> State:

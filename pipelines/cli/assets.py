@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-BAD_INPUT = 2
+from pipelines.cli.options import BAD_INPUT
 
 weights_app = typer.Typer(help="Published weights of the frozen encoders.", no_args_is_help=True)
 

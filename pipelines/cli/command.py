@@ -8,11 +8,10 @@ import typer
 from pipelines.cli.assets import config_app, vocabulary_app, weights_app
 from pipelines.cli.care import care_app
 from pipelines.cli.labelling import labelling_app
+from pipelines.cli.options import BAD_INPUT
 from pipelines.cli.pictures import pictures_app
 from pipelines.redaction import without_secrets
 from possam_core.errors import PossamError
-
-BAD_INPUT = 2
 
 app = typer.Typer(
     help="Open-vocabulary panoptic labels for images by the million.",

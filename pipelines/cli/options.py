@@ -9,6 +9,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+BAD_INPUT = 2  # exit code of a mistake of the caller's
+
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="run folder, local or s3://")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
 
