@@ -27,7 +27,7 @@ class CommittedShard:
         return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
-def open_run(location: str) -> RunFolder:
+def open_committed(location: str) -> RunFolder:
     """The run at `location`, to read from.
 
     Raises:

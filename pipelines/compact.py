@@ -15,7 +15,7 @@ import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.committed import open_run, read_committed
+from pipelines.committed import open_committed, read_committed
 from pipelines.manifest import Manifest, read_manifest
 from pipelines.run_folder import SHARD_KEY, RunFolder
 from pipelines.schema import ROW_SCHEMA
@@ -78,7 +78,7 @@ def compact_run(
     """
     if target_bytes < 1:
         raise ConfigError(f"target_bytes must be at least 1, got {target_bytes}; leave it out")
-    run = open_run(location)
+    run = open_committed(location)
     manifest = _require_finished(run)
     folder = f"table/{manifest.root_hash[:16]}"
     try:

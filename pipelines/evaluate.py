@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from rich.table import Table
 
-from pipelines.committed import open_run, read_committed
+from pipelines.committed import open_committed, read_committed
 from pipelines.run_folder import RunFolder
 from pipelines.schema import OK
 from possam_core.errors import GroundTruthError
@@ -75,7 +75,7 @@ def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
     unmatched = _by_name(truth.images)
     names = {category.id: category.name for category in truth.categories}
     counts, outcomes = PanopticQualityCounts(), Counter[str]()
-    for row in _read_rows(open_run(run)):
+    for row in _read_rows(open_committed(run)):
         name = PurePosixPath(row["uri"]).name
         image = unmatched.pop(name, None)
         if image is None:

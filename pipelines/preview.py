@@ -8,7 +8,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from pipelines.committed import CommittedShard, open_run, read_committed
+from pipelines.committed import CommittedShard, open_committed, read_committed
 from pipelines.image_reader import ImageReader
 from pipelines.inputs.image import InputImage
 from pipelines.plan import load_plan, read_shard
@@ -52,7 +52,7 @@ def write_preview(run: str, output: Path | None = None) -> Path:
     Raises:
         ConfigError: there is no run, or the page cannot be written.
     """
-    folder = open_run(run)
+    folder = open_committed(run)
     if output is None:
         home = Path() if is_s3(folder.location) else Path(folder.location) / "report"
         output = home / "preview.html"
@@ -131,7 +131,7 @@ def _card(labelled: _LabelledImage, reader: ImageReader) -> str:
 
 def _provenance(run: RunFolder, of_file: dict[str, str]) -> dict[str, str]:
     plan = load_plan(run)
-    assert plan is not None  # `open_run` has seen it
+    assert plan is not None  # `open_committed` has seen it
     settings = plan.settings
     return {
         "Images": settings.images,

@@ -26,8 +26,9 @@ from tests.chaos.stand_in import Orders
 
 STEADY = Orders(seconds_an_image=0.02)  # so that a signal meets a run and not its end
 TERMINATED = 143
-NUM_EARLY = 3  # of the SIGTERMs, before the first commit
 SIGTERMS = 10
+NUM_EARLY = 3  # of them, the first: before anything is committed
+NUM_WITH_OWN_RAY = 5  # likewise: to a command that has started Ray itself
 GRACE_S = 25.0
 
 
@@ -58,14 +59,15 @@ def test_killed_part_way_the_same_command_does_the_rest_and_rewrites_nothing(
 
 @pytest.mark.timeout(480)
 def test_terminated_ten_times_a_run_loses_at_most_the_shards_in_hand(
-    hundreds: Reference, ceph: Ceph, run_location: str, tmp_path: Path
+    hundreds: Reference, ceph: Ceph, cluster: Cluster, run_location: str, tmp_path: Path
 ) -> None:
     config = elsewhere(hundreds, run_location)
     moments = random.Random(10)
     for number in range(SIGTERMS):
         committed, attempts = ceph.labels(run_location), num_attempts(ceph, run_location)
+        ray_address = "" if number < NUM_WITH_OWN_RAY else cluster.address
         log = tmp_path / f"log-{number}"
-        command = start_command(config, log, STEADY)
+        command = start_command(config, log, STEADY, ray_address=ray_address)
         if number < NUM_EARLY:
             time.sleep(moments.uniform(0.5, 8.0))
         else:
@@ -80,5 +82,6 @@ def test_terminated_ten_times_a_run_loses_at_most_the_shards_in_hand(
         _, alive = psutil.wait_procs(started, timeout=10)
         # While Ray itself starts, it ends at once and leaves agents behind; docs/operations.md.
         assert all(number < NUM_EARLY and p.name().endswith("Agent") for p in alive)
+        wait_until(lambda: not worker_processes())
     assert label(config).manifest is not None
     require_sound(run_location, hundreds)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.committed import open_run, read_committed
+from pipelines.committed import open_committed, read_committed
 from pipelines.label_config import LabelConfig
 from pipelines.manifest import finalise
 from pipelines.retry import retry_config
@@ -46,7 +46,7 @@ def run(tmp_path: Path, tiny_model: str) -> LabelConfig:
 
 
 def rows_of(config: LabelConfig) -> dict[str, dict[str, Any]]:
-    shards = read_committed(open_run(config.output))
+    shards = read_committed(open_committed(config.output))
     rows = [row for shard in shards for row in shard.rows.to_pylist()]
     return {Path(row["uri"]).name: row for row in rows}
 
@@ -141,4 +141,4 @@ def test_another_model_is_refused(run: LabelConfig, other_model: Path) -> None:
 def test_finalising_twice_gives_the_same_manifest(run: LabelConfig) -> None:
     bring_back(run, "1.jpg")
     report = run_retry(retry_config(run.output), ("not_found",))
-    assert finalise(open_run(run.output)) == report.manifest
+    assert finalise(open_committed(run.output)) == report.manifest
