@@ -2,17 +2,14 @@
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
-from ray._private import auto_init_hook
+from ray._private import auto_init_hook, utils
 from ray.data import DataContext
 
 STDERR_FD = 2
-TERMINATED = 128 + signal.SIGTERM  # as a shell calls the end by a signal
 OBJECT_STORE_BYTES = 128 * 2**20  # plenty: pixels never enter it
 
 
@@ -33,11 +30,12 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes into the display
     if os.environ.get("RAY_ADDRESS"):
-        with _keeping_sigterm():
+        with _without_ray_on_sigterm():
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
         num_cpus = len(os.sched_getaffinity(0))
-        with _keeping_sigterm(), _without_stderr():  # where Ray's core announces that log level
+        # Ray's core announces that log level on stderr.
+        with _without_ray_on_sigterm(), _without_stderr():
             ray.init(
                 address="local",
                 num_cpus=max(num_cpus, (num_workers or 1) + 1),  # one stays free of workers
@@ -56,22 +54,18 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
 
 
 @contextmanager
-def _keeping_sigterm() -> Iterator[None]:
-    """Undo what Ray does inside to the handling of SIGTERM.
+def _without_ray_on_sigterm() -> Iterator[None]:
+    """Leave SIGTERM to the handlers that this process has.
 
-    It would end the process by a code of its own; while it starts it does so, and that code is
-    mended here. Signals can only be handled in the main thread, and Ray leaves others alone, too.
+    Ray's own would exit in the midst of its start: by another code, sometimes through an abort, and
+    with processes left behind.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGTERM)
+    install = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda _handler: None
     try:
         yield
-    except SystemExit as error:
-        raise SystemExit(TERMINATED if error.code == signal.SIGTERM else error.code) from None
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        utils.set_sigterm_handler = install
 
 
 @contextmanager
