@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(UV_OF_OURS))
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-chaos check lock bench train-tiny clean
+.PHONY: help setup demo prefect test test-chaos check lock bench train-tiny clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,8 +24,11 @@ $(STAMP): requirements.lock pyproject.toml $(filter $(UV_OF_OURS),$(UV))
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup  ## label a small corpus end to end and write a page of overlays
+demo: setup  ## label a small corpus end to end and write a report of overlays
 	@$(BIN)/possam demo --output build/demo
+
+prefect: setup  ## start Prefect's UI with a worker and all deployments, until Ctrl-C
+	@$(BIN)/python -m flows.local
 
 test: setup  ## run the test suite (at most 8 minutes on 2 cores, no network)
 	$(BIN)/python -m pytest -q --ignore=tests/chaos

@@ -34,6 +34,7 @@ from pipelines.label_config import LabelConfig
 from pipelines.rows import label_row, shard_bytes
 from pipelines.runner import LabelReport, run_label
 from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
+from possam_core.image_decode import UPRIGHT, DecodedImage
 from possam_core.masks import areas_and_boxes
 from possam_core.panoptic import PanopticSegmentation, Segment
 
@@ -140,7 +141,9 @@ def measure_output() -> dict[str, float]:
             etag=rng.bytes(16).hex(),
         )
         segmentation = PanopticSegmentation(ids=annotation.ids, segments=tuple(segments))
-        rows.append(label_row(planned, segmentation, exif_orientation=1))
+        black = np.zeros((*annotation.ids.shape, 3), np.uint8)
+        decoded = DecodedImage(pixels=black, exif_orientation=UPRIGHT)
+        rows.append(label_row(planned, decoded, segmentation))
     written = len(shard_bytes(rows, {}))
     rle = sum(len(s["segmentation"]["counts"]) for row in rows for s in row["segments_info"])
     return {"output_bytes": written, "rle_bytes": rle, "output_share_of_rle": written / rle}

@@ -1,35 +1,149 @@
-"""Label a corpus on demand: the form is `LabelConfig`, the work is the command's own job."""
+"""Label a corpus on demand: plan, canary, approval if asked, label, summarise, report, gate."""
 
-from prefect import flow, task
-from prefect.artifacts import create_table_artifact
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.runtime import flow_run as this_run
+from prefect.states import Running
+
+from flows.corpus_form import LabelCorpusForm, label_config, problems, thresholds
+from flows.events import RunEvents
+from flows.form import together
+from flows.labelling import label_run, stop_ray_jobs
+from flows.logs import our_logs_in_run
+from flows.showing import show_run
+from flows.steps import in_words
+from pipelines.canary import canary_config, plan_canary
+from pipelines.gate import shortfalls
 from pipelines.label_config import LabelConfig
-from pipelines.manifest import Totals
-from pipelines.runner import run_label
-from possam_core.errors import PossamError
+from pipelines.plan import Plan
+from pipelines.prepare import prepare
+from pipelines.stats import Statistics, run_statistics
+from possam_core.errors import ConfigError, PossamError
+
+APPROVAL_POLL_S = 2
+HOUR_S = 3600
+
+CANARY, CORPUS = "canary", "corpus"  # the stages that are labelled and judged
 
 
-@task
-def label_images(request: LabelConfig) -> Totals:
-    """Label what is pending, in process on a private Ray; the totals of the whole run.
+@flow(name="label-corpus", on_cancellation=[stop_ray_jobs])
+@in_words
+def label_corpus(form: LabelCorpusForm) -> None:
+    """Label the images of a corpus, once a canary of them has passed.
+
+    The same form again goes on with what is open. Labels that miss a threshold are kept, and the
+    run fails with the reason.
+    """
+    events = RunEvents(form.output)
+    with our_logs_in_run(), _failure_told(events):
+        if found := problems(form):
+            raise ConfigError(together(found))
+        config = label_config(form)
+        planned = plan(config)
+        events.started(planned)
+        # Before anything is labelled: it may be missing.
+        reference = None if form.reference is None else summarise(form.reference)
+        if form.canary_images:
+            sample = canary_config(config, min(form.canary_images, planned.num_images))
+            plan_canary(planned, config.output, sample)
+            label.with_options(name="label canary")(sample, form.ray_address, CANARY)
+            judge(CANARY, sample, form, events, reference)
+            if form.approval:
+                wait_for_approval(form.approval_hours)
+        label(config, form.ray_address, CORPUS)
+        judge(CORPUS, config, form, events, reference)
+
+
+@task(cache_policy=NO_CACHE)
+@in_words
+def plan(config: LabelConfig) -> Plan:
+    """Freeze the list of images, or find it frozen."""
+    return prepare(config).plan
+
+
+@task(cache_policy=NO_CACHE)
+@in_words
+def label(config: LabelConfig, ray_address: str | None, stage: str) -> None:
+    """Label what is open of a planned run."""
+    label_run(config, ray_address, key=f"{stage}-progress")
+
+
+@task(cache_policy=NO_CACHE)
+@in_words
+def summarise(location: str) -> Statistics:
+    """The statistics of a run."""
+    return run_statistics(location)
+
+
+@task(cache_policy=NO_CACHE)
+@in_words
+def report(config: LabelConfig, statistics: Statistics, missed: list[str], stage: str) -> None:
+    """Write the HTML report, and show the run in the UI."""
+    show_run(config, statistics, missed, key=stage)
+
+
+def judge(
+    stage: str,
+    config: LabelConfig,
+    form: LabelCorpusForm,
+    events: RunEvents,
+    reference: Statistics | None,
+) -> None:
+    """Summarise and report a labelled stage, and return only if it meets the thresholds.
 
     Raises:
-        PossamError: the request cannot work, or shards are still open.
+        PossamError: it misses some.
     """
-    report = run_label(request)
-    if report.manifest is None:
+    statistics = summarise(config.output)
+    missed = shortfalls(statistics, thresholds(form), reference)
+    report(config, statistics, missed, stage)
+    if stage == CORPUS:
+        events.finished(statistics)
+    if not missed:
+        return
+    events.degraded(stage, missed, statistics)
+    remedy = (
+        f"nothing of {form.images} was labelled but the canary in {config.output}; look at its"
+        " report, and choose another output for other settings"
+        if stage == CANARY
+        else f"the labels are kept in {config.output}; look at their report before you use them"
+    )
+    raise PossamError(f"the {stage} falls short: {'; '.join(missed)}. {remedy.capitalize()}")
+
+
+def wait_for_approval(hours: float) -> None:
+    """Return once somebody has resumed this run.
+
+    Raises:
+        PossamError: nobody has, in time.
+    """
+    get_run_logger().info(
+        "the canary has passed; look at its artifacts, and press Resume to label the corpus or"
+        " Cancel to leave it"
+    )
+    try:
+        pause_flow_run(timeout=max(1, round(hours * HOUR_S)), poll_interval=APPROVAL_POLL_S)
+    except FlowPauseTimeout as error:
+        # A run that is still paused would end in Prefect's words instead of these.
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(str(this_run.get_id()), Running(), force=True)
         raise PossamError(
-            f"expected every shard of {report.location} to be committed, but"
-            f" {len(report.open_shards)} are open; run the flow again, it does only those"
-        )
-    return report.manifest.totals
+            f"expected an approval within {hours:g} hours, got none; run the same form again, the"
+            " canary's labels are there"
+        ) from error
 
 
-@flow(name="label-corpus")
-def label_corpus(request: LabelConfig) -> None:
-    """Label the images of `request`; a table of totals appears with the run."""
-    totals = label_images(request)
-    rows = [{"": "images", "count": totals.images}, {"": "ok", "count": totals.ok}]
-    rows += [{"": code, "count": count} for code, count in totals.errors.items()]
-    rows += [{"": f"grade {grade}", "count": count} for grade, count in totals.grades.items()]
-    create_table_artifact(key="label-corpus-totals", table=rows, description=request.output)
+@contextmanager
+def _failure_told(events: RunEvents) -> Iterator[None]:
+    """Tell the event of a failure; a signal is none."""
+    try:
+        yield
+    except Exception as error:
+        events.failed(str(error))
+        raise

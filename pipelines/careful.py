@@ -23,15 +23,23 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 300.0  # to load the model
 IMAGE_TIMEOUT_S = 60.0  # to decode and label one image
+IMPORTED_ONCE = ["pipelines.careful", "pipelines.label", "possam_core.predictor"]
 EXTRA_MEMORY_BYTES = 4 * 2**30  # on top of what the loaded model has mapped
 
 
 class CarefulLabeller:
     """Labels through a child that is replaced whenever an image kills or stalls it."""
 
-    def __init__(self, load: Callable[[], ImagePredictor], reader: ImageReader) -> None:
+    def __init__(
+        self,
+        load: Callable[[], ImagePredictor],
+        reader: ImageReader,
+        *,
+        consistency_share: float = 0.0,
+    ) -> None:
         """Label with the model that `load` gives the child, what `reader` reads here."""
         self._load = load
+        self._consistency_share = consistency_share
         self._reader = reader
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -91,9 +99,12 @@ class CarefulLabeller:
         Raises:
             PossamError: it did not get that far, which no image is to blame for.
         """
-        context = multiprocessing.get_context("spawn")
+        # Forked from a process without threads that has imported all this, a child starts at once.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(IMPORTED_ONCE)
         self._pipe, childs_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(childs_end, self._load), daemon=True)
+        arguments = (childs_end, self._load, self._consistency_share)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         childs_end.close()
         try:
@@ -117,9 +128,9 @@ class CarefulLabeller:
         self._process = self._pipe = None
 
 
-def _serve(pipe: Connection, load: Callable[[], ImagePredictor]) -> None:
+def _serve(pipe: Connection, load: Callable[[], ImagePredictor], consistency_share: float) -> None:
     """The child: load the model, then turn batches into rows until the parent is gone."""
-    labeller = ImageLabeller(load, ImageReader())
+    labeller = ImageLabeller(load, ImageReader(), consistency_share=consistency_share)
     _limit_memory()
     pipe.send(True)
     while True:

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -57,15 +59,21 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
 def _without_ray_on_sigterm() -> Iterator[None]:
     """Leave SIGTERM to the handlers that this process has.
 
-    Ray's own would exit in the midst of its start: by another code, sometimes through an abort, and
-    with processes left behind.
+    Ray's own in Python would exit in the midst of its start: by another code, and with processes
+    left behind. Ray's core puts one beneath Python's, so ours is set anew; signals can only be
+    handled in the main thread, and Ray leaves others alone, too.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
     install = utils.set_sigterm_handler
     utils.set_sigterm_handler = lambda _handler: None
     try:
         yield
     finally:
         utils.set_sigterm_handler = install
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

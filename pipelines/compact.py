@@ -3,9 +3,10 @@
 The table is derived: the run stays the truth, and the table can be made again at any time.
 """
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -80,18 +81,19 @@ def compact_run(
         raise ConfigError(f"target_bytes must be at least 1, got {target_bytes}; leave it out")
     run = open_committed(location)
     manifest = _require_finished(run)
-    folder = f"table/{manifest.root_hash[:16]}"
     try:
+        corrections = run.correction_keys()
+        folder = f"table/{_state(manifest, corrections)[:16]}"
         head = run.read_json(f"{folder}/{HEAD_NAME}")
         is_new = head is None
         if head is None:
             files = _write_files(run, folder, _heard(run, manifest, on_shard), target_bytes)
-            head = _write_head(run, folder, manifest, files)
+            head = _write_head(run, folder, manifest, files, corrections)
         tables = {"/".join(key.split("/")[:2]) for key in run.keys("table")}
     except STORE_ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
-            f"expected to write {folder} in {run.location}, but that failed ({reason});"
+            f"expected to write a table in {run.location}, but that failed ({reason});"
             " mend it and compact again"
         ) from error
     return CompactReport(
@@ -101,6 +103,13 @@ def compact_run(
         is_new=is_new,
         other_folders=tuple(sorted(tables - {folder})),
     )
+
+
+def _state(manifest: Manifest, corrections: Sequence[str]) -> str:
+    """A hash over what the table is made of; without corrections that of the manifest."""
+    if not corrections:
+        return manifest.root_hash
+    return hashlib.sha256("\n".join([manifest.root_hash, *corrections]).encode()).hexdigest()
 
 
 def _require_finished(run: RunFolder) -> Manifest:
@@ -145,7 +154,11 @@ def _write_files(
 
 
 def _write_head(
-    run: RunFolder, folder: str, manifest: Manifest, files: list[TableFile]
+    run: RunFolder,
+    folder: str,
+    manifest: Manifest,
+    files: list[TableFile],
+    corrections: Sequence[str],
 ) -> dict[str, Any]:
     """Finish the table: without its head it counts as interrupted."""
     rows = sum(file.rows for file in files)
@@ -158,6 +171,7 @@ def _write_head(
         "plan_id": manifest.plan_id,
         "root_hash": manifest.root_hash,
         "schema_version": manifest.schema_version,
+        "corrections": list(corrections),
         "rows": rows,
         "files": [asdict(file) for file in files],
     }

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipelines.evaluate import evaluate_run
 from pipelines.label_config import LabelConfig
-from pipelines.preview import write_preview
+from pipelines.report import write_report
 from pipelines.runner import run_label
 from pipelines.summary import summarise
 from possam_core.errors import ConfigError, PossamError
@@ -29,11 +29,14 @@ TREE = (
     ("corpus/panoptic.json", "true segments, in COCO panoptic format"),
     ("corpus/vocabulary.yaml", "the classes to find, in plain words"),
     ("run/_plan/plan.json", "settings, hashes of model and vocabulary"),
+    ("run/_plan/vocabulary.json", "the classes, as they were then"),
     ("run/_plan/part-*.parquet", "the frozen list of images, by shard"),
     ("run/data/g=*/shard-*.parquet", "THE LABELS: a row an image, masks as RLE"),
     ("run/_manifest.json", "sha256 and rows of each file, totals"),
     ("run/_runs/*.json", "who worked on the run, and when"),
-    ("run/report/preview.html", "the page of overlays, worst first"),
+    ("run/report/index.html", "the report: open it in a browser"),
+    ("run/report/data/*.js", "its index, and pages of pictures, worst first"),
+    ("run/report/viewer/*", "the scripts that show them"),
 )
 
 
@@ -70,11 +73,11 @@ def run_demo(output: Path, *, console: Console | None = None, num_images: int = 
         f"The {NUM_SPOILED} spoiled images have no ground truth, so this is about the others;"
         " the 16-bit one is labelled all the same."
     )
-    _say(console, f"possam preview {run}")
-    page = write_preview(str(run))
+    _say(console, f"possam report {run}")
+    page = write_report(str(run), console=console)
     console.print(f"wrote {page}\n")
     console.print(_tree(output))
-    console.print(f"\nOpen this page in a browser: [bold]{page.absolute()}[/bold]")
+    console.print(f"\nOpen this page in a browser: [bold]{page}[/bold]")
 
 
 def _make_corpus(corpus: Path, num_images: int, console: Console) -> None:

@@ -1,9 +1,9 @@
-"""Panoptic quality of a run against ground truth in COCO panoptic format.
+"""Panoptic quality of a run against ground truth in COCO panoptic format, and by grade.
 
 Axes: H W pixels of the image.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from rich.console import Group, RenderableType
 from rich.table import Table
 
-from pipelines.committed import open_committed, read_committed
+from pipelines.committed import open_committed, read_machine_rows
 from pipelines.run_folder import RunFolder
 from pipelines.schema import OK
 from possam_core.errors import GroundTruthError
@@ -27,10 +28,21 @@ from possam_core.evaluation.panoptic_quality import (
     summarise,
 )
 from possam_core.panoptic import VOID_ID
+from possam_core.quality import EXPECTED_PQ, GRADES
 
 Row = dict[str, Any]
 
-_COLUMNS = ("uri", "width", "height", "status", "segments_info")
+_COLUMNS = ("uri", "width", "height", "status", "segments_info", "quality")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeCalibration:
+    """How good the labels of one grade are, next to what the grade promises."""
+
+    grade: str
+    num_images: int
+    quality: PanopticQuality  # of these images together
+    expected_pq: float  # of possam-tiny on playground scenes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +52,17 @@ class EvaluationReport:
     run: str
     quality: Mapping[str, PanopticQuality]  # of all, things, stuff and, where known, seen, unseen
     counts: PanopticQualityCounts
+    grades: tuple[GradeCalibration, ...]  # from A to D; those that no image has are left out
     num_images: int  # that quality is about
     num_errors: int  # of those, images without labels: each true segment of theirs is missed
     num_without_truth: int  # images of the run that the ground truth does not know; left out
     num_without_row: int  # images of the ground truth that the run does not know; left out
 
-    def to_table(self) -> Table:
-        """The scores x 100, for a terminal."""
+    def to_table(self) -> RenderableType:
+        """The scores x 100, of classes and of grades, for a terminal."""
+        return Group(self._quality_table(), *([self._grade_table()] if self.grades else []))
+
+    def _quality_table(self) -> Table:
         caption = f"{self.num_images} images"
         if self.num_errors:
             caption += f", {self.num_errors} of them without labels: their segments are missed"
@@ -63,9 +79,23 @@ class EvaluationReport:
             table.add_row(name, *scores, str(q.num_classes))
         return table
 
+    def _grade_table(self) -> Table:
+        caption = "expected: as measured for possam-tiny on playground scenes"
+        table = Table(title="Calibration of the grades", caption=caption)
+        table.add_column("grade")
+        for name in ("images", "PQ", "expected", "difference"):
+            table.add_column(name, justify="right")
+        for g in self.grades:
+            measured, expected = 100 * g.quality.pq, 100 * g.expected_pq
+            scores = [f"{measured:.1f}", f"{expected:.1f}", f"{measured - expected:+.1f}"]
+            table.add_row(g.grade, f"{g.num_images:,}", *scores)
+        return table
+
 
 def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
     """Compare the committed labels of `run` with the images of the same file name in the truth.
+
+    It is about the model: what people have corrected counts as the model had labelled it.
 
     Raises:
         ConfigError: there is no run.
@@ -75,6 +105,8 @@ def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
     unmatched = _by_name(truth.images)
     names = {category.id: category.name for category in truth.categories}
     counts, outcomes = PanopticQualityCounts(), Counter[str]()
+    by_grade: defaultdict[str, PanopticQualityCounts] = defaultdict(PanopticQualityCounts)
+    num_by_grade = Counter[str]()
     for row in _read_rows(open_committed(run)):
         name = PurePosixPath(row["uri"]).name
         image = unmatched.pop(name, None)
@@ -82,7 +114,11 @@ def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
             outcomes["without_truth"] += 1
             continue
         outcomes[row["status"]] += 1
-        counts += _compare(image, row, names)
+        found = _compare(image, row, names)
+        counts += found
+        if row["status"] == OK:
+            by_grade[row["quality"]["grade"]] += found
+            num_by_grade[row["quality"]["grade"]] += 1
     num_images = outcomes.total() - outcomes["without_truth"]
     if not num_images:
         raise GroundTruthError(
@@ -92,6 +128,16 @@ def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
         run=run,
         quality=summarise(counts, category_groups(truth.categories)),
         counts=counts,
+        grades=tuple(
+            GradeCalibration(
+                grade=grade,
+                num_images=num_by_grade[grade],
+                quality=summarise(by_grade[grade], category_groups(truth.categories))["all"],
+                expected_pq=EXPECTED_PQ[grade],
+            )
+            for grade in GRADES
+            if num_by_grade[grade]
+        ),
         num_images=num_images,
         num_errors=num_images - outcomes[OK],
         num_without_truth=outcomes["without_truth"],
@@ -107,7 +153,7 @@ def _by_name(images: Sequence[TrueImage]) -> dict[str, TrueImage]:
 
 
 def _read_rows(run: RunFolder) -> Iterator[Row]:
-    for committed in read_committed(run):
+    for committed in read_machine_rows(run):
         yield from committed.rows.select(_COLUMNS).to_pylist()
 
 

@@ -21,6 +21,7 @@ from pipelines.image_reader import Fetched, ImageReader
 from pipelines.inputs.image import InputImage
 from pipelines.rows import Row, error_row, label_row
 from pipelines.stages import Stage, StageClock
+from possam_core.consistency import CHANGES, is_sampled, measure_consistency
 from possam_core.image_decode import DecodedImage, ImageError, ImageErrorCode, decode_image
 from possam_core.panoptic import PanopticSegmentation
 
@@ -45,12 +46,20 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels of one image, and the pixels that they are about."""
+
+    decoded: DecodedImage
+    segmentation: PanopticSegmentation
+    consistency: float | None  # None: not sampled for it, or a changed copy failed
+
+
+@dataclass(frozen=True, slots=True)
 class Predicted:
     """An image and its labels, or why there are none."""
 
     image: InputImage
-    segmentation: PanopticSegmentation | ImageError
-    exif_orientation: int
+    labels: Labels | ImageError
 
 
 class ImagePredictor(Protocol):
@@ -67,13 +76,23 @@ class ImagePredictor(Protocol):
 class ImageLabeller:
     """Holds one model and the threads that feed it."""
 
-    def __init__(self, load: Callable[[], ImagePredictor], reader: ImageReader) -> None:
-        """Label with the model that `load` gives what `reader` reads."""
+    def __init__(
+        self,
+        load: Callable[[], ImagePredictor],
+        reader: ImageReader,
+        *,
+        consistency_share: float = 0.0,
+    ) -> None:
+        """Label with the model that `load` gives what `reader` reads.
+
+        Of a share of the images, changed copies are labelled as well, for their consistency.
+        """
         # One thread always: another number sums in another order, and the same image would get
         # other bits on another machine. More cores are used by more workers.
         torch.set_num_threads(1)  # before the model embeds its vocabulary
         self.predictor = load()
         self.reader = reader
+        self.consistency_share = consistency_share
         self.clock = StageClock()
         self.num_halvings = 0  # of the batch, because memory ran out
         self._batch_size = BATCH_SIZE
@@ -119,11 +138,28 @@ class ImageLabeller:
         good = [d.decoded for d in batch if isinstance(d.decoded, DecodedImage)]
         segmentations = iter(self._segment([d.pixels for d in good]))
         return [
-            Predicted(d.image, d.decoded, 1)
+            Predicted(d.image, d.decoded)
             if isinstance(d.decoded, ImageError)
-            else Predicted(d.image, next(segmentations), d.decoded.exif_orientation)
+            else Predicted(d.image, self._labels(d.image, d.decoded, next(segmentations)))
             for d in batch
         ]
+
+    def _labels(
+        self,
+        image: InputImage,
+        decoded: DecodedImage,
+        segmentation: PanopticSegmentation | ImageError,
+    ) -> Labels | ImageError:
+        if isinstance(segmentation, ImageError):
+            return segmentation
+        consistency = None
+        if is_sampled(image.image_id, self.consistency_share):
+            # The copies of one image alone, so that its labels' batch is as without them.
+            of_copies = self._segment([change.apply(decoded.pixels) for change in CHANGES])
+            whole = [s for s in of_copies if isinstance(s, PanopticSegmentation)]
+            if len(whole) == len(CHANGES):
+                consistency = measure_consistency(segmentation, whole)
+        return Labels(decoded, segmentation, consistency)
 
     def _segment(
         self, images: list[UInt8[ndarray, "H W 3"]]
@@ -210,8 +246,9 @@ def _decode(fetched: Fetched) -> Decoded:
 
 
 def _encode(predicted: Predicted) -> Row:
-    if isinstance(predicted.segmentation, ImageError):
-        return error_row(predicted.image, predicted.segmentation)
+    labels = predicted.labels
+    if isinstance(labels, ImageError):
+        return error_row(predicted.image, labels)
     return label_row(
-        predicted.image, predicted.segmentation, exif_orientation=predicted.exif_orientation
+        predicted.image, labels.decoded, labels.segmentation, consistency=labels.consistency
     )

@@ -86,7 +86,11 @@ class ShardLabeller:
         self.board = board
         config, self.plan = job.config, job.plan
         self.run = RunFolder(config.output, single_writer=config.single_writer)
-        self.labeller = ImageLabeller(job.load, ImageReader(config.allowed_hosts))
+        self.labeller = ImageLabeller(
+            job.load,
+            ImageReader(config.allowed_hosts),
+            consistency_share=job.plan.settings.consistency_share,
+        )
         if self.labeller.predictor.fingerprint != self.plan.settings.model_sha256:
             raise ConfigError(
                 f"expected the weights that the plan names, but {config.model} has changed since;"
@@ -152,7 +156,12 @@ class ShardLabeller:
         from pipelines.careful import CarefulLabeller
 
         logger.warning("shard %d: attempt %d, in careful mode", shard, attempt)
-        return CarefulLabeller(self.job.load, self.labeller.reader).rows(images)
+        careful = CarefulLabeller(
+            self.job.load,
+            self.labeller.reader,
+            consistency_share=self.labeller.consistency_share,
+        )
+        return careful.rows(images)
 
     def _provenance(self, shard: int) -> dict[str, str]:
         settings = self.plan.settings

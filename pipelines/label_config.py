@@ -24,6 +24,7 @@ class LabelConfig:
     limit: int | None = None  # plan at most so many images, the first of the corpus
     sample: float | None = None  # plan this share of the images, in (0, 1]
     since: str | None = None  # plan only what was modified from this time on, ISO 8601
+    consistency_share: float = 0.0  # of the images, labelled again as changed copies; in [0, 1]
     allowed_hosts: tuple[str, ...] = ()  # whose web addresses a manifest may name
     num_workers: int | None = None  # None: one less than there are CPUs, or one for each GPU
     gpus_per_worker: float = 0.0  # declared to Ray; 0: label on the CPU
@@ -47,6 +48,8 @@ class LabelConfig:
                 ("limit", self.limit is None or self.limit >= 1, "at least 1", ""),
                 ("sample", self.sample is None or 0 < self.sample <= 1, "in (0, 1]",
                  "; 0.01 is one image in a hundred"),
+                ("consistency_share", 0 <= self.consistency_share <= 1, "in [0, 1]",
+                 "; 0.05 is one image in twenty"),
                 ("error_budget", 0 <= self.error_budget <= 1, "in [0, 1]",
                  "; 1 never stops a run"),
             )

@@ -32,6 +32,7 @@ class PlanSettings:
     limit: int | None = None
     sample: float | None = None
     since: str | None = None
+    consistency_share: float = 0.0
 
     def differences(self, other: "PlanSettings") -> list[str]:
         """One phrase for each setting in which `other` would give other labels."""
@@ -84,11 +85,16 @@ def load_plan(run: RunFolder, round: int = 0) -> Plan | None:
         return None
     settings = content if round == 0 else run.read_json(plan_key(0))
     try:
+        if (found := content["schema_version"]) != SCHEMA_VERSION:
+            raise ConfigError(
+                f"expected a plan of schema {SCHEMA_VERSION} in {run.location}/{plan_key(round)},"
+                f" got {found}; use the version of possam that made it, or another --output"
+            )
         return _parse_plan(content, settings["settings"])
     except (KeyError, TypeError) as error:
         raise ConfigError(
             f"expected a plan of schema {SCHEMA_VERSION} in {run.location}/{plan_key(round)}, but"
-            f" it lacks or adds something ({error}); use the version of possam that made it"
+            f" it lacks or adds something ({error}); restore it from a copy"
         ) from error
 
 

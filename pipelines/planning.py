@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.candidates import CANDIDATE_SCHEMA, Candidates, drop
+from pipelines.frozen_vocabulary import FrozenVocabulary
 from pipelines.plan import SHARDS_A_PART, Plan, PlanSettings, load_plan, refuse_other_settings
 from pipelines.run_folder import RunFolder, dropped_part_key, plan_key, plan_part_key
 from pipelines.schema import PLAN_SCHEMA, SCHEMA_VERSION
@@ -41,6 +42,7 @@ def freeze_plan(
     settings: PlanSettings,
     batches: Iterable[pa.RecordBatch],
     *,
+    vocabulary: FrozenVocabulary | None = None,
     on_listed: Callable[[int], None] = lambda _: None,
 ) -> Plan:
     """Write the plan for good; the appearance of `plan.json`, last of all, is its commit.
@@ -52,6 +54,7 @@ def freeze_plan(
         run: without a plan, or with an unfinished one of the same images.
         settings: what is planned; `limit`, `sample` and `since` choose among the images.
         batches: of `schema.INPUT_SCHEMA`.
+        vocabulary: kept beside the plan; None: readers of the run know the classes it has found.
         on_listed: hears now and then how many images have been listed.
 
     Raises:
@@ -86,6 +89,8 @@ def freeze_plan(
         "dropped": num_dropped,
         **parts.to_json(settings.shard_size),
     }
+    if vocabulary is not None:
+        vocabulary.freeze(run)
     run.put_new(plan_key(0), json.dumps(head, indent=2).encode())
     plan = load_plan(run)
     assert plan is not None

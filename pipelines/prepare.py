@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from pipelines.frozen_vocabulary import FrozenVocabulary
 from pipelines.inputs.source import read_source, require_corpus
 from pipelines.label_config import LabelConfig
 from pipelines.plan import Plan, PlanSettings, load_plan, refuse_other_settings
 from pipelines.planning import freeze_plan
 from pipelines.run_folder import RunFolder
 from pipelines.store import is_s3, trouble_named
-from possam_core.checkpoint import model_fingerprint, model_vocabulary
+from possam_core.checkpoint import model_fingerprint, model_training_names, model_vocabulary
 from possam_core.errors import ConfigError
 from possam_core.vocabularies import find_vocabulary
 from possam_core.vocabulary import Vocabulary
@@ -49,9 +50,15 @@ def prepare(
             batches = read_source(config.images, allowed_hosts=config.allowed_hosts)
             first = next(batches)  # is there any? before what takes long or writes
             settings, vocabulary = resolve_settings(config)
+            is_seen = vocabulary.seen_in(model_training_names(config.model))
             run = _open_new_run(config)
-
-            plan = freeze_plan(run, settings, chain([first], batches), on_listed=on_listed)
+            plan = freeze_plan(
+                run,
+                settings,
+                chain([first], batches),
+                vocabulary=FrozenVocabulary(vocabulary=vocabulary, is_seen=is_seen),
+                on_listed=on_listed,
+            )
             logger.info("planned %d images in %d shards", plan.num_images, plan.num_shards)
         else:
             require_corpus(config.images)
@@ -80,6 +87,7 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, Vocabulary]:
         limit=config.limit,
         sample=config.sample,
         since=config.since,
+        consistency_share=config.consistency_share,
     )
     return settings, vocabulary
 

@@ -47,7 +47,8 @@ def run_probe(
         sample = draw_sample(config, settings, num_images)
     started = time.perf_counter()
     load = partial(load_worker_model, config, vocabulary, load_model)
-    labeller = ImageLabeller(load, ImageReader(config.allowed_hosts))
+    reader = ImageReader(config.allowed_hosts)
+    labeller = ImageLabeller(load, reader, consistency_share=config.consistency_share)
     with _trouble_named(config.images):
         measurement = measure(labeller, sample.images, started_at=started)
     scope = _scope(config, sample)

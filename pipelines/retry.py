@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.candidates import CANDIDATE_SCHEMA
-from pipelines.committed import read_committed
+from pipelines.committed import read_machine_rows
 from pipelines.label_config import LabelConfig
 from pipelines.manifest import current_manifest, finalise
 from pipelines.plan import (
@@ -61,6 +61,7 @@ def retry_config(location: str) -> LabelConfig:
         limit=settings.limit,
         sample=settings.sample,
         since=settings.since,
+        consistency_share=settings.consistency_share,
     )
 
 
@@ -134,7 +135,7 @@ def _failed(run: RunFolder, codes: list[str]) -> Iterator[pa.RecordBatch]:
     """The planned images, in plan order, whose newest row has one of `codes`."""
     wanted = pa.array(codes)
     part: tuple[int, pq.ParquetFile] | None = None
-    for shard in read_committed(run):
+    for shard in read_machine_rows(run):
         is_wanted = pc.is_in(shard.rows["error_code"], value_set=wanted)
         if not pc.any(is_wanted).as_py():
             continue

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from pipelines.inputs.image import InputImage
 from pipelines.schema import ERROR, OK, ROW_SCHEMA, SCHEMA_VERSION
-from possam_core.image_decode import ImageError
+from possam_core.boundary import boundary_sharpness
+from possam_core.image_decode import DecodedImage, ImageError
 from possam_core.masks import rle_counts
 from possam_core.panoptic import PanopticSegmentation
 from possam_core.quality import Quality, assess
@@ -25,9 +26,20 @@ ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in texts of other libraries; diff
 
 
 def label_row(
-    image: InputImage, segmentation: PanopticSegmentation, *, exif_orientation: int
+    image: InputImage,
+    decoded: DecodedImage,
+    segmentation: PanopticSegmentation,
+    *,
+    consistency: float | None = None,
 ) -> Row:
-    """The row of a labelled image."""
+    """The row of a labelled image.
+
+    Args:
+        image: as planned.
+        decoded: its pixels.
+        segmentation: of them.
+        consistency: of the labels with those of changed copies; None: not sampled for it.
+    """
     height, width = segmentation.image_hw
     counts = rle_counts(segmentation.ids)
     segments = [
@@ -43,20 +55,24 @@ def label_row(
             "predicted_iou": s.predicted_iou,
             "margin": s.margin,
             "stability_score": s.stability_score,
+            "entropy": s.entropy,
+            "clip_agrees": s.clip_agrees,
             "is_seen": s.is_seen,
             "segmentation": {"size": [height, width], "counts": counts[s.id]},
         }
         for s in segmentation.segments
     ]
+    sharpness = boundary_sharpness(decoded.pixels, segmentation.ids)
+    quality = assess(segmentation, boundary_sharpness=sharpness, consistency=consistency)
     return _identity(image) | {
         "width": width,
         "height": height,
-        "exif_orientation": exif_orientation,
+        "exif_orientation": decoded.exif_orientation,
         "status": OK,
         "error_code": None,
         "error_message": None,
         "segments_info": segments,
-        "quality": _quality_struct(assess(segmentation)),
+        "quality": _quality_struct(quality),
     }
 
 

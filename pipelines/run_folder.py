@@ -10,6 +10,7 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MANIFEST_KEY = "_manifest.json"
+VOCABULARY_KEY = "_plan/vocabulary.json"
 SHARDS_A_FOLDER = 1000
 SHARD_KEY = re.compile(r"(data|data-retry-\d{3,})/g=\d{4,}/shard-(\d{8,})\.parquet")
 ATTEMPT_KEY = re.compile(r"_attempts/(retry-\d{3,}/)?shard-(\d{8,})/\d+")
+CORRECTION_KEY = re.compile(r"corrections/(\d{5,})-\d{8}T\d{6}Z\.parquet")
 
 
 def plan_key(round: int) -> str:
@@ -58,6 +61,11 @@ def data_folder(round: int) -> str:
 def shard_key(shard: int, round: int = 0) -> str:
     """Where the file of a shard lies."""
     return f"{data_folder(round)}/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.parquet"
+
+
+def correction_key(number: int, moment: datetime) -> str:
+    """Where rows lie that people have corrected; a higher number wins over a lower one."""
+    return f"corrections/{number:05d}-{moment:%Y%m%dT%H%M%SZ}.parquet"
 
 
 class RunFolder:
@@ -123,6 +131,8 @@ class RunFolder:
     def read(self, key: str) -> bytes | None:
         """The content of `key`, or None if there is none."""
         try:
+            if not is_s3(self.location):  # without the client, which hangs in a forked process
+                return Path(self.location, key).read_bytes()
             return self._reader.read(key)
         except FileNotFoundError:
             return None
@@ -136,6 +146,11 @@ class RunFolder:
         """Indices of the shards of a round whose files exist; one listing."""
         keys = self.keys(data_folder(round))
         return {int(m[2]) for key in keys if (m := SHARD_KEY.fullmatch(key))}
+
+    def correction_keys(self) -> list[str]:
+        """What people have corrected, oldest first; one listing."""
+        matches = (CORRECTION_KEY.fullmatch(key) for key in self.keys("corrections"))
+        return [m[0] for m in sorted((m for m in matches if m), key=lambda m: (int(m[1]), m[0]))]
 
     def commit(self, shard: int, data: bytes, round: int = 0) -> bool:
         """Make the file of a shard appear, whole; False if it had already been there."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"  # of ROW_SCHEMA; in the metadata of every file
+SCHEMA_VERSION = "2"  # of ROW_SCHEMA; in the metadata of every file
 
 Batch = dict[str, Any]  # what Ray hands to an actor: column name -> values
 
@@ -52,6 +52,8 @@ SEGMENT_TYPE = pa.struct(
         pa.field("predicted_iou", pa.float32(), nullable=False),
         pa.field("margin", pa.float32(), nullable=False),
         pa.field("stability_score", pa.float32(), nullable=False),
+        pa.field("entropy", pa.float32(), nullable=False),
+        pa.field("clip_agrees", pa.bool_(), nullable=False),
         pa.field("is_seen", pa.bool_(), nullable=False),
         pa.field(
             "segmentation",
@@ -77,6 +79,8 @@ QUALITY_TYPE = pa.struct(
         pa.field("mean_predicted_iou", pa.float32(), nullable=False),
         pa.field("entropy", pa.float32(), nullable=False),
         pa.field("clip_agreement", pa.float32(), nullable=False),
+        pa.field("boundary_sharpness", pa.float32(), nullable=False),
+        pa.field("consistency", pa.float32()),  # null: the image was not sampled for it
         pa.field("grade", pa.string(), nullable=False),
         pa.field("reasons", pa.list_(pa.string()), nullable=False),
     ]

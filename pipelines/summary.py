@@ -24,7 +24,18 @@ def summarise(report: LabelReport) -> RenderableType:
         _totals_table(report, report.manifest.totals),
         Text(f"labels    {report.location}/data", overflow="fold"),
         Text(f"manifest  root hash {report.manifest.root_hash[:16]}"),
-        Text(f"next      possam preview {report.location}", overflow="fold"),
+        Text(f"next      possam report {report.location}", overflow="fold"),
+    )
+
+
+def why_open(report: LabelReport) -> str:
+    """One sentence about a run that is not complete."""
+    first = min(report.open_shards)
+    cause = report.failure or f"shard {first}: {report.open_shards[first]}"
+    return (
+        f"expected every shard of {report.location} to be committed, but"
+        f" {len(report.open_shards):,} of {report.num_shards:,} are open ({cause}); start it again,"
+        " it does only those"
     )
 
 

@@ -104,6 +104,15 @@ def model_vocabulary(model: str) -> Vocabulary:
         raise unfit_header(path, error) from error
 
 
+def model_training_names(model: str) -> tuple[str, ...]:
+    """Names and synonyms of the classes that the model was trained on, from its header alone."""
+    path = resolve_model(model).checkpoint
+    try:
+        return tuple(map(str, read_header(path)["training_names"]))
+    except (KeyError, TypeError) as error:
+        raise unfit_header(path, error) from error
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """The JSON beside the tensors.
 

@@ -89,6 +89,14 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderFeatures:
+    """What the two encoders say of a batch; nothing that is learned changes it, once frozen."""
+
+    sam: Float[Tensor, "B _ _ _"]  # the neck's map
+    clip: Float[Tensor, "B _ _ _"]  # F_clip
+
+
+@dataclass(frozen=True, slots=True)
 class MaskClassification:
     """Masks of one decoder layer with their classes."""
 
@@ -137,14 +145,28 @@ class PosSAM(nn.Module):
         self, batch: ImageBatch, text: TextEmbeddings, *, all_layers: bool = False
     ) -> list[MaskClassification]:
         """Masks and classes after the last layer, or after every one for deep supervision."""
-        pyramid = self.pyramid(self.sam(batch))
+        return self.decode(batch, self.encode(batch), text, all_layers=all_layers)
+
+    def encode(self, batch: ImageBatch) -> EncoderFeatures:
+        """What the encoders say of the images."""
+        return EncoderFeatures(self.sam(batch), self.clip.dense_features(batch))
+
+    def decode(
+        self,
+        batch: ImageBatch,
+        features: EncoderFeatures,
+        text: TextEmbeddings,
+        *,
+        all_layers: bool = False,
+    ) -> list[MaskClassification]:
+        """Masks and classes from features of `encode`; of the images only the padding is read."""
+        pyramid = self.pyramid(features.sam)
         valid = self.valid_cells(batch, pyramid[0].shape[-1])
         pixels = self.pixel_decoder(pyramid, valid)
         predictions = self.mask_decoder(pixels, valid, all_layers=all_layers)
-        clip_features = self.clip.dense_features(batch)
         with torch.autocast(batch.pixels.device.type, enabled=False):  # classes need float32
             return [
-                self._classify(p, pixels.mask_features.float(), clip_features.float(), valid, text)
+                self._classify(p, pixels.mask_features.float(), features.clip.float(), valid, text)
                 for p in predictions
             ]
 

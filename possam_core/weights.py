@@ -109,7 +109,7 @@ def save_head(path: Path, model: PosSAM, *, sam: Path, clip: Path) -> None:
 def _save(
     path: Path, model: PosSAM, state: dict[str, Tensor], frozen: dict[str, FrozenWeights]
 ) -> None:
-    tensors = {k: v.detach().half().contiguous() for k, v in state.items()}
+    tensors = {k: v.detach().half().cpu().contiguous() for k, v in state.items()}
     card = model.card
     content = {
         "format_version": FORMAT_VERSION,

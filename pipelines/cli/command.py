@@ -7,9 +7,14 @@ import typer
 
 from pipelines.cli.assets import config_app, vocabulary_app, weights_app
 from pipelines.cli.care import care_app
+from pipelines.cli.corrections import corrections_app
+from pipelines.cli.export import export_app
 from pipelines.cli.labelling import labelling_app
 from pipelines.cli.options import BAD_INPUT
 from pipelines.cli.pictures import pictures_app
+from pipelines.cli.stats import stats_app
+from pipelines.cli.termination import take_sigterm
+from pipelines.cli.training import training_app
 from pipelines.redaction import without_secrets
 from possam_core.errors import PossamError
 
@@ -19,7 +24,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (labelling_app, care_app, pictures_app):
+for commands in (
+    labelling_app,
+    care_app,
+    pictures_app,
+    stats_app,
+    export_app,
+    corrections_app,
+    training_app,
+):
     app.add_typer(commands)
 app.add_typer(weights_app, name="weights")
 app.add_typer(vocabulary_app, name="vocabulary")
@@ -28,6 +41,7 @@ app.add_typer(config_app, name="config")
 
 def main() -> None:
     """Run the command; a mistake of the caller's is one line on stderr and exit code 2."""
+    take_sigterm()
     try:
         app()
     except PossamError as error:

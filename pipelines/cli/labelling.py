@@ -11,6 +11,7 @@ import typer
 from pipelines.cli.options import (
     BudgetOption,
     ConfigOption,
+    ConsistencyOption,
     GpusOption,
     HostsOption,
     ImagesArgument,
@@ -28,6 +29,7 @@ from pipelines.cli.options import (
     WorkersOption,
     print_report,
 )
+from pipelines.cli.termination import TERMINATED
 
 if TYPE_CHECKING:
     from pipelines.label_config import LabelConfig
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 SHARDS_OPEN = 1
 INTERRUPTED = 130
-TERMINATED = 143
 
 labelling_app = typer.Typer()
 
@@ -52,6 +53,7 @@ def plan(
     limit: LimitOption = None,
     sample: SampleOption = None,
     since: SinceOption = None,
+    consistency_share: ConsistencyOption = None,
     allowed_hosts: HostsOption = None,
     single_writer: SingleWriterOption = None,
 ) -> None:
@@ -88,6 +90,7 @@ def probe(
     limit: LimitOption = None,
     sample: SampleOption = None,
     since: SinceOption = None,
+    consistency_share: ConsistencyOption = None,
     allowed_hosts: HostsOption = None,
     num_workers: WorkersOption = None,
     gpus_per_worker: GpusOption = None,
@@ -114,6 +117,7 @@ def label(
     limit: LimitOption = None,
     sample: SampleOption = None,
     since: SinceOption = None,
+    consistency_share: ConsistencyOption = None,
     allowed_hosts: HostsOption = None,
     num_workers: WorkersOption = None,
     gpus_per_worker: GpusOption = None,

@@ -40,6 +40,10 @@ SampleOption = Annotated[
 SinceOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="plan only what was modified from then on")
 ]
+ConsistencyOption = Annotated[
+    float | None,
+    typer.Option(help="label this share of the images again, flipped and shrunk, and compare"),
+]
 HostsOption = Annotated[
     list[str] | None,
     typer.Option("--allowed-host", help="host whose web addresses a manifest may name"),

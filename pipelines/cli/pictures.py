@@ -1,26 +1,48 @@
-"""preview, evaluate, playground and demo: what shows how good labels are."""
+"""report, compare, evaluate, playground and demo: what shows how good labels are."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import RunArgument
+from pipelines.cli.options import HostsOption, RunArgument, print_report
 
 pictures_app = typer.Typer()
 
+FolderOption = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="folder to write to, local or s3://  [default: in the run]"),
+]
+
 
 @pictures_app.command()
-def preview(
+def report(
     run: RunArgument,
-    output: Annotated[
-        Path | None, typer.Option(help="HTML file  [default: inside the run folder]")
-    ] = None,
+    output: FolderOption = None,
+    max_images: Annotated[
+        int, typer.Option(min=1, help="pictures at most: half the worst, half a random sample")
+    ] = 2000,
+    allowed_host: HostsOption = None,
 ) -> None:
-    """Write one self-contained page of overlays, worst images first."""
-    from pipelines.preview import write_preview
+    """Write a folder that shows a run in a browser: filters, histograms, overlays, worst first."""
+    from pipelines.report import write_report
 
-    typer.echo(f"wrote {write_preview(run, output)}")
+    page = write_report(run, output, max_images=max_images, allowed_hosts=tuple(allowed_host or ()))
+    typer.echo(f"wrote {page}")
+
+
+@pictures_app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="run that is taken as truth")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="run of the same images")],
+    output: FolderOption = None,
+    allowed_host: HostsOption = None,
+) -> None:
+    """Print how the labels of two runs differ, and write a page of both side by side."""
+    from pipelines.compare import compare_runs
+
+    compared = compare_runs(run_a, run_b, output, allowed_hosts=tuple(allowed_host or ()))
+    print_report(compared.to_terminal())
 
 
 @pictures_app.command()
@@ -62,7 +84,7 @@ def playground(
 def demo(
     output: Annotated[Path, typer.Option(help="folder to write to")] = Path("build/demo"),
 ) -> None:
-    """Label a small playground corpus end to end and write a page of overlays."""
+    """Label a small playground corpus end to end and write a report of it."""
     from pipelines.demo import run_demo
 
     run_demo(output)

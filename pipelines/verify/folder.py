@@ -15,7 +15,8 @@ SHARD_FILE = re.compile(r"data(?:-retry-(\d+))?/.*/shard-(\d+)\.parquet")
 # A probe is deleted at once, unless the process that had put it there was killed.
 OTHERS = re.compile(
     r"_manifest\.json"
-    r"|_plan/duplicates-\d{5,}\.parquet"
+    r"|_plan/duplicates-\d{5,}\.parquet|_plan/vocabulary\.json"
+    r"|corrections/\d{5,}-\d{8}T\d{6}Z\.parquet"
     r"|_attempts/(retry-\d{3,}/)?shard-\d{8,}/\d+"
     r"|_runs/[^/]+\.json|_runs/probe-[0-9a-f]{32}"
     r"|(stats|report|export|table)/.+"  # derived, whatever it is

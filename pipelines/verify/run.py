@@ -7,6 +7,7 @@ import numpy as np
 
 from pipelines.run_folder import RunFolder
 from pipelines.store import STORE_ERRORS, normalise_location
+from pipelines.verify.correction_file import correction_problems
 from pipelines.verify.folder import foreign_objects, open_uploads
 from pipelines.verify.manifest_check import MANIFEST_KEY, Recount, manifest_problems
 from pipelines.verify.planned import (
@@ -19,6 +20,7 @@ from pipelines.verify.planned import (
 )
 from pipelines.verify.report import VerifyReport
 from pipelines.verify.shard_file import FileCount, check_file
+from pipelines.verify.vocabulary_check import vocabulary_problems
 from possam_core.errors import ConfigError
 
 THREADS = 4
@@ -65,14 +67,22 @@ class _Verifier:
         self.problems: list[str] = []
         self.recount = Recount(num_images=rounds[0].num_images)
         self.failed: dict[str, str] = {}  # image_id -> error code of its newest row
+        self.corrected: set[str] = set()  # ids that no part of the plan has named so far
         self.num_done = 0
         self.is_complete = True  # so far
 
     def verify(self) -> VerifyReport:
         """Check everything once."""
+        self.problems += vocabulary_problems(self.run)
+        self._check_corrections()
         with ThreadPoolExecutor(THREADS) as pool:
             for planned in self.rounds:
                 self._check_round(planned, pool)
+        if self.is_complete:  # else the part that names them may be what is missing
+            self.problems += (
+                f"corrections/: image {image_id} is corrected, but not planned"
+                for image_id in sorted(self.corrected)
+            )
         self._check_manifest()
         self.problems += foreign_objects(self.run, self.rounds)
         self.problems += open_uploads(self.run.location)
@@ -96,7 +106,14 @@ class _Verifier:
             for shard, count in zip(part.shards, counts, strict=True):
                 self._add(shard, count)
                 hashes.append(np.array([hash(i) for i in shard.image_ids], np.int64))
+                self.corrected.difference_update(shard.image_ids)
         self.problems += repeated_images(self.run, planned, np.concatenate(hashes))
+
+    def _check_corrections(self) -> None:
+        for key in sorted(self.run.keys("corrections")):
+            data = self.run.read(key)
+            if data is not None and key.endswith(".parquet"):
+                self.problems += correction_problems(key, data, self.corrected)
 
     def _check_file(self, shard: PlannedShard) -> FileCount | None:
         data = self.run.read(shard.key)

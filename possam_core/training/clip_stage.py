@@ -6,7 +6,7 @@ one stage that sees every class of the playground.
 Axes: N regions, D joint width, K classes.
 """
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from torch.nn import functional
 from possam_core.clip import ClipEncoder
 from possam_core.ldp import mask_pool
 from possam_core.training.data import SceneBatch, SceneStore
-from possam_core.training.loop import StageConfig, StepResult, train_stage
+from possam_core.training.files import Folder
+from possam_core.training.loop import train_stage
+from possam_core.training.stage import Evaluation, LoopConfig, Stage, StepResult
 from possam_core.vocabulary import PROMPT_TEMPLATES, Vocabulary
 
 MAX_SHIFT_PX = 3  # regions are displaced by up to this, for predicted masks are not exact either
@@ -27,12 +29,13 @@ def train_clip(
     vocabulary: Vocabulary,
     scenes: SceneStore,
     held_out: SceneStore,
-    config: StageConfig,
-    folder: Path,
+    config: LoopConfig,
+    folder: Folder,
 ) -> None:
     """Train both towers of `clip` on the regions of `scenes`."""
 
-    def step(_: int, rng: np.random.Generator) -> StepResult:
+    def learn(step: int) -> Iterator[StepResult]:
+        rng = np.random.default_rng((config.seed, step))
         batch = scenes.batch(rng, config.batch_size)
         captions = [_caption(c.all_names, rng) for c in vocabulary.classes]
         shift = tuple(int(s) for s in rng.integers(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1, size=2))
@@ -43,12 +46,13 @@ def train_clip(
         logits = clip.logit_scale * regions @ texts.T  # (N, K)
         loss = functional.cross_entropy(logits, truth) + _text_to_region(logits, truth)
         accuracy = float((logits.argmax(dim=-1) == truth).float().mean())
-        return StepResult(loss, {"accuracy": accuracy})
+        yield StepResult(loss, {"accuracy": accuracy})
 
-    def evaluate() -> dict[str, float]:
-        return clip_accuracy(clip, vocabulary, held_out)
+    def evaluate() -> Evaluation:
+        return Evaluation(clip_accuracy(clip, vocabulary, held_out))
 
-    train_stage(clip, config, folder, step=step, evaluate=evaluate)
+    stage = Stage(name="clip", module=clip, learn=learn, evaluate=evaluate)
+    train_stage(stage, config, folder)
 
 
 @torch.no_grad()

@@ -6,8 +6,10 @@ Axes: N scenes, M segments of a scene (padded), S side of the canvas, B images o
 import json
 import logging
 import multiprocessing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,20 +38,58 @@ class SceneSet:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageView:
+    """One image of a data set, as it is or flipped left to right."""
+
+    name: str
+    index: int  # in the data set
+    is_flipped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SceneBatch:
     """Images with their true segments."""
 
     images: ImageBatch
     ids: Int64[Tensor, "B S S"]  # segment i of a scene has id i + 1; 0 is void or padding
     classes: tuple[Int64[Tensor, " _"], ...]  # class index of each segment, per image
+    sources: tuple[ImageView, ...] = ()  # where each image is from, if that is known
 
     def masks(self, grid: int) -> list[Float[Tensor, "_ g g"]]:
         """Per image, the share of each cell of a `grid` x `grid` map that each segment covers."""
         result = []
         for ids, classes in zip(self.ids, self.classes, strict=True):
-            wanted = torch.arange(1, len(classes) + 1)[:, None, None]
+            wanted = torch.arange(1, len(classes) + 1, device=ids.device)[:, None, None]
             result.append(functional.adaptive_avg_pool2d((ids == wanted).float(), grid))
         return result
+
+    def select(self, positions: Sequence[int]) -> "SceneBatch":
+        """The images at `positions`."""
+        rows, images = list(positions), self.images
+        return SceneBatch(
+            ImageBatch(
+                images.pixels[rows],
+                images.valid[rows],
+                tuple(images.resized_hw[i] for i in rows),
+                tuple(images.image_hw[i] for i in rows),
+            ),
+            self.ids[rows],
+            tuple(self.classes[i] for i in rows),
+            tuple(self.sources[i] for i in rows) if self.sources else (),
+        )
+
+    def to(self, device: torch.device) -> "SceneBatch":
+        """The same batch on `device`."""
+        classes = tuple(c.to(device) for c in self.classes)
+        return SceneBatch(self.images.to(device), self.ids.to(device), classes, self.sources)
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """The batches of a training; what is read depends on the step and the positions alone."""
+
+    def read(self, step: int, positions: Sequence[int]) -> SceneBatch:
+        """The images at `positions` of the batch of step `step`."""
 
 
 class SceneStore:
@@ -82,6 +122,28 @@ class SceneStore:
                 ids[i, :height, :width] = ids[i, :height, :width].flip(-1)
         classes = tuple(torch.from_numpy(c[c != NO_CLASS]).long() for c in self.classes[rows])
         return SceneBatch(ImageBatch(pixels, valid, tuple(sizes), tuple(sizes)), ids, classes)
+
+
+class StoredScenes:
+    """Batches drawn from a `SceneStore`, with classes as positions in another vocabulary."""
+
+    def __init__(
+        self,
+        store: SceneStore,
+        class_index: Int64[Tensor, " K"],
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        """Draw from `store`; `class_index` maps its class indices to those of the batches."""
+        self.store, self.class_index = store, class_index
+        self.batch_size, self.seed = batch_size, seed
+
+    def read(self, step: int, positions: Sequence[int]) -> SceneBatch:
+        """The images at `positions` of the batch of step `step`."""
+        batch = self.store.batch(np.random.default_rng((self.seed, step)), self.batch_size)
+        classes = tuple(self.class_index[c] for c in batch.classes)
+        return SceneBatch(batch.images, batch.ids, classes).select(positions)
 
 
 def _open_arrays(

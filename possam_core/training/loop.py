@@ -1,101 +1,206 @@
-"""One training loop for every stage: optimiser, schedule, progress, and resuming."""
+"""One training loop for every stage: optimiser, schedule, progress, evaluation, and resuming."""
 
+import io
 import logging
-import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from possam_core.errors import ConfigError
+from possam_core.errors import PossamError
+from possam_core.training.files import Folder
+from possam_core.training.resume import Progress, load_state, save_state
+from possam_core.training.schedule import learning_rate
+from possam_core.training.stage import Evaluation, LoopConfig, LoopReport, Observer, Stage
+from possam_core.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageConfig:
-    """How long and how fast one stage learns."""
-
-    name: str
-    num_steps: int
-    batch_size: int = 16
-    learning_rate: float = 1e-3  # peak, after warm-up
-    warmup_steps: int = 100
-    weight_decay: float = 0.05  # zero on biases, norms and embeddings
-    max_grad_norm: float = 1.0
-    log_every: int = 50
-    save_every: int = 200
-    evaluate_every: int = 500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.num_steps < 1 or self.batch_size < 1:
-            raise ConfigError(
-                f"stage {self.name!r} needs at least one step and one image a batch, got"
-                f" {self.num_steps} and {self.batch_size}"
-            )
+MAX_SPOILED_STEPS = 3  # in a row, then the run stops
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What one step learned from; `metrics` are logged as their running means."""
-
-    loss: Tensor
-    metrics: dict[str, float]
+class DivergedError(PossamError):
+    """Losses are no numbers any more; the message names the file with the batch."""
 
 
 def train_stage(
-    module: nn.Module,
-    config: StageConfig,
-    folder: Path,
+    stage: Stage,
+    config: LoopConfig,
+    folder: Folder,
     *,
-    step: Callable[[int, np.random.Generator], StepResult],
-    evaluate: Callable[[], dict[str, float]] | None = None,
-) -> None:
-    """Train `module`'s trainable parameters for `num_steps`; resumes from `folder` if it can.
+    workers: Workers | None = None,
+    observer: Observer | None = None,
+) -> LoopReport:
+    """Train the module's trainable parameters for `num_steps`; resumes from `folder` if it can.
 
-    Batches depend on the seed and the step's number alone, so a resumed run sees the same ones.
+    A step depends on the seed and its number alone, so a resumed run repeats the same ones.
+
+    Raises:
+        CheckpointError: the state in `folder` is of another architecture.
+        DivergedError: the gradients of three steps in a row were no numbers.
     """
-    optimizer = _optimizer(module, config)
-    state_file = folder / f"{config.name}.state.pt"
-    first = _resume(module, optimizer, state_file)
-    seen: list[dict[str, float]] = []
-    started = time.monotonic()
-    for index in range(first, config.num_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(index, config)
-        result = step(index, np.random.default_rng((config.seed, index)))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(result.loss)
-        nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
-        optimizer.step()
-        seen.append({"loss": float(result.loss.detach()), **result.metrics})
-        done = index + 1
-        if done % config.log_every == 0 or done == config.num_steps:
-            _log_progress(config, done, seen, (done - first) / (time.monotonic() - started))
-            seen.clear()
-        if done % config.save_every == 0 or done == config.num_steps:
-            _save(module, optimizer, state_file, done)
-        if evaluate and (done % config.evaluate_every == 0 or done == config.num_steps):
-            module.eval()
-            figures = "  ".join(f"{k} {v:.3f}" for k, v in evaluate().items())
-            module.train()
-            logger.info("%s step %d held-out: %s", config.name, done, figures)
+    return _Loop(stage, config, folder, workers or Workers(), observer).run()
 
 
-def learning_rate(step: int, config: StageConfig) -> float:
-    """Linear warm-up to the peak, then a cosine down to one hundredth of it."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.num_steps - config.warmup_steps)
-    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+class _Loop:
+    """The state of one call of `train_stage`."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        config: LoopConfig,
+        folder: Folder,
+        workers: Workers,
+        observer: Observer | None,
+    ) -> None:
+        self.stage, self.config, self.folder, self.workers = stage, config, folder, workers
+        self.observer = observer if workers.is_first else None
+        self.optimizer = _optimizer(stage.module, config)
+        self.progress = Progress()
+        self.seen: list[dict[str, float]] = []  # of the steps since the last line in the log
+        self.last_loss: float | None = None
+
+    def run(self) -> LoopReport:
+        """Resume, and do the steps that are left."""
+        self.progress = load_state(
+            self.folder, self._state_name, self.stage.module, self.optimizer, self.workers
+        )
+        first, started = self.progress.step, time.monotonic()
+        for index in range(first, self.config.num_steps):
+            self._step(index)
+            done = self.progress.step = index + 1
+            if self._is_due(self.config.log_every):
+                self._log((done - first) / (time.monotonic() - started))
+            if self.stage.evaluate and self._is_due(self.config.evaluate_every):
+                self._evaluate(self.stage.evaluate)
+            if self._is_due(self.config.save_every):
+                self._save()
+        progress = self.progress
+        return LoopReport(
+            num_steps=progress.step,
+            num_new=progress.step - first,
+            loss=self.last_loss,
+            best=progress.best,
+            num_spoiled=progress.num_spoiled,
+        )
+
+    @property
+    def _state_name(self) -> str:
+        return f"{self.stage.name}.state.pt"
+
+    def _is_due(self, every: int) -> bool:
+        return self.progress.step % every == 0 or self.progress.step == self.config.num_steps
+
+    def _step(self, index: int) -> None:
+        config, module = self.config, self.stage.module
+        rate = learning_rate(
+            index,
+            peak=config.learning_rate,
+            num_steps=config.num_steps,
+            schedule=config.schedule,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        metrics: dict[str, float] = {}
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in self.stage.learn(index):
+            torch.autograd.backward(part.loss)
+            for name, value in {"loss": float(part.loss.detach()), **part.metrics}.items():
+                metrics[name] = metrics.get(name, 0.0) + value
+        self.workers.sum_gradients(module.parameters())
+        norm = float(nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm))
+        if np.isfinite(norm):  # of the summed gradients, so all workers agree
+            self.optimizer.step()
+            self.progress.num_spoiled_in_a_row = 0
+            self.seen.append(metrics)
+        else:
+            self._skip(index)
+
+    def _skip(self, index: int) -> None:
+        """Count a step that would have spoiled the weights; stop at the third in a row."""
+        progress = self.progress
+        progress.num_spoiled += 1
+        progress.num_spoiled_in_a_row += 1
+        logger.warning("%s step %d skipped: its gradient is no number", self.stage.name, index + 1)
+        if progress.num_spoiled_in_a_row < MAX_SPOILED_STEPS:
+            return
+        stream = io.BytesIO()
+        torch.save(self.stage.batch_of(index) if self.stage.batch_of else None, stream)
+        name = f"{self.stage.name}.spoiled-step-{index + 1}.worker-{self.workers.rank}.pt"
+        raise DivergedError(
+            f"expected losses that are numbers, got none in {MAX_SPOILED_STEPS} steps in a row;"
+            f" look at the images of the last batch in {self.folder.write(name, stream.getvalue())}"
+            ", or lower loop.learning_rate"
+        )
+
+    def _evaluate(self, evaluate: Callable[[], Evaluation]) -> None:
+        with _evaluating(self.stage.module):
+            evaluation = evaluate()
+        step, figures, progress = self.progress.step, evaluation.figures, self.progress
+        if not self.workers.is_first:
+            return
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        logger.info("%s step %d held-out: %s", self.stage.name, step, shown)
+        if self.observer:
+            self.observer.scalars(step, {f"held-out/{n}": v for n, v in figures.items()})
+            self.observer.examples(step, evaluation.examples)
+        best_by = self.stage.best_by
+        if best_by and figures[best_by] > progress.best.get(best_by, -np.inf):
+            progress.best = dict(figures)
+            if self.stage.checkpoint:
+                self.folder.write("best.safetensors", self.stage.checkpoint(step, figures))
+
+    def _save(self) -> None:
+        """The state last: what it says was done is then on disk."""
+        if not self.workers.is_first:
+            return
+        if self.stage.checkpoint:
+            self.folder.write("last.safetensors", self.stage.checkpoint(self.progress.step, {}))
+        save_state(self.folder, self._state_name, self.stage.module, self.optimizer, self.progress)
+
+    def _log(self, steps_per_s: float) -> None:
+        if not self.seen:  # all were skipped
+            return
+        names, num_steps = list(self.seen[0]), len(self.seen)
+        sums = [float(np.sum([metrics[name] for metrics in self.seen])) for name in names]
+        last, *totals = self.workers.total([self.seen[-1]["loss"], *sums])
+        means = {name: total / num_steps for name, total in zip(names, totals, strict=True)}
+        self.last_loss = last
+        self.seen.clear()
+        if not self.workers.is_first:
+            return
+        config, step = self.config, self.progress.step
+        images_per_s = steps_per_s * config.batch_size
+        logger.info(
+            "%s step %d/%d  %s  %.1f images/s  %.0f min left",
+            self.stage.name,
+            step,
+            config.num_steps,
+            "  ".join(f"{name} {mean:.3f}" for name, mean in means.items()),
+            images_per_s,
+            (config.num_steps - step) / steps_per_s / 60,
+        )
+        if self.observer:
+            rate = float(self.optimizer.param_groups[0]["lr"])
+            others = {"learning_rate": rate, "images_per_s": images_per_s}
+            others["spoiled_steps"] = float(self.progress.num_spoiled)
+            self.observer.scalars(step, {f"train/{n}": v for n, v in (means | others).items()})
 
 
-def _optimizer(module: nn.Module, config: StageConfig) -> torch.optim.AdamW:
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """In evaluation mode inside; after it each part is in the mode it was in before."""
+    learning = [part for part in module.modules() if part.training]
+    module.eval()
+    yield
+    for part in learning:
+        part.training = True
+
+
+def _optimizer(module: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
     trainable = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     plain = [p for n, p in trainable if p.ndim < 2 or "embed" in n or "query" in n]
     kept = {id(p) for p in plain}
@@ -105,35 +210,3 @@ def _optimizer(module: nn.Module, config: StageConfig) -> torch.optim.AdamW:
         {"params": plain, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate)
-
-
-def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, state_file: Path) -> int:
-    if not state_file.exists():
-        return 0
-    state = torch.load(state_file, weights_only=True)
-    module.load_state_dict(state["module"])
-    optimizer.load_state_dict(state["optimizer"])
-    logger.info("resumed %s at step %d", state_file.name, state["step"])
-    return int(state["step"])
-
-
-def _save(module: nn.Module, optimizer: torch.optim.Optimizer, file: Path, step: int) -> None:
-    partial = file.with_suffix(".partial")
-    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    torch.save(state, partial)
-    partial.replace(file)
-
-
-def _log_progress(
-    config: StageConfig, done: int, seen: list[dict[str, float]], steps_per_s: float
-) -> None:
-    means = "  ".join(f"{k} {np.mean([m[k] for m in seen]):.3f}" for k in seen[0])
-    logger.info(
-        "%s step %d/%d  %s  %.1f images/s  %.0f min left",
-        config.name,
-        done,
-        config.num_steps,
-        means,
-        steps_per_s * config.batch_size,
-        (config.num_steps - done) / steps_per_s / 60,
-    )

@@ -1,69 +1,148 @@
-"""Stage 2: masks, IoU and LDP learn on seen classes alone, with CLIP frozen.
+"""Stage 2: masks, IoU and LDP learn on the training vocabulary, with the encoders frozen.
 
-SAM-tiny learns together with the masks first, for nobody pretrained it, and is then frozen too.
+A SAM that nobody has pretrained may learn with the masks first, and is then frozen, too.
 """
 
-from pathlib import Path
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
-from possam_core.model import InferenceConfig, PosSAM
-from possam_core.training.data import SceneBatch, SceneStore
-from possam_core.training.evaluate import HeldOutScenes
-from possam_core.training.loop import StageConfig, StepResult, train_stage
-from possam_core.training.losses import LossWeights, Targets, possam_loss
+from possam_core.model import EncoderFeatures, PosSAM
+from possam_core.training.batches import ReadAhead, split_share
+from possam_core.training.data import Batches, SceneBatch
+from possam_core.training.feature_cache import FeatureCache
+from possam_core.training.files import Folder
+from possam_core.training.loop import train_stage
+from possam_core.training.losses import BatchTotals, LossConfig, Targets, Truth, possam_loss
+from possam_core.training.points import PointSampler
+from possam_core.training.stage import (
+    Evaluation,
+    LoopConfig,
+    LoopReport,
+    Observer,
+    Stage,
+    StepResult,
+)
+from possam_core.training.workers import Workers
 from possam_core.vocabulary import Vocabulary
 
-SAM_FROZEN_FROM = 0.8  # of the steps
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskTraining:
+    """What the mask stage learns from, and how."""
+
+    vocabulary: Vocabulary  # what the classifier may know; classes of batches are positions in it
+    batches: Batches
+    loop: LoopConfig
+    loss: LossConfig = field(default_factory=LossConfig)
+    sam_learns_until: float = 0.0  # share of the steps before SAM is frozen; 0: it is all along
+    cache: FeatureCache | None = None  # of a SAM that is frozen all along
+    evaluate: Callable[[], Evaluation] | None = None
+    checkpoint: Callable[[int, Mapping[str, float]], bytes] | None = None
 
 
 def train_possam(
     model: PosSAM,
+    training: MaskTraining,
+    folder: Folder,
     *,
-    training_vocabulary: Vocabulary,
-    scenes_vocabulary: Vocabulary,
-    scenes: SceneStore,
-    held_out: HeldOutScenes,
-    config: StageConfig,
-    folder: Path,
-) -> None:
-    """Train all of `model` but CLIP on `scenes`, which show the training classes alone.
+    workers: Workers | None = None,
+    observer: Observer | None = None,
+) -> LoopReport:
+    """Train all of `model` but its frozen encoders; resumes from `folder` if it can.
 
-    Args:
-        model: with a trained CLIP.
-        training_vocabulary: what the classifier may know.
-        scenes_vocabulary: what class indices of `scenes` mean.
-        scenes: training scenes.
-        held_out: other scenes, for the figures shown on the way.
-        config: length and speed.
-        folder: for states to resume from.
+    Raises:
+        PossamError: an image cannot be read, the state in `folder` is of another architecture, or
+            the losses are no numbers any more.
     """
-    model.clip.requires_grad_(False)
-    text = model.clip.embed_vocabulary(training_vocabulary)
-    names = [c.name for c in scenes_vocabulary.classes]
-    trained = {c.name: i for i, c in enumerate(training_vocabulary.classes)}
-    class_index = torch.tensor([trained.get(name, -1) for name in names])
-    weights = LossWeights()
+    workers = workers or Workers()
+    model.train().requires_grad_(True)
+    model.clip.requires_grad_(False).eval()
+    if training.sam_learns_until == 0:
+        model.sam.requires_grad_(False).eval()
+    learner = _MaskLearner(model, training, workers)
+    stage = Stage(
+        name="possam",
+        module=model,
+        learn=learner.learn,
+        evaluate=training.evaluate,
+        best_by="all",
+        checkpoint=training.checkpoint,
+        batch_of=learner.batch_of,
+    )
+    try:
+        return train_stage(stage, training.loop, folder, workers=workers, observer=observer)
+    finally:
+        learner.reader.close()
 
-    def step(index: int, rng: np.random.Generator) -> StepResult:
-        model.sam.requires_grad_(index < SAM_FROZEN_FROM * config.num_steps)
-        batch = scenes.batch(rng, config.batch_size)
-        with torch.autocast("cpu", torch.bfloat16):
-            layers = model(batch.images, text, all_layers=True)
+
+class _MaskLearner:
+    """Computes the losses of one step after another."""
+
+    def __init__(self, model: PosSAM, training: MaskTraining, workers: Workers) -> None:
+        self.model, self.training, self.workers = model, training, workers
+        self.text = model.clip.embed_vocabulary(training.vocabulary)
+        self.device = self.text.embeddings.device
+        loop = training.loop
+        self.parts = split_share(workers.share(loop.batch_size), loop.images_at_once)
+        self.reader = ReadAhead(training.batches, self.parts, num_steps=loop.num_steps)
+
+    def learn(self, step: int) -> Iterator[StepResult]:
+        """The losses of this worker's parts of a step; those of all workers add up."""
+        training = self.training
+        if training.sam_learns_until > 0:
+            learns = step < training.sam_learns_until * training.loop.num_steps
+            self.model.sam.requires_grad_(learns)
+        batches = self.reader.read(step)
+        totals = self._totals(batches)
+        for part, batch in zip(self.parts, batches, strict=True):
+            yield self._learn_part(batch.to(self.device), totals, self._point_seeds(step, part))
+
+    def batch_of(self, step: int) -> list[dict[str, object]]:
+        """This worker's images of a step and what is known of them, to be looked at."""
+        return [
+            {
+                "pixels": batch.images.pixels,
+                "ids": batch.ids,
+                "classes": list(batch.classes),
+                "names": [source.name for source in batch.sources],
+            }
+            for batch in (self.training.batches.read(step, part) for part in self.parts)
+        ]
+
+    def _totals(self, batches: list[SceneBatch]) -> BatchTotals:
+        num_segments = [len(classes) for batch in batches for classes in batch.classes]
+        num_queries = self.model.config.decoder.num_queries
+        own = BatchTotals.count(num_segments, num_queries, self.training.loss.void)
+        return BatchTotals(*self.workers.total([own.num_masks, own.class_weight]))
+
+    def _learn_part(self, batch: SceneBatch, totals: BatchTotals, seeds: list[int]) -> StepResult:
+        model, loss = self.model, self.training.loss
+        is_low = self.training.loop.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_low):
+            layers = model.decode(batch.images, self._features(batch), self.text, all_layers=True)
         grid = layers[-1].prediction.mask_logits.shape[-1]
+        targets = [
+            Targets(masks.flatten(1), classes)
+            for masks, classes in zip(batch.masks(grid), batch.classes, strict=True)
+        ]
+        points = None
+        if loss.num_points:
+            points = PointSampler(
+                batch.ids, batch.images.resized_hw, seeds, num_points=loss.num_points
+            )
         valid = model.valid_cells(batch.images, grid).flatten(1)
-        losses = possam_loss(layers, _targets(batch, class_index, grid), valid, weights)
+        losses = possam_loss(layers, Truth(targets, valid, totals, points), loss)
         return StepResult(losses.total, losses.terms)
 
-    def evaluate() -> dict[str, float]:
-        return held_out.pq(model, InferenceConfig())
+    def _features(self, batch: SceneBatch) -> EncoderFeatures:
+        if self.training.cache:
+            return self.training.cache.features(self.model, batch)
+        return self.model.encode(batch.images)
 
-    train_stage(model, config, folder, step=step, evaluate=evaluate)
-
-
-def _targets(batch: SceneBatch, class_index: torch.Tensor, grid: int) -> list[Targets]:
-    return [
-        Targets(masks.flatten(1), class_index[classes])
-        for masks, classes in zip(batch.masks(grid), batch.classes, strict=True)
-    ]
+    def _point_seeds(self, step: int, part: range) -> list[int]:
+        """One for each image, by its place in the whole batch, whoever works on it."""
+        texts = [f"{self.training.loop.seed} {step} {position}" for position in part]
+        return [int(hashlib.sha256(t.encode()).hexdigest()[:12], 16) for t in texts]

@@ -9,16 +9,20 @@ from pathlib import Path
 
 import torch
 
-from possam_core.model import ModelCard, PosSAM, PosSAMConfig
+from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import playground_vocabulary, seen_vocabulary
 from possam_core.training.clip_stage import clip_accuracy, train_clip
-from possam_core.training.data import SceneSet, SceneStore
+from possam_core.training.data import SceneSet, SceneStore, StoredScenes
 from possam_core.training.evaluate import HeldOutScenes
-from possam_core.training.loop import StageConfig
-from possam_core.training.possam_stage import train_possam
+from possam_core.training.files import LocalFolder
+from possam_core.training.possam_stage import MaskTraining, train_possam
+from possam_core.training.stage import Evaluation, LoopConfig
 from possam_core.weights import save_model
 
 logger = logging.getLogger(__name__)
+
+SAM_LEARNS_UNTIL = 0.8  # of the steps
+NO_CLASS_INDEX = -1  # of a class that training does not show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +78,8 @@ def _train_clip(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
         playground_vocabulary(),
         SceneStore(everything, folder / "scenes-all"),
         _clip_held_out(recipe, model, folder),
-        StageConfig(name="clip", num_steps=recipe.clip_steps, seed=recipe.seed),
-        folder,
+        LoopConfig(num_steps=recipe.clip_steps, seed=recipe.seed),
+        LocalFolder(folder),
     )
 
 
@@ -95,15 +99,24 @@ def _train_possam(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
         canvas=model.config.sam.image_size,
         class_names=tuple(c.name for c in seen_vocabulary().classes),
     )
-    train_possam(
-        model,
-        training_vocabulary=seen_vocabulary(),
-        scenes_vocabulary=playground_vocabulary(),
-        scenes=SceneStore(seen, folder / "scenes-seen"),
-        held_out=HeldOutScenes(seed=recipe.tuning_seed, num_scenes=recipe.progress_scenes),
-        config=StageConfig(name="possam", num_steps=recipe.possam_steps, seed=recipe.seed),
-        folder=folder,
+    loop = LoopConfig(num_steps=recipe.possam_steps, seed=recipe.seed)
+    trained = {c.name: i for i, c in enumerate(seen_vocabulary().classes)}
+    names = [c.name for c in playground_vocabulary().classes]
+    scenes = StoredScenes(
+        SceneStore(seen, folder / "scenes-seen"),
+        torch.tensor([trained.get(name, NO_CLASS_INDEX) for name in names]),
+        batch_size=loop.batch_size,
+        seed=loop.seed,
     )
+    held_out = HeldOutScenes(seed=recipe.tuning_seed, num_scenes=recipe.progress_scenes)
+    training = MaskTraining(
+        vocabulary=seen_vocabulary(),
+        batches=scenes,
+        loop=loop,
+        sam_learns_until=SAM_LEARNS_UNTIL,
+        evaluate=lambda: Evaluation(held_out.pq(model, InferenceConfig())),
+    )
+    train_possam(model, training, LocalFolder(folder))
 
 
 def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:

@@ -12,6 +12,7 @@ from possam_core.vocabulary import Vocabulary, VocabularyDraft, load_draft
 
 PLAYGROUND = "playground"  # the one vocabulary that is code: its classes are drawn, too
 YAML_SUFFIXES = (".yaml", ".yml")
+SELECTION_SIGN = ":"  # no class has it in its name
 NEAR = 0.4  # of difflib: so that 'coco' finds 'coco-panoptic'
 
 
@@ -23,10 +24,18 @@ def builtin_vocabularies() -> tuple[str, ...]:
 def find_vocabulary(source: str) -> Vocabulary:
     """The built-in vocabulary called `source`, or the one in the YAML file `source`.
 
+    `coco-panoptic:person,car` is a selection of its classes.
+
     Raises:
         VocabularyError: there is none, or something is wrong with it.
     """
-    return find_draft(source).finish()
+    whole, sign, names = source.rpartition(SELECTION_SIGN)
+    is_selection = sign and (whole in builtin_vocabularies() or whole.endswith(YAML_SUFFIXES))
+    if not is_selection or Path(source).is_file():
+        return find_draft(source).finish()
+    vocabulary = find_draft(whole).finish()
+    chosen = [name.strip() for name in names.split(",")]
+    return vocabulary.subset(chosen, name=f"{vocabulary.name}{SELECTION_SIGN}{','.join(chosen)}")
 
 
 def find_draft(source: str) -> VocabularyDraft:

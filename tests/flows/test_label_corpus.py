@@ -1,44 +1,253 @@
-"""A real Prefect server on a private port and home, and the real job."""
+"""The flow in this process: a real Prefect server, the real job, a small untrained model."""
 
 import json
+import shutil
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState
+from prefect.client.schemas.objects import StateType
 from prefect.states import State
-from prefect.testing.utilities import prefect_test_harness
 
+from flows.corpus_form import LabelCorpusForm
+from flows.form import VocabularyChoice
 from flows.label_corpus import label_corpus
-from pipelines.label_config import LabelConfig
+from flows.steps import in_words
+from pipelines.verify import verify_run
 from tests.factories import encode, make_pixels
+from tests.flows.api import artifacts_of, events_of, logs_of
+from tests.flows.services import wait_until
+from tests.pipelines.spoiling import rewrite
+
+NUM_IMAGES = 10
+CANARY_IMAGES = 3
+SECRET = "planted-5tAr5"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What became of one form: first with a threshold that no canary meets, then approved."""
+
+    form: LabelCorpusForm
+    failed: State[None]
+    data_after_failure: list[Path]
+    events_after_failure: dict[str, dict[str, Any]]
+    approved: State[None]
+
+    @property
+    def output(self) -> Path:
+        return Path(self.form.output)
 
 
 @pytest.fixture(scope="module")
-def prefect_harness() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
-def test_the_flow_labels_a_corpus_and_leaves_a_table_of_totals(
-    prefect_harness: None, ray_cluster: None, tiny_model: str, tmp_path: Path
-) -> None:
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    for i in range(3):
-        (corpus / f"{i}.jpg").write_bytes(encode(make_pixels(seed=i)))
-    (corpus / "empty.jpg").write_bytes(b"")
-    label_corpus(LabelConfig(images=str(corpus), output=str(tmp_path / "run"), model=tiny_model))
+def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
     with get_client(sync_client=True) as client:
-        artifact = client.read_artifacts()[0]
-    counts = {row[""]: row["count"] for row in json.loads(artifact.data)}
-    assert (counts["images"], counts["ok"], counts["empty"]) == (4, 3, 1)
+        yield client
 
 
-def test_a_request_that_cannot_work_fails_with_its_sentence(
-    prefect_harness: None, tmp_path: Path
+@pytest.fixture(scope="module")
+def story(
+    prefect_server: str,
+    ray_cluster: None,
+    client: SyncPrefectClient,
+    tiny_model: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Story]:
+    folder = tmp_path_factory.mktemp("story")
+    write_corpus(folder / "corpus")
+    form = LabelCorpusForm(
+        images=str(folder / "corpus"),
+        output=str(folder / "run"),
+        checkpoint=tiny_model,
+        canary_images=CANARY_IMAGES,
+        approval=True,
+        approval_hours=0.1,
+        shard_size=6,
+        max_error_share=0.5,
+        worker_hour_price=1.5,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORPUS_SECRET_ACCESS_KEY", SECRET)
+        failed = label_corpus(replace(form, min_mean_score=1.0), return_state=True)
+        data = list((folder / "run" / "data").rglob("*"))
+        wait_until(lambda: "possam.run.failed" in events_of(prefect_server, form.output))
+        events = events_of(prefect_server, form.output)
+        approver = threading.Thread(target=approve, args=(client,))
+        approver.start()
+        approved = label_corpus(form, return_state=True)
+        approver.join()
+        yield Story(
+            form=form,
+            failed=failed,
+            data_after_failure=data,
+            events_after_failure=events,
+            approved=approved,
+        )
+
+
+def write_corpus(folder: Path) -> None:
+    """Nine good images, one of which has a secret for a name, and an empty file."""
+    folder.mkdir()
+    for i in range(NUM_IMAGES - 2):
+        (folder / f"{i}.jpg").write_bytes(encode(make_pixels(seed=i)))
+    (folder / f"{SECRET}.jpg").write_bytes(encode(make_pixels(seed=99)))
+    (folder / "empty.jpg").write_bytes(b"")
+
+
+def approve(client: SyncPrefectClient) -> None:
+    """Resume the run that waits, as the button in the UI does."""
+    waits = FlowRunFilter(state=FlowRunFilterState(type={"any_": [StateType.PAUSED]}))
+    found = []
+    wait_until(lambda: found.extend(client.read_flow_runs(flow_run_filter=waits)) or found, 120)
+    client.resume_flow_run(found[0].id)
+
+
+def run_id(state: State[None]) -> UUID:
+    found = state.state_details.flow_run_id
+    assert found is not None
+    return found
+
+
+def test_a_canary_that_fails_stops_the_run_before_the_corpus_is_touched(story: Story) -> None:
+    assert story.failed.is_failed()
+    assert "the canary falls short: the mean score is 0." in str(story.failed.message)
+    assert story.data_after_failure == []
+    assert {"possam.quality.degraded", "possam.run.failed"} <= set(story.events_after_failure)
+    degraded = story.events_after_failure["possam.quality.degraded"]
+    assert (degraded["stage"], degraded["images"]) == ("canary", CANARY_IMAGES)
+    failed = story.events_after_failure["possam.run.failed"]
+    assert (failed["images"], failed["labelled"]) == (NUM_IMAGES, 0)
+
+
+def test_an_approved_canary_lets_the_run_go_on_and_every_image_is_there_once(
+    story: Story, client: SyncPrefectClient
 ) -> None:
-    request = LabelConfig(images=str(tmp_path / "none"), output=str(tmp_path / "run"))
-    state: State[None] = label_corpus(request, return_state=True)
+    assert story.approved.is_completed()
+    names = [s.name for s in client.read_flow_run_states(run_id(story.approved))]
+    assert names == ["Pending", "Running", "Paused", "Running", "Completed"]
+    assert verify_run(str(story.output)).problems == []
+    assert "nothing is left to label" in logs_of(client, run_id(story.approved)), "of the canary"
+
+
+def test_the_ui_shows_progress_figures_pictures_and_errors_with_advice(
+    story: Story, client: SyncPrefectClient
+) -> None:
+    shown = artifacts_of(client, run_id(story.approved))
+    assert shown["corpus-progress"] == shown["canary-progress"] == 100
+    progress = {row["figure"]: row["value"] for row in shown["corpus-progress-figures"]}
+    assert progress["shards"] == "2 of 2"
+    assert progress["images"] == "10 of 10 (100.0%)"
+    assert progress["cost so far"].endswith(" USD")
+    statistics = {row["figure"]: row["value"] for row in shown["corpus-statistics"]}
+    assert statistics["labelled"] == "9"
+    assert statistics["errors"] == "1 (10.0%)"
+    assert {"class", "segments", "mean score"} <= set(shown["corpus-classes"][0])
+    assert shown["corpus-report"].count("](data:image/jpeg;base64,/9j/") == 6
+    assert "| `empty` | 1 | upload the file again" in shown["corpus-report"]
+    page = story.output / "report" / "index.html"
+    assert page.as_uri() in shown["corpus-page"]
+    assert page.is_file()
+
+
+def test_the_run_tells_its_counts_as_an_event(story: Story, prefect_server: str) -> None:
+    wait_until(lambda: "possam.run.finished" in events_of(prefect_server, story.output))
+    finished = events_of(prefect_server, story.output)["possam.run.finished"]
+    assert (finished["images"], finished["ok"], finished["errors"]) == (10, 9, {"empty": 1})
+    assert finished["output"] == str(story.output)
+
+
+def test_lines_of_our_packages_appear_in_the_log_of_the_run(
+    story: Story, client: SyncPrefectClient
+) -> None:
+    wait_until(lambda: "planned 10 images in 2 shards" in logs_of(client, run_id(story.failed)))
+
+
+def test_a_run_like_its_reference_passes_and_one_unlike_it_fails_and_keeps_its_labels(
+    story: Story, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    def see_zebras(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            for segment in row["segments_info"]:
+                segment["category_name"] = "zebra"
+
+    reference = tmp_path / "reference"
+    shutil.copytree(story.output, reference)
+    again = replace(story.form, canary_images=0, approval=False, reference=str(reference))
+    assert label_corpus(again, return_state=True).is_completed()
+    for shard in range(2):
+        rewrite(reference, see_zebras, shard=shard)
+    state = label_corpus(replace(again, max_drift=0.5), return_state=True)
     assert state.is_failed()
-    assert "does not exist; check the path" in str(state.message)
+    assert "the classes drifted from the reference" in str(state.message)
+    assert "(zebra " in str(state.message), "the class whose share changed most comes first"
+    assert verify_run(str(story.output)).problems == []
+
+
+def test_no_secret_is_in_anything_that_the_server_keeps(
+    story: Story, client: SyncPrefectClient, prefect_server: str
+) -> None:
+    for state in (story.failed, story.approved):
+        flow_run = client.read_flow_run(run_id(state))
+        kept = json.dumps(
+            [
+                flow_run.model_dump(mode="json"),
+                artifacts_of(client, flow_run.id),
+                logs_of(client, flow_run.id),
+                events_of(prefect_server, story.output),
+            ]
+        )
+        assert SECRET not in kept
+    assert "![***.jpg, grade" in artifacts_of(client, run_id(story.approved))["corpus-report"]
+
+
+def test_an_error_that_quotes_a_secret_is_kept_without_it(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE_SECRET", SECRET)
+
+    @flow
+    @in_words
+    def fail() -> None:
+        raise RuntimeError(f"cannot open https://reader:pass@store/?key={SECRET}")
+
+    state = fail(return_state=True)
+    assert state.message == "RuntimeError: cannot open https://***@store/?key=***"
+    wait_until(lambda: "Traceback" in logs_of(client, run_id(state)))
+    logs = logs_of(client, run_id(state))
+    assert SECRET not in logs
+    assert "reader:pass" not in logs
+
+
+def test_a_wrong_form_fails_with_every_mistake_named(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.yaml").write_text("classes: []\n")
+    form = LabelCorpusForm(
+        images=str(tmp_path),
+        output=str(tmp_path),
+        vocabulary=VocabularyChoice.OWN_FILE,
+        vocabulary_file=str(tmp_path / "empty.yaml"),
+        error_budget=50,
+        ray_address="head:8265",
+    )
+    state = label_corpus(form, return_state=True)
+    assert state.is_failed()
+    message = str(state.message)
+    assert message.startswith("the form has 4 mistakes: (1) output must differ from images")
+    for mistake in ("at least one class", "error_budget must be in [0, 1]", "ray_address must be"):
+        assert mistake in message
+
+
+def test_an_approval_that_never_comes_ends_with_a_sentence(
+    story: Story, client: SyncPrefectClient
+) -> None:
+    state = label_corpus(replace(story.form, approval_hours=0.001), return_state=True)
+    assert state.is_failed()
+    assert "expected an approval within 0.001 hours, got none" in str(state.message)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.frozen_vocabulary import FrozenVocabulary
 from pipelines.inputs.source import read_source
 from pipelines.plan import PlanSettings, load_plan, read_shard
 from pipelines.planning import freeze_plan
@@ -75,7 +76,9 @@ def make_run(tmp_path: Path) -> Callable[..., SmallRun]:
             vocabulary_sha256=playground_vocabulary().fingerprint,
             shard_size=SHARD_SIZE,
         )
-        freeze_plan(run, settings, read_source(str(small.images)))
+        vocabulary = playground_vocabulary()
+        frozen = FrozenVocabulary(vocabulary=vocabulary, is_seen=(True,) * len(vocabulary))
+        freeze_plan(run, settings, read_source(str(small.images)), vocabulary=frozen)
         plan = load_plan(run)
         assert plan is not None
         for shard in range(plan.num_shards):
@@ -83,12 +86,12 @@ def make_run(tmp_path: Path) -> Callable[..., SmallRun]:
             for image in read_shard(run, shard):
                 index = int(Path(image.uri).stem.removeprefix("scene-"))
                 try:
-                    decode_image(Path(image.uri).read_bytes())
+                    decoded = decode_image(Path(image.uri).read_bytes())
                 except ImageError as error:
                     rows.append(error_row(image, error))
                 else:
                     labels = true_segmentation(index, score=0.9 - 0.1 * (index % 5))
-                    rows.append(label_row(image, labels, exif_orientation=1))
+                    rows.append(label_row(image, decoded, labels))
             provenance = {"plan_id": plan.plan_id, "shard": str(shard), "possam_version": "0"}
             run.commit(shard, shard_bytes(rows, provenance))
         return small

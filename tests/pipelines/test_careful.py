@@ -16,7 +16,7 @@ STAND_IN = """
 import os, time
 import pipelines.image_reader  # what a batch is made of: unpickling one must not wait for it
 
-def serve(pipe, load):
+def serve(pipe, load, consistency_share):
     if load == "broken":
         os._exit(1)
     pipe.send(True)

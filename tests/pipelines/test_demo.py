@@ -68,7 +68,7 @@ def test_the_demo_labels_evaluates_shows_and_can_be_run_again(tmp_path):
     first = console.file.getvalue()  # type: ignore[attr-defined]
     assert "not_an_image" in first
     assert "Panoptic quality" in first
-    assert str(output / "run" / "report" / "preview.html") in first.replace("\n", "")
+    assert str(output / "run" / "report" / "index.html") in first.replace("\n", "")
     labels = {p: p.read_bytes() for p in (output / "run" / "data").rglob("*.parquet")}
 
     files = {path for path in output.rglob("*") if path.is_file()}

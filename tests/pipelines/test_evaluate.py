@@ -3,11 +3,18 @@
 import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from pipelines.committed import CORRECTION_SCHEMA
 from pipelines.evaluate import EvaluationReport, evaluate_run
+from pipelines.run_folder import shard_key
+from pipelines.schema import SCHEMA_VERSION
 from possam_core.errors import ConfigError, GroundTruthError
+from possam_core.quality import EXPECTED_PQ
+from tests.pipelines.spoiling import read_rows, rewrite
 
 
 def printed(report: EvaluationReport) -> str:
@@ -23,6 +30,35 @@ def test_perfect_labels_score_one_for_every_group_of_classes(make_run):
     assert {(q.pq, q.sq, q.rq) for q in report.quality.values()} == {(1.0, 1.0, 1.0)}
     assert (report.num_images, report.num_errors) == (5, 0)
     assert "100.0" in printed(report)
+
+
+def test_each_grade_is_measured_on_its_own_images(make_run):
+    small = make_run(5)
+
+    def spoil(rows):
+        rows[0]["quality"]["grade"] = "A"
+        rows[1]["quality"]["grade"] = rows[2]["quality"]["grade"] = "C"
+        rows[2]["segments_info"].pop()
+
+    rewrite(small.run, spoil)
+    (small.run / shard_key(1)).unlink()
+    report = evaluate_run(str(small.run), small.ground_truth)
+    best, other = report.grades
+    assert (best.grade, best.num_images, best.quality.pq) == ("A", 1, 1.0)
+    assert (other.grade, other.num_images) == ("C", 2)
+    assert 0.5 < other.quality.pq < 1.0
+    assert other.expected_pq == EXPECTED_PQ["C"]
+    assert "Calibration of the grades" in printed(report)
+
+
+def test_corrected_rows_count_as_the_model_had_labelled_them(make_run):
+    small = make_run(3)
+    row = read_rows(small.run)[0] | {"segments_info": [], "author": "ada"}
+    rows = pa.Table.from_pylist([row], schema=CORRECTION_SCHEMA)
+    (small.run / "corrections").mkdir()
+    path = small.run / "corrections/00001-20260131T120000Z.parquet"
+    pq.write_table(rows.replace_schema_metadata({"schema_version": SCHEMA_VERSION}), path)
+    assert evaluate_run(str(small.run), small.ground_truth).quality["all"].pq == 1.0
 
 
 def test_every_segment_of_an_image_with_an_error_is_missed(make_run):

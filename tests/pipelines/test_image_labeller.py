@@ -11,6 +11,7 @@ from pipelines import image_labeller
 from pipelines.image_labeller import ImageLabeller
 from pipelines.image_reader import ImageReader
 from pipelines.inputs.image import InputImage
+from possam_core.consistency import is_sampled
 from possam_core.panoptic import PanopticSegmentation
 from tests.factories import encode, list_images, make_pixels
 
@@ -76,6 +77,35 @@ def test_an_image_that_does_not_fit_alone_is_out_of_memory(images: list[InputIma
     labeller = ImageLabeller(lambda: Model(max_images=0), ImageReader())
     rows = list(labeller.rows(images[:3]))
     assert [row["error_code"] for row in rows] == ["out_of_memory"] * 3
+
+
+def test_the_sampled_images_are_labelled_twice_more_after_their_batch(
+    images: list[InputImage],
+) -> None:
+    model = Model(max_images=8)
+    labeller = ImageLabeller(lambda: model, ImageReader(), consistency_share=0.5)
+    rows = list(labeller.rows(images[:10]))
+    sampled = [is_sampled(image.image_id, 0.5) for image in images[:10]]
+    assert set(sampled) == {True, False}
+    # The model finds nothing in any of them, which agrees.
+    expected = [1.0 if is_chosen else None for is_chosen in sampled]
+    assert [row["quality"]["consistency"] for row in rows] == expected
+    assert model.asked == [8, *[2] * sum(sampled[:8]), 2, *[2] * sum(sampled[8:])]
+
+
+def test_a_copy_that_fails_costs_the_image_its_consistency_alone(
+    images: list[InputImage],
+) -> None:
+    class FailsOnCopies(Model):
+        def __call__(self, images: list[np.ndarray]) -> list[PanopticSegmentation]:
+            if self.asked:
+                raise RuntimeError("no copies")
+            return super().__call__(images)
+
+    model = FailsOnCopies(max_images=8)
+    labeller = ImageLabeller(lambda: model, ImageReader(), consistency_share=1.0)
+    (row,) = labeller.rows(images[:1])
+    assert (row["status"], row["quality"]["consistency"]) == ("ok", None)
 
 
 def test_every_stage_is_timed(images: list[InputImage]) -> None:

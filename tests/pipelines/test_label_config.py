@@ -26,6 +26,8 @@ def test_addresses_are_made_absolute_and_times_have_a_zone() -> None:
         ("sample", 1.5),
         ("since", "yesterday"),
         ("error_budget", 1.1),
+        ("consistency_share", -0.1),
+        ("consistency_share", 1.5),
         ("output", "/corpus"),
     ],
 )

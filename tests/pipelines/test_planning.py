@@ -16,7 +16,7 @@ from pipelines import planning
 from pipelines.inputs.image import make_image_id
 from pipelines.plan import Plan, PlanSettings, load_plan, read_shard, refuse_other_settings
 from pipelines.planning import freeze_plan
-from pipelines.run_folder import RunFolder
+from pipelines.run_folder import RunFolder, plan_key
 from pipelines.schema import INPUT_SCHEMA
 from possam_core.errors import ConfigError
 
@@ -211,3 +211,20 @@ def test_other_settings_are_refused_with_every_difference(run: RunFolder) -> Non
     assert "vocabulary toys (bbbbbbbb) -> tools (cccccccc)" in message
     assert "shard_size 2 -> 3" in message
     assert "\n" not in message
+
+
+def test_a_plan_of_another_schema_is_refused_before_anything_is_mixed(run: RunFolder) -> None:
+    freeze_plan(run, SETTINGS, batches(FIVE))
+    head = run.read_json(plan_key(0))
+    run.replace(plan_key(0), json.dumps(head | {"schema_version": "1"}).encode())
+    with pytest.raises(ConfigError, match=r"expected a plan of schema 2 in .*, got 1; use the ver"):
+        load_plan(run)
+    del head["schema_version"]
+    run.replace(plan_key(0), json.dumps(head).encode())
+    with pytest.raises(ConfigError, match="lacks or adds something"):
+        load_plan(run)
+
+
+def test_a_plan_with_another_share_of_changed_copies_gives_other_labels() -> None:
+    asked = replace(SETTINGS, consistency_share=0.1)
+    assert SETTINGS.differences(asked) == ["consistency_share 0.0 -> 0.1"]

@@ -12,6 +12,7 @@ from pipelines.label import MAX_TRIES, LabelJob, ShardLabeller
 from pipelines.label_config import LabelConfig
 from pipelines.prepare import PreparedRun, prepare
 from pipelines.progress import Board, start_board
+from possam_core.consistency import is_sampled
 from possam_core.errors import ConfigError
 from tests.factories import encode, make_pixels
 
@@ -35,6 +36,7 @@ def config(tmp_path: Path, tiny_model: str) -> LabelConfig:
         output=str(tmp_path / "run"),
         model=tiny_model,
         shard_size=2,
+        consistency_share=0.5,
     )
 
 
@@ -60,6 +62,10 @@ def test_the_bytes_of_a_shard_do_not_depend_on_what_was_labelled_before(
         paths = sorted((tmp_path / output / "data").rglob("*.parquet"))
         files.append([path.read_bytes() for path in paths])
     assert files[0] == files[1]
+    rows = [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+    measured = [row["quality"]["consistency"] is not None for row in rows]
+    assert measured == [is_sampled(row["image_id"], 0.5) for row in rows]
+    assert set(measured) == {True, False}
     assert ray.get(board.num_images.remote()) == NUM_IMAGES
 
 

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask
 
+from pipelines.corrections import correct_run
 from pipelines.manifest import finalise
-from pipelines.run_folder import RunFolder, plan_key, plan_part_key, shard_key
+from pipelines.run_folder import VOCABULARY_KEY, RunFolder, plan_key, plan_part_key, shard_key
 from pipelines.schema import ROW_SCHEMA
 from pipelines.verify import folder, verify_run
 from possam_core.errors import ConfigError
+from tests.pipelines.corrections.annotators import write_coco
 from tests.pipelines.spoiling import (
     PART_KEY,
     Rows,
@@ -292,11 +295,11 @@ def test_a_file_that_says_nothing_of_itself_is_named(run: Path) -> None:
 def test_other_columns_are_named(run: Path) -> None:
     table = pq.ParquetFile(run / FIRST).read()
     pq.write_table(table.drop_columns(["etag"]), run / FIRST)
-    assert file_problems(run) == [f"{FIRST}: has other columns than rows of schema 1"]
+    assert file_problems(run) == [f"{FIRST}: has other columns than rows of schema 2"]
     nullable = ROW_SCHEMA.field("uri").with_nullable(True)
     schema = ROW_SCHEMA.set(1, nullable).with_metadata(table.schema.metadata)
     pq.write_table(table.cast(schema), run / FIRST)
-    assert file_problems(run) == [f"{FIRST}: has other columns than rows of schema 1"]
+    assert file_problems(run) == [f"{FIRST}: has other columns than rows of schema 2"]
 
 
 def test_a_damaged_file_is_named(run: Path) -> None:
@@ -395,7 +398,7 @@ def test_a_manifest_lists_each_file_once_and_no_other(run: Path) -> None:
 def test_a_damaged_manifest_is_named(run: Path, content: str) -> None:
     (run / MANIFEST).write_text(content)
     (problem,) = problems_of(run)
-    assert problem.startswith(f"{MANIFEST}: is no manifest of schema 1 (")
+    assert problem.startswith(f"{MANIFEST}: is no manifest of schema 2 (")
 
 
 def test_a_part_of_the_plan_that_changed_is_named(run: Path) -> None:
@@ -413,7 +416,7 @@ def test_a_part_of_the_plan_that_is_gone_leaves_the_run_incomplete(run: Path) ->
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda t: t.drop_columns(["offset"]), "has other columns than a plan of schema 1"),
+        (lambda t: t.drop_columns(["offset"]), "has other columns than a plan of schema 2"),
         (lambda t: shifted(t, "shard"), r"image \w+ has shard 1, expected 0"),
         (lambda t: shifted(t, "position"), r"image \w+ has position 1, expected 0"),
     ],
@@ -458,7 +461,7 @@ def test_an_image_that_is_planned_twice_is_named(run: Path) -> None:
             {"num_shards": 3},
             ["_plan/plan.json: plans 3 shards, but 5 images at 3 a shard are 2"],
         ),
-        ({"schema_version": "9"}, ["_plan/plan.json: schema_version is 9, expected 1"]),
+        ({"schema_version": "9"}, ["_plan/plan.json: schema_version is 9, expected 2"]),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_named(
@@ -479,7 +482,7 @@ def test_a_plan_that_lists_other_numbers_of_rows_is_named(run: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
 def test_a_plan_that_cannot_be_understood_is_refused(run: Path, content: str) -> None:
     (run / plan_key(0)).write_text(content)
-    with pytest.raises(ConfigError, match=r"expected a plan of schema 1 in .*plan\.json"):
+    with pytest.raises(ConfigError, match=r"expected a plan of schema 2 in .*plan\.json"):
         verify_run(str(run))
 
 
@@ -643,3 +646,85 @@ def test_unfinished_uploads_are_listed_page_by_page(monkeypatch: pytest.MonkeyPa
 def test_a_bucket_that_does_not_tell_its_uploads_is_named(s3_server: str) -> None:
     (problem,) = folder.open_uploads("s3://no-such-bucket/run")
     assert problem.startswith("s3://no-such-bucket/run: its unfinished uploads cannot be listed (")
+
+
+def correct(run: Path, tmp_path: Path) -> Path:
+    """Give the first image to one class; the path of the file of corrections."""
+    row = read_rows(run)[LABELLED]
+    whole = np.ones((row["height"], row["width"]), np.int32)
+    file = write_coco(tmp_path / "done.json", {row["uri"]: (whole, {1: "sky"})})
+    return run / correct_run(str(run), file, author="Ada").key
+
+
+def rewrite_corrections(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    table = pq.ParquetFile(path).read()
+    (row,) = table.to_pylist()
+    change(row)
+    pq.write_table(pa.Table.from_pylist([row], table.schema), path)
+
+
+def test_a_run_with_classes_and_corrections_has_no_problems(run: Path, tmp_path: Path) -> None:
+    assert (run / VOCABULARY_KEY).exists()
+    correct(run, tmp_path)
+    assert problems_of(run) == []
+    (run / VOCABULARY_KEY).unlink()  # as in a run that has not kept them
+    assert problems_of(run) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            lambda row: row["segments_info"][0].update(area=1),
+            "image {id}: segment 1 has area 1, its mask has {area}",
+        ),
+        (lambda row: row.update(author=None), "image {id}: does not say its author"),
+        (
+            lambda row: row.update(status="error"),
+            "image {id}: is corrected, but has no size, labels or quality",
+        ),
+    ],
+)
+def test_corrections_that_break_the_contract_of_a_row_are_named(
+    run: Path, tmp_path: Path, change: Callable, expected: str
+) -> None:
+    row = read_rows(run)[LABELLED]
+    path = correct(run, tmp_path)
+    rewrite_corrections(path, change)
+    problem = expected.format(id=row["image_id"], area=row["width"] * row["height"])
+    assert problems_of(run) == [f"{path.relative_to(run)}: {problem}"]
+
+
+def test_corrections_of_images_that_are_not_planned_are_named(run: Path, tmp_path: Path) -> None:
+    path = correct(run, tmp_path)
+    rewrite_corrections(path, lambda row: row.update(image_id="12"))
+    assert problems_of(run) == ["corrections/: image 12 is corrected, but not planned"]
+
+
+def test_what_is_no_file_of_corrections_is_named(run: Path, tmp_path: Path) -> None:
+    path = correct(run, tmp_path)
+    table = pq.ParquetFile(path).read()
+    pq.write_table(table.drop_columns(["source"]), path)
+    key = path.relative_to(run)
+    assert problems_of(run) == [f"{key}: has other columns than corrections of schema 2"]
+    path.write_bytes(b"no Parquet")
+    (problem,) = problems_of(run)
+    assert problem.startswith(f"{key}: cannot be read (")
+    path.rename(run / "corrections/mine.parquet")
+    assert "corrections/mine.parquet: is no part of this run" in problems_of(run)
+
+
+def test_classes_that_contradict_the_plan_are_named(run: Path) -> None:
+    path = run / VOCABULARY_KEY
+    planned = json.loads(path.read_text())["sha256"]
+    rewrite_json(path, lambda content: content["categories"][0].update(name="unicorn"))
+    first, second = problems_of(run)
+    assert re.fullmatch(
+        rf"{VOCABULARY_KEY}: says sha256 {planned}, its classes have [0-9a-f]{{64}}", first
+    )
+    assert re.fullmatch(
+        rf"{VOCABULARY_KEY}: its classes have sha256 [0-9a-f]{{64}}, the plan says {planned}",
+        second,
+    )
+    path.write_text("{}")
+    assert problems_of(run) == [f"{VOCABULARY_KEY}: cannot be understood (KeyError: 'categories')"]

@@ -136,3 +136,21 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, nearest: str | 
 def test_a_missing_yaml_file_is_refused_as_a_file() -> None:
     with pytest.raises(VocabularyError, match=r"none\.yaml, but it could not be read"):
         find_draft("none.yaml")
+
+
+def test_a_name_with_classes_is_a_selection_of_them_in_the_order_of_the_list() -> None:
+    chosen = find_vocabulary("coco-panoptic:car, person")
+    assert chosen.name == "coco-panoptic:car,person"
+    assert [(c.category_id, c.name) for c in chosen.classes] == [(1, "person"), (3, "car")]
+
+
+def test_classes_can_be_selected_from_a_file_whose_path_has_a_colon(tmp_path: Path) -> None:
+    path = tmp_path / "a:b.yaml"
+    path.write_text("classes: [{name: cup, kind: thing}, {name: floor, kind: stuff}]")
+    assert len(find_vocabulary(str(path))) == 2
+    assert [c.name for c in find_vocabulary(f"{path}:floor").classes] == ["floor"]
+
+
+def test_an_unknown_class_of_a_selection_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(VocabularyError, match="no class 'preson'; did you mean 'person'"):
+        find_vocabulary("coco-panoptic:preson")

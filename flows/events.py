@@ -1,0 +1,67 @@
+"""What automations can react to: a run has started, finished, failed, or falls short."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect.events import emit_event
+
+from flows.figures import counts
+from pipelines.plan import Plan
+from pipelines.redaction import without_secrets
+from pipelines.stats import Statistics
+from pipelines.status import read_status
+from possam_core.errors import PossamError
+
+STARTED = "possam.run.started"
+FINISHED = "possam.run.finished"
+FAILED = "possam.run.failed"
+DEGRADED = "possam.quality.degraded"
+
+
+class RunEvents:
+    """Tells the events of one run folder; each says where it is, so that another flow can go on.
+
+    The resource is `possam.run.<address of the run folder>`.
+    """
+
+    def __init__(self, output: str) -> None:
+        self._output = without_secrets(output)
+        self._is_planned = False
+        self._has_finished = False
+
+    def started(self, plan: Plan) -> None:
+        """The corpus is planned, and labelling begins."""
+        self._is_planned = True
+        self._emit(STARTED, plan_id=plan.plan_id, images=plan.num_images, shards=plan.num_shards)
+
+    def finished(self, statistics: Statistics) -> None:
+        """Every image has labels or a named error."""
+        self._has_finished = True
+        self._emit(FINISHED, **counts(statistics))
+
+    def failed(self, reason: str) -> None:
+        """The run ends early; nothing is told of one that has finished."""
+        if self._has_finished:
+            return
+        images: dict[str, int] = {}
+        if self._is_planned:
+            try:
+                corpus = read_status(self._output).rounds[0]
+                images = {"images": corpus.num_images, "labelled": corpus.num_committed_images}
+            except PossamError:
+                pass  # the store is in trouble, which may be the reason
+        self._emit(FAILED, reason=without_secrets(reason), **images)
+
+    def degraded(self, stage: str, reasons: Sequence[str], statistics: Statistics) -> None:
+        """The labels miss a threshold; `stage` is canary or corpus."""
+        self._emit(DEGRADED, stage=stage, reasons=list(reasons), **counts(statistics))
+
+    def _emit(self, event: str, **payload: Any) -> None:
+        emit_event(
+            event,
+            resource={
+                "prefect.resource.id": f"possam.run.{self._output}",
+                "prefect.resource.name": self._output,
+            },
+            payload={"output": self._output, **payload},
+        )

@@ -1,0 +1,146 @@
+"""Export the labels of a run in a format that other programs open."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Annotated
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+
+from flows.figures import Table
+from flows.form import mistakes_in, shown, together
+from flows.logs import our_logs_in_run
+from flows.steps import in_words
+from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_export
+from pipelines.export.classes import choose_classes
+from pipelines.reader import open_run
+from pipelines.redaction import without_secrets
+from possam_core.errors import ConfigError
+
+
+class GradeChoice(StrEnum):
+    """The worst grade to keep."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+    D = "D"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportDatasetForm:
+    """Which labels, in which format, and where to."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
+
+    run: Annotated[
+        str,
+        shown(
+            0, "Run", "Run folder; local or s3://", examples=["s3://street-labels/photos-2026-11"]
+        ),
+    ]
+    output: Annotated[
+        str,
+        shown(
+            1,
+            "Output",
+            "Folder of its own. The same one again goes on with what is missing",
+            examples=["s3://street-labels/photos-2026-11/export/coco"],
+        ),
+    ]
+    format: Annotated[ExportFormat, shown(2, "Format", "What the export is for")] = (
+        ExportFormat.COCO_PANOPTIC
+    )
+    where: Annotated[
+        str | None,
+        shown(
+            3,
+            "Only where",
+            "SQL condition over one row an image; empty: all",
+            examples=["mean_score > 0.6 and num_segments > 2"],
+        ),
+    ] = None
+    min_grade: Annotated[
+        GradeChoice | None, shown(4, "Grade at least", "A is best; empty: all grades")
+    ] = None
+    classes: Annotated[
+        str | None,
+        shown(
+            5,
+            "Classes",
+            "Names with commas, or a YAML that maps new names to old ones; empty: all",
+            examples=["person, car"],
+        ),
+    ] = None
+    val_share: Annotated[
+        float, shown(6, "Share for validation", "Of the images; the rest is for training")
+    ] = 0.0
+    labels_only: Annotated[bool, shown(7, "Labels only", "Leave the images where they are")] = False
+    num_workers: Annotated[int | None, shown(8, "Processes", "Empty: one for each CPU")] = None
+    allowed_hosts: Annotated[
+        tuple[str, ...], shown(9, "Web hosts", "Whose addresses the run's manifest names")
+    ] = ()
+
+
+def problems(form: ExportDatasetForm) -> list[str]:
+    """Every mistake in the form, each in a sentence; none: it can be worked with."""
+
+    def choose() -> None:
+        run = open_run(form.run, where=form.where)
+        choose_classes(run.categories, form.classes)
+
+    return mistakes_in(partial(export_config, form), choose)
+
+
+def export_config(form: ExportDatasetForm) -> ExportConfig:
+    """The export that the form asks for.
+
+    Raises:
+        ConfigError: it contradicts itself.
+    """
+    return ExportConfig(
+        run=form.run,
+        output=form.output,
+        format=form.format,
+        where=form.where,
+        min_grade=None if form.min_grade is None else form.min_grade.value,
+        classes=form.classes,
+        val_share=form.val_share,
+        labels_only=form.labels_only,
+        num_workers=form.num_workers,
+        allowed_hosts=form.allowed_hosts,
+    )
+
+
+@flow(name="export-dataset")
+@in_words
+def export_dataset(form: ExportDatasetForm) -> None:
+    """Export the labels of a run, or go on with an export that was not finished."""
+    with our_logs_in_run():
+        if found := problems(form):
+            raise ConfigError(together(found))
+        export(export_config(form))
+
+
+@task
+@in_words
+def export(config: ExportConfig) -> None:
+    """Write the export, and show what is in it."""
+    report = run_export(config)
+    create_table_artifact(
+        export_table(report), key="export", description=without_secrets(report.location)
+    )
+
+
+def export_table(report: ExportReport) -> Table:
+    """One row a figure."""
+    rows = [
+        ("where", without_secrets(report.location)),
+        ("format", report.format),
+        *((f"images for {split}", f"{n:,}") for split, n in report.num_images.items()),
+        ("segments", f"{report.num_segments:,}"),
+        ("corrected by people", f"{report.num_corrected:,}"),
+        ("left out: can no longer be read", f"{len(report.left_out):,}"),
+    ]
+    return [{"figure": name, "value": value} for name, value in rows]

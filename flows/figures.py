@@ -1,0 +1,118 @@
+"""The figures of a run, as tables and texts for the UI and as counts for events."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pipelines.advice import ADVICE, CAN_RETRY
+from pipelines.gate import mean_grade, mean_score
+from pipelines.stats import Statistics
+from pipelines.thumbnails import Thumbnail
+from possam_core.image_decode import ImageErrorCode
+
+Table = list[dict[str, Any]]
+
+MAX_CLASSES = 50
+
+
+def counts(statistics: Statistics) -> dict[str, Any]:
+    """The most important figures as plain data."""
+    return {
+        "images": statistics.num_images,
+        "ok": statistics.num_ok,
+        "errors": dict(sorted(statistics.errors.items())),
+        "segments": statistics.num_segments,
+        "grades": dict(sorted(statistics.grades.items())),
+        "mean_score": mean_score(statistics),
+        "mean_grade": mean_grade(statistics),
+    }
+
+
+def overview_table(statistics: Statistics) -> Table:
+    """One row a figure."""
+    num_errors = statistics.num_images - statistics.num_ok
+    rows = [
+        ("images", f"{statistics.num_images:,}"),
+        ("labelled", f"{statistics.num_ok:,}"),
+        ("errors", f"{num_errors:,} ({num_errors / max(1, statistics.num_images):.1%})"),
+        *((f"error {code}", f"{n:,}") for code, n in sorted(statistics.errors.items())),
+        ("segments", f"{statistics.num_segments:,}"),
+        *((f"grade {grade}", f"{n:,}") for grade, n in sorted(statistics.grades.items())),
+        ("mean grade (4 is A, 1 is D)", _number(mean_grade(statistics))),
+        ("mean score", _number(mean_score(statistics))),
+    ]
+    return [{"figure": name, "value": value} for name, value in rows]
+
+
+def class_table(statistics: Statistics) -> Table:
+    """One row a class, those with most segments first."""
+    classes = sorted(statistics.by_class().items(), key=lambda item: -item[1].num_segments)
+    total_px = max(1, statistics.all_segments().area_px)
+    return [
+        {
+            "class": kind.name,
+            "kind": "thing" if kind.is_thing else "stuff",
+            "segments": figures.num_segments,
+            "images": statistics.num_images_with(kind.name),
+            "share of area": f"{figures.area_px / total_px:.1%}",
+            "mean score": _number(figures.measures["score"].mean),
+        }
+        for kind, figures in classes[:MAX_CLASSES]
+    ]
+
+
+def report_text(
+    statistics: Statistics,
+    thumbnails: Sequence[Thumbnail],
+    *,
+    title: str,
+    page: str,
+    shortfalls: Sequence[str],
+) -> str:
+    """A page in Markdown: verdict, pictures, grades, errors with what to do.
+
+    Args:
+        statistics: of the run.
+        thumbnails: some of its images.
+        title: what the run is called.
+        page: address of the HTML report.
+        shortfalls: thresholds that it misses.
+    """
+    parts = [f"# {title}", *_verdict(shortfalls)]
+    if thumbnails:
+        parts.append("\n".join(map(_picture, thumbnails)))
+    grades = ", ".join(f"{grade}: {n:,}" for grade, n in sorted(statistics.grades.items()))
+    parts.append(
+        f"{statistics.num_ok:,} of {statistics.num_images:,} images are labelled, with"
+        f" {statistics.num_segments:,} segments. Grades: {grades or 'none'}."
+    )
+    if statistics.errors:
+        parts.append("## Images without labels\n\n" + "\n".join(_error_lines(statistics)))
+    parts.append(f"Every image, worst first: `{page}`")
+    return "\n\n".join(parts)
+
+
+def _verdict(shortfalls: Sequence[str]) -> Iterable[str]:
+    if shortfalls:
+        yield "**It does not pass:**\n\n" + "\n".join(f"- {reason}" for reason in shortfalls)
+    else:
+        yield "It passes its thresholds."
+
+
+def _picture(thumbnail: Thumbnail) -> str:
+    name = "".join(c for c in thumbnail.name if c not in "[]()\n\r")
+    data = base64.b64encode(thumbnail.jpeg).decode("ascii")
+    return f"![{name}, grade {thumbnail.grade}](data:image/jpeg;base64,{data})"
+
+
+def _error_lines(statistics: Statistics) -> Iterable[str]:
+    yield "| error | images | what to do | retry may help |"
+    yield "|---|---|---|---|"
+    for code, number in sorted(statistics.errors.items(), key=lambda item: -item[1]):
+        known = ImageErrorCode(code)
+        can_retry = "yes" if known in CAN_RETRY else "no"
+        yield f"| `{code}` | {number:,} | {ADVICE[known]} | {can_retry} |"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,152 @@
+"""Shows how far a run is while it is labelled, from listings of its commits alone."""
+
+import contextvars
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+
+from pipelines.prices import PriceConfig
+from pipelines.redaction import without_secrets
+from pipelines.status import RunStatus, read_status
+
+EVERY_S = 4.0  # at first, and later more rarely: Prefect keeps an event of each look
+MAX_EVERY_S = 30.0
+LOOKS = 100  # in about equal parts of the time so far
+LISTING_SHARE = 0.1  # of the time may go into listings, which are long for a large run
+LOG_EVERY_S = 60.0
+GIVE_UP_AFTER_S = 10.0  # on the last look, when the run has ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workforce:
+    """Who works, and for how much."""
+
+    num_workers: int | None  # None: the cluster decides, so hours cannot be counted
+    gpus_per_worker: float
+    prices: PriceConfig = field(default_factory=PriceConfig)
+
+
+@contextmanager
+def progress_shown(location: str, *, key: str, workforce: Workforce) -> Iterator[None]:
+    """Artifacts `<key>` and `<key>-figures` follow the planned run at `location`, while inside.
+
+    Trouble with the store or with Prefect is logged and costs only a look.
+    """
+    look = _Look(location=location, key=key, workforce=workforce)
+    has_ended = threading.Event()
+    context = contextvars.copy_context()  # Prefect finds its settings and this run there
+    thread = threading.Thread(target=context.run, args=(look.follow, has_ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join(GIVE_UP_AFTER_S)
+
+
+def figures(status: RunStatus, workforce: Workforce, since: datetime) -> dict[str, str]:
+    """What the table says, by name.
+
+    Args:
+        status: of the run.
+        workforce: at work on it.
+        since: when it began.
+    """
+    shards = sum(r.num_shards for r in status.rounds)
+    done_shards = sum(r.num_committed_shards for r in status.rounds)
+    images = sum(r.num_images for r in status.rounds)
+    done = sum(r.num_committed_images for r in status.rounds)
+    pace = status.pace
+    shown = {
+        "state": status.state,
+        "shards": f"{done_shards:,} of {shards:,}",
+        "images": f"{done:,} of {images:,} ({status.share_committed:.1%})",
+        "images/s": _rate(pace.images_per_s_now or pace.images_per_s),
+        "time left": _duration(0.0 if done == images else pace.seconds_left),
+        "labels": f"{status.num_bytes / 1e6:,.1f} MB",
+    }
+    if workforce.num_workers is not None:
+        hours = (status.time - since).total_seconds() / 3600 * workforce.num_workers
+        shown["worker-hours"] = f"{hours:.2f}"
+        if workforce.gpus_per_worker:
+            shown["GPU-hours"] = f"{hours * workforce.gpus_per_worker:.2f}"
+        if workforce.prices.worker_hour:
+            cost = hours * workforce.prices.worker_hour
+            shown["cost so far"] = f"{cost:.2f} {workforce.prices.currency}"
+    return shown
+
+
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """Looks at the run again and again, and brings the artifacts up to date."""
+
+    location: str
+    key: str
+    workforce: Workforce
+    artifacts: tuple[UUID, UUID] | None = None  # the bar, the table
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    last_log: float = field(default_factory=time.monotonic)
+
+    def follow(self, has_ended: threading.Event) -> None:
+        """Look until the end, and once more then."""
+        is_last = False
+        started = time.monotonic()
+        while True:
+            began = time.monotonic()
+            try:
+                self.show(read_status(self.location))
+            except Exception as error:
+                # Progress is only shown: the run goes on without.
+                message = without_secrets(f"{type(error).__name__}: {error}")
+                get_run_logger().warning("progress cannot be shown: %s", message)
+            if is_last:
+                return
+            now = time.monotonic()
+            pause = min(max(EVERY_S, (now - started) / LOOKS), MAX_EVERY_S)
+            is_last = has_ended.wait(max(pause, (now - began) / LISTING_SHARE))
+
+    def show(self, status: RunStatus) -> None:
+        """Bring the artifacts up to date, and once a minute the log."""
+        self.since = min([self.since, *(w.started for w in status.workers if w.is_at_work)])
+        shown = figures(status, self.workforce, self.since)
+        percent = 100 * status.share_committed
+        table = [{"figure": name, "value": value} for name, value in shown.items()]
+        if self.artifacts is None:
+            where = without_secrets(self.location)
+            bar = create_progress_artifact(percent, key=self.key, description=where)
+            figures_table = create_table_artifact(
+                table, key=f"{self.key}-figures", description=where
+            )
+            assert isinstance(bar, UUID) and isinstance(figures_table, UUID)  # noqa: PT018
+            self.artifacts = bar, figures_table
+        else:
+            bar, figures_table = self.artifacts
+            update_progress_artifact(bar, percent)
+            with get_client(sync_client=True) as client:
+                client.update_artifact(figures_table, ArtifactUpdate(data=json.dumps(table)))
+        if time.monotonic() - self.last_log >= LOG_EVERY_S:
+            self.last_log = time.monotonic()
+            line = f"{shown['images']} images, {shown['images/s']}, {shown['time left']} left"
+            get_run_logger().info(line)
+
+
+def _rate(images_per_s: float | None) -> str:
+    return "-" if images_per_s is None else f"{images_per_s:.1f}"
+
+
+def _duration(seconds: float | None) -> str:
+    return "-" if seconds is None else str(timedelta(seconds=round(seconds)))

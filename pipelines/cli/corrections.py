@@ -1,0 +1,43 @@
+"""correct: what people know better comes back into a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import RunArgument
+
+corrections_app = typer.Typer()
+
+
+@corrections_app.command()
+def correct(
+    run: RunArgument,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="COCO panoptic JSON, or Label Studio's JSON export"),
+    ],
+    author: Annotated[str, typer.Option(metavar="NAME", help="who is answerable for the labels")],
+    format: Annotated[
+        str | None,
+        typer.Option(help="coco-panoptic or label-studio  [default: what the file looks like]"),
+    ] = None,
+) -> None:
+    """Put the labels of annotators into a run, where they win over the machine's."""
+    from rich.progress import Progress
+
+    from pipelines.corrections import correct_run
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("correcting", total=None)
+        report = correct_run(
+            run,
+            file,
+            author=author,
+            format=format,
+            on_image=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    again = f", {report.num_again:,} of them once more" if report.num_again else ""
+    typer.echo(
+        f"corrected {report.num_images:,} images{again}; wrote {report.location}/{report.key}"
+    )

@@ -1,0 +1,36 @@
+"""stats: what a run holds, in figures."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import JsonOption, RunArgument, print_report
+
+stats_app = typer.Typer()
+
+
+@stats_app.command()
+def stats(
+    run: RunArgument,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="REFERENCE", help="run to say how far this one has drifted from"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print grades, classes, sizes, scores and errors of a run, and its drift from another."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipelines.stats.report import report_statistics
+    from pipelines.stats.view import statistics_view
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("counting", total=None)
+        report = report_statistics(
+            run,
+            reference=against,
+            on_shard=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print_report(report.to_json() if as_json else statistics_view(report))

@@ -1,0 +1,100 @@
+"""One image as two runs have labelled it.
+
+Axes: H W pixels of the image; A and B segments of the two runs, where index 0 is void.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+from numpy import ndarray
+from pycocotools import mask as coco_mask
+
+from pipelines.schema import OK
+from possam_core.evaluation.panoptic_quality import (
+    PanopticAnnotation,
+    PanopticQualityCounts,
+    count_matches,
+    summarise,
+)
+
+Row = Mapping[str, Any]
+Segments = Sequence[Mapping[str, Any]]
+
+VOID = ""  # stands for a class where there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePair:
+    """How far the labels of an image agree; a run that failed on it has labelled it all void."""
+
+    counts: PanopticQualityCounts  # with the first run as truth
+    flows: Counter[tuple[str, str]]  # pixels by class in the first and in the second run
+
+    @property
+    def changed(self) -> float:
+        """Share of the pixels whose class is another."""
+        num_same = sum(count for (a, b), count in self.flows.items() if a == b)
+        return 1 - num_same / self.flows.total()
+
+    @property
+    def pq(self) -> float | None:
+        """Panoptic quality, in percent; None where neither run has a segment that counts."""
+        found = summarise(self.counts, {"all": self.counts.per_category.keys()})["all"]
+        return 100 * found.pq if found.num_classes else None
+
+
+def compare_image(a: Row, b: Row, category_ids: Mapping[str, int]) -> ImagePair | None:
+    """Compare two rows of the same image; None if both failed or their sizes differ.
+
+    `category_ids` names the classes of both runs by one set of ids.
+    """
+    sizes = {(row["height"], row["width"]) for row in (a, b) if row["status"] == OK}
+    if len(sizes) != 1:
+        return None
+    image_hw = sizes.pop()
+    segments_a, segments_b = a["segments_info"], b["segments_info"]
+    index_a, index_b = _segment_index(segments_a, image_hw), _segment_index(segments_b, image_hw)
+    return ImagePair(
+        counts=count_matches(
+            _annotation(segments_a, index_a, category_ids),
+            _annotation(segments_b, index_b, category_ids),
+        ),
+        flows=_flows(segments_a, segments_b, index_a, index_b),
+    )
+
+
+def _segment_index(segments: Segments, image_hw: tuple[int, int]) -> Int32[ndarray, "H W"]:
+    """Position of each pixel's segment, counted from 1; 0 is void."""
+    index = np.zeros(image_hw[::-1], np.int32)  # transposed, as the masks lie in memory
+    for position, segment in enumerate(segments, start=1):
+        mask = coco_mask.decode(segment["segmentation"]).T
+        np.copyto(index, position, where=mask.view(np.bool_))
+    return index.T
+
+
+def _annotation(
+    segments: Segments, index: Int32[ndarray, "H W"], category_ids: Mapping[str, int]
+) -> PanopticAnnotation:
+    return PanopticAnnotation(
+        ids=index,
+        category_ids={i: category_ids[s["category_name"]] for i, s in enumerate(segments, start=1)},
+    )
+
+
+def _flows(
+    segments_a: Segments,
+    segments_b: Segments,
+    index_a: Int32[ndarray, "H W"],
+    index_b: Int32[ndarray, "H W"],
+) -> Counter[tuple[str, str]]:
+    names_a, names_b = ([VOID, *(s["category_name"] for s in x)] for x in (segments_a, segments_b))
+    pairs = np.bincount((index_a * len(names_b) + index_b).ravel(order="K"))
+    flows: Counter[tuple[str, str]] = Counter()
+    for pair in np.flatnonzero(pairs).tolist():
+        a, b = divmod(pair, len(names_b))
+        flows[names_a[a], names_b[b]] += int(pairs[pair])
+    return flows

@@ -1,0 +1,44 @@
+"""The images of another run, found by their ids."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from pipelines.plan import read_shard
+from pipelines.reader import LabelledRun
+from pipelines.run_folder import RunFolder
+
+Row = dict[str, Any]
+
+SHARDS_KEPT = 4  # in memory; runs of one corpus mostly go through it in one order
+
+
+class Partner:
+    """Reads rows of a run in the order of another, however the two are cut into shards."""
+
+    def __init__(self, run: LabelledRun) -> None:
+        """Learn where each image is."""
+        folder = RunFolder(run.location)
+        self._places = {
+            image.image_id: (shard, position)
+            for shard in run.shards()
+            for position, image in enumerate(read_shard(folder, shard))
+        }
+        self._read = lru_cache(maxsize=SHARDS_KEPT)(run.read_shard)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def rows(self, image_ids: Sequence[str]) -> dict[str, Row]:
+        """The rows of those images that the run has."""
+        by_shard: dict[int, list[int]] = {}
+        for image_id in image_ids:
+            if image_id in self._places:
+                shard, position = self._places[image_id]
+                by_shard.setdefault(shard, []).append(position)
+        found = [
+            row
+            for shard, positions in by_shard.items()
+            for row in self._read(shard).take(positions).to_pylist()
+        ]
+        return {row["image_id"]: row for row in found}

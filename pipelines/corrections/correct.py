@@ -1,0 +1,150 @@
+"""`possam correct`: annotators' labels come into a run as one more file, and win from then on."""
+
+import io
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.committed import CORRECTION_SCHEMA
+from pipelines.corrections.annotation import refuse
+from pipelines.corrections.coco_panoptic import read_coco_panoptic
+from pipelines.corrections.corrected_row import corrected_row
+from pipelines.corrections.label_studio import read_label_studio
+from pipelines.corrections.matching import Match, match_images
+from pipelines.reader.run import LabelledRun, open_run
+from pipelines.run_folder import CORRECTION_KEY, RunFolder, correction_key
+from pipelines.schema import OK, SCHEMA_VERSION
+from pipelines.store import trouble_named
+from possam_core.errors import ConfigError
+
+Row = dict[str, Any]
+
+
+COCO_PANOPTIC, LABEL_STUDIO = "coco-panoptic", "label-studio"
+READERS = {COCO_PANOPTIC: read_coco_panoptic, LABEL_STUDIO: read_label_studio}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectionReport:
+    """What has been corrected."""
+
+    location: str  # of the run
+    key: str  # of the file of corrections, in the run
+    num_images: int
+    num_again: int  # of those, images that had been corrected before
+
+
+def correct_run(
+    location: str,
+    file: Path,
+    *,
+    author: str,
+    format: str | None = None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> CorrectionReport:
+    """Put the labels of an annotators' file into the run: all of them, or none.
+
+    Args:
+        location: of the run folder.
+        file: of the annotators.
+        author: who is answerable for these labels.
+        format: one of READERS; None: whichever the file looks like.
+        on_image: hears how many images of how many have been read.
+
+    Raises:
+        PossamError: there is no run, or something about the file cannot be used.
+    """
+    if not author.strip():
+        raise ConfigError("expected the name of whoever made the corrections, got none; give one")
+    if format is not None and format not in READERS:
+        raise ConfigError(f"expected a format among {', '.join(READERS)}, got {format!r}; name one")
+    run = open_run(location)
+    annotated = READERS[format or _guess_format(file)](file)
+    if not annotated:
+        raise ConfigError(
+            f"expected annotated images in {file}, got none; finish some and export again"
+        )
+    with trouble_named(run.location):
+        folder = RunFolder(run.location)
+        matches = match_images(folder, run.plan, annotated)
+        rows = _corrected_rows(run, matches, on_image)
+        now = datetime.now(UTC).replace(microsecond=0)
+        said = {"author": author.strip(), "corrected_at": now, "source": file.name}
+        key = _put(folder, _parquet([row | said for row in rows], run), now)
+    return CorrectionReport(
+        location=run.location,
+        key=key,
+        num_images=len(rows),
+        num_again=sum(row["image_id"] in run.corrections for row in rows),
+    )
+
+
+def _guess_format(file: Path) -> str:
+    """Label Studio writes a list of tasks, COCO an object."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            start = stream.read(4096).lstrip("\ufeff \t\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"expected an annotators' file at {file}, but it could not be read ({error}); check the"
+            " path"
+        ) from error
+    return LABEL_STUDIO if start[:1] == "[" else COCO_PANOPTIC
+
+
+def _corrected_rows(
+    run: LabelledRun, matches: list[Match], on_image: Callable[[int, int], None]
+) -> list[Row]:
+    """The new row of each matched image, in plan order."""
+    categories = {category.name: category for category in run.categories}
+    by_shard: dict[int, dict[str, Match]] = defaultdict(dict)
+    for match in matches:
+        by_shard[match.shard][match.image_id] = match
+    corrected: list[Row] = []
+    for shard in sorted(by_shard):
+        for row in _rows_of(run, shard, by_shard[shard]):
+            image = by_shard[shard][row["image_id"]].annotated
+            if row["status"] != OK:
+                raise refuse(
+                    image.name,
+                    f"it failed with {row['error_code']}, so there are no labels to correct",
+                    "label it with possam retry first",
+                )
+            regions = image.read_regions((row["height"], row["width"]))
+            corrected.append(corrected_row(row, regions, categories, image=image.name))
+            on_image(len(corrected), len(matches))
+    return corrected
+
+
+def _rows_of(run: LabelledRun, shard: int, wanted: dict[str, Match]) -> list[Row]:
+    if shard not in run.commits.shards:
+        name = next(iter(wanted.values())).annotated.name
+        raise refuse(name, "it has no labels yet", "finish the run with possam label first")
+    rows = run.read_shard(shard)
+    places = [i for i, x in enumerate(rows["image_id"].to_pylist()) if x in wanted]
+    taken: list[Row] = rows.take(pa.array(places, pa.int64())).to_pylist()
+    return taken
+
+
+def _parquet(rows: list[Row], run: LabelledRun) -> bytes:
+    metadata = {"schema_version": SCHEMA_VERSION, "plan_id": run.plan.plan_id}
+    table = pa.Table.from_pylist(rows, schema=CORRECTION_SCHEMA.with_metadata(metadata))
+    stream = io.BytesIO()
+    pq.write_table(table, stream, compression="zstd")
+    return stream.getvalue()
+
+
+def _put(run: RunFolder, data: bytes, now: datetime) -> str:
+    """Write the file under the next number; where it lies."""
+    keys = run.correction_keys()
+    match = CORRECTION_KEY.fullmatch(keys[-1]) if keys else None
+    number = int(match[1]) + 1 if match else 1
+    while not run.put_new(key := correction_key(number, now), data):
+        number += 1
+    return key

@@ -1,0 +1,119 @@
+"""An annotator's regions -> the row that replaces the machine's.
+
+Axes: H W pixels of the image.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.corrections.annotation import Region, refuse
+from pipelines.frozen_vocabulary import Category
+from possam_core.masks import areas_and_boxes, rle_counts
+from possam_core.vocabulary_class import nearest
+
+Row = dict[str, Any]
+
+# A person has looked: the measures that stand for the model's doubt are at their best.
+SURE_SEGMENT = {
+    "score": 1.0,
+    "predicted_iou": 1.0,
+    "margin": 1.0,
+    "stability_score": 1.0,
+    "entropy": 0.0,
+    "clip_agrees": True,
+}
+SURE_QUALITY = {
+    "mean_score": 1.0,
+    "min_score": 1.0,
+    "mean_predicted_iou": 1.0,
+    "entropy": 0.0,
+    "clip_agreement": 1.0,
+    "consistency": None,
+    "grade": "A",
+    "reasons": ["corrected"],
+}
+
+
+def corrected_row(
+    row: Row, regions: Sequence[Region], categories: Mapping[str, Category], *, image: str
+) -> Row:
+    """The row of a labelled image with the annotator's segments.
+
+    Regions of one stuff class become one segment. What cannot be recounted without the image's
+    pixels (`boundary_sharpness`) stays that of the machine's labels.
+
+    Args:
+        row: the machine's.
+        regions: all of the image; no two may share a pixel.
+        categories: of the run, by name.
+        image: how to call it in an error.
+
+    Raises:
+        ConfigError: a class is not one of the run's, a region is empty, or two overlap.
+    """
+    image_hw = (row["height"], row["width"])
+    ids = np.zeros(image_hw, np.int32)
+    segments: list[tuple[Category, bool]] = []  # the class and whether it is a crowd, by id - 1
+    stuff_ids: dict[str, int] = {}
+    for region in regions:
+        category = _category(region, categories, image)
+        segment_id = stuff_ids.get(category.name, len(segments) + 1)
+        taken = ids[region.mask]
+        if not taken.size:
+            raise refuse(
+                image, f"a region of {category.name!r} covers no pixel", "enlarge or delete it"
+            )
+        if others := set(np.unique(taken).tolist()) - {0, segment_id}:
+            other = segments[min(others) - 1][0]
+            raise refuse(
+                image,
+                f"a region of {category.name!r} and one of {other.name!r} overlap",
+                "give each pixel to one of them",
+            )
+        ids[region.mask] = segment_id
+        if segment_id > len(segments):
+            segments.append((category, region.is_crowd))
+        if not category.is_thing:
+            stuff_ids[category.name] = segment_id
+    records = _records(ids, segments)
+    coverage = sum(record["area"] for record in records) / ids.size
+    num_things = sum(record["isthing"] for record in records)
+    quality = {
+        "coverage": coverage,
+        "void_frac": 1.0 - coverage,
+        "num_things": num_things,
+        "num_stuff": len(records) - num_things,
+    }
+    return row | {
+        "segments_info": records,
+        "quality": row["quality"] | quality | SURE_QUALITY,
+    }
+
+
+def _category(region: Region, categories: Mapping[str, Category], image: str) -> Category:
+    found = categories.get(region.category_name)
+    if found is None:
+        hint = nearest(region.category_name, categories, otherwise="use a class of the run")
+        raise refuse(image, f"the run has no class {region.category_name!r}", hint)
+    return found
+
+
+def _records(ids: np.ndarray, segments: Sequence[tuple[Category, bool]]) -> list[Row]:
+    geometry, counts = areas_and_boxes(ids), rle_counts(ids)
+    return [
+        {
+            "id": segment_id,
+            "category_id": category.id,
+            "category_name": category.name,
+            "isthing": category.is_thing,
+            "iscrowd": is_crowd,
+            "area": geometry[segment_id].area_px,
+            "bbox": list(geometry[segment_id].bbox_xywh),
+            "is_seen": bool(category.is_seen),
+            "segmentation": {"size": list(ids.shape), "counts": counts[segment_id]},
+            **SURE_SEGMENT,
+        }
+        for segment_id, (category, is_crowd) in enumerate(segments, start=1)
+    ]

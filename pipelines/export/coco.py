@@ -1,0 +1,63 @@
+"""What the formats of the COCO family share: a JSON of images and annotations for each split."""
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pipelines.export.example import Example
+from pipelines.export.json_lists import JsonLists
+from pipelines.export.protocol import Record, Whole
+
+
+def coco_record(example: Example, annotations: list[Record]) -> Record:
+    """One image and what is annotated in it; `write_coco` gives the numbers."""
+    height, width = example.image_hw
+    image = {
+        "file_name": example.file_name,
+        "width": width,
+        "height": height,
+        **example.facts(),
+    }
+    return {"image": image, "annotations": annotations}
+
+
+def write_coco(whole: Whole, key: str, categories: list[dict[str, Any]]) -> None:
+    """Write the JSON of each split, one image in memory at a time.
+
+    Args:
+        whole: whose records are `coco_record`s.
+        key: where a JSON goes, with `{split}` in it.
+        categories: as the JSON lists them.
+    """
+    head = {
+        "info": {"description": f"labels of plan {whole.provenance['plan_id']}, made by possam"},
+        "licenses": [],
+        "categories": categories,
+    }
+    with ExitStack() as stack:
+        lists: dict[str, JsonLists] = {}
+        for split in whole.num_images:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="possam-export-"))
+            lists[split] = JsonLists(Path(folder), ("images", "annotations"))
+        num_annotations = 0
+        for image_id, (split, record) in enumerate(whole.records(), start=1):
+            lists[split].append("images", {"id": image_id, **record["image"]})
+            for annotation in record["annotations"]:
+                num_annotations += 1
+                numbers = {"id": num_annotations, "image_id": image_id}
+                lists[split].append("annotations", numbers | annotation)
+        for split, items in lists.items():
+            whole.folder.put_file(key.format(split=split), items.finish(head))
+
+
+def instance_annotations(example: Example, *, is_stuff_too: bool) -> list[Record]:
+    """The segments as COCO's detection task has them."""
+    size = list(example.image_hw)
+    pairs = zip(example.segments, example.rle_counts(), strict=True)
+    return [
+        {k: v for k, v in segment.to_json().items() if k != "id"}
+        | {"segmentation": {"size": size, "counts": counts}}
+        for segment, counts in pairs
+        if segment.category.is_thing or is_stuff_too
+    ]

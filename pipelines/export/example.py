@@ -1,0 +1,249 @@
+"""One labelled image as an export sees it: its classes chosen, its areas and boxes recounted.
+
+Axes: H W pixels of the image.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy import ndarray
+
+from pipelines.committed import Correction
+from pipelines.export.classes import ClassMap, ExportedClass
+from pipelines.export.pictures import Picture
+from pipelines.export.pixel_runs import PixelRuns, decode_runs
+from pipelines.export.png import MAX_ID
+from possam_core.errors import ConfigError, PossamError
+from possam_core.image_decode import UPRIGHT
+from possam_core.masks import AreaAndBox, rle_counts
+
+TRAIN, VAL = "train", "val"
+VOID_ID = 0  # of pixels without a segment; `possam_core.panoptic` takes seconds to import
+SAFE_STEM = re.compile(r"[A-Za-z0-9_-]{1,80}")  # no dot: WebDataset cuts a name at the first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedSegment:
+    """One segment, or all segments of stuff that became one class."""
+
+    id: int  # as in the run; of several that became one, the least
+    category: ExportedClass
+    is_crowd: bool
+    area_px: int
+    bbox_xywh: tuple[int, int, int, int]  # in pixels; x y of the top-left pixel
+    score: float  # of several that became one, the mean by area
+    counts: str | None  # COCO compressed RLE; None: of several, so it must be made
+
+    def to_json(self) -> dict[str, object]:
+        """What COCO panoptic says of it."""
+        return {
+            "id": self.id,
+            "category_id": self.category.id,
+            "area": self.area_px,
+            "bbox": list(self.bbox_xywh),
+            "iscrowd": int(self.is_crowd),
+            "score": round(self.score, 6),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One image of an export."""
+
+    image_id: str
+    uri: str
+    split: str  # TRAIN or VAL
+    image_hw: tuple[int, int]
+    exif_orientation: int
+    grade: str
+    correction: Correction | None  # by people, who have drawn these segments
+    segments: tuple[ExportedSegment, ...]
+    runs: PixelRuns  # of `segments`, in order
+    path: str  # of the original below its corpus, or its whole address
+    picture: Picture | None = None  # None: it is no part of the export
+
+    def facts(self) -> dict[str, str | int]:
+        """Which image it is, how good its labels are, and whose."""
+        facts: dict[str, str | int] = {"image_id": self.image_id, "uri": self.uri}
+        facts["grade"] = self.grade
+        if self.picture is None and self.exif_orientation != UPRIGHT:
+            facts["exif_orientation"] = self.exif_orientation  # whoever loads it has to turn it
+        if self.correction is not None:
+            facts["corrected_by"] = self.correction.author
+            facts["corrected_at"] = self.correction.corrected_at.isoformat()
+        return facts
+
+    @property
+    def stem(self) -> str:
+        """What its files are called: the image's id, or a hash of one that is no file name."""
+        return file_stem(self.image_id)
+
+    @property
+    def file_name(self) -> str:
+        """Of the picture; of the original, where that stays what the labels are about."""
+        return f"{self.stem}.{self.picture.suffix}" if self.picture else self.path
+
+    def ids(self) -> ndarray:
+        """The segment id of each pixel (H, W); 0 is void."""
+        return self.runs.paint([s.id for s in self.segments], void=VOID_ID)
+
+    def class_indices(self, *, void: int, first: int = 0) -> ndarray:
+        """The index of each pixel's class (H, W), counted from `first`."""
+        return self.runs.paint([first + s.category.index for s in self.segments], void=void)
+
+    def rle_counts(self) -> list[str]:
+        """COCO compressed RLE of each segment."""
+        if all(s.counts is not None for s in self.segments):
+            return [s.counts or "" for s in self.segments]
+        by_id = rle_counts(self.ids().astype(np.int32))
+        return [by_id[s.id] for s in self.segments]
+
+
+def file_stem(image_id: str) -> str:
+    """A file name without suffix for an image: its id, if that is fit for one."""
+    if SAFE_STEM.fullmatch(image_id):
+        return image_id
+    return blake2b(image_id.encode(), digest_size=16).hexdigest()
+
+
+def path_in_corpus(uri: str, corpus: str) -> str:
+    """Where an image lies below the folder that its corpus is or, as a glob or file, lies in."""
+    fixed = corpus.partition("*")[0].partition("?")[0].partition("[")[0]
+    folders = (fixed.rstrip("/"), fixed.rpartition("/")[0])
+    roots = [f"{folder}/" for folder in folders if folder and uri.startswith(f"{folder}/")]
+    return uri.removeprefix(roots[0]) if roots else uri
+
+
+def split_of(image_id: str, val_share: float) -> str:
+    """Where an image belongs: always to the same split, whatever else is exported."""
+    number = int.from_bytes(blake2b(image_id.encode(), digest_size=8, person=b"split").digest())
+    return VAL if number < val_share * 2**64 else TRAIN
+
+
+def make_examples(
+    rows: pa.Table,
+    classes: ClassMap,
+    *,
+    val_share: float = 0.0,
+    corrections: Mapping[str, Correction] | None = None,
+    corpus: str = "",
+) -> Iterator[Example]:
+    """The images of `rows`, all of which have labels, in order and without their pictures.
+
+    Args:
+        rows: of `schema.ROW_SCHEMA`.
+        classes: what becomes of theirs.
+        val_share: of the images, for the split VAL.
+        corrections: by image id.
+        corpus: its address, as the plan has it.
+
+    Raises:
+        ConfigError: the segments of an image are damaged.
+    """
+    heads = rows.select(["image_id", "uri", "width", "height", "exif_orientation"])
+    heads = heads.append_column("grade", pc.struct_field(rows["quality"], "grade"))
+    columns = _Columns.of(rows)
+    sizes = pc.list_value_length(rows["segments_info"]).to_pylist()
+    last = 0
+    for head, size in zip(heads.to_pylist(), sizes, strict=True):
+        first, last = last, last + size
+        image_hw = (head["height"], head["width"])
+        try:
+            segments, runs = _choose(columns, range(first, last), classes, image_hw)
+        except PossamError as error:
+            raise ConfigError(
+                f"expected sound labels of {head['uri']}, but {error}; find out what else is"
+                " damaged with possam verify"
+            ) from error
+        yield Example(
+            image_id=head["image_id"],
+            uri=head["uri"],
+            split=split_of(head["image_id"], val_share),
+            image_hw=image_hw,
+            exif_orientation=head["exif_orientation"],
+            grade=head["grade"],
+            correction=(corrections or {}).get(head["image_id"]),
+            path=path_in_corpus(head["uri"], corpus),
+            segments=segments,
+            runs=runs,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """The segments of all images, one after another."""
+
+    ids: list[int]
+    category_ids: list[int]
+    crowds: list[bool]
+    scores: list[float]
+    counts: list[str]
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> "_Columns":
+        flat = pc.list_flatten(rows["segments_info"])
+        return cls(
+            ids=pc.struct_field(flat, "id").to_pylist(),
+            category_ids=pc.struct_field(flat, "category_id").to_pylist(),
+            crowds=pc.struct_field(flat, "iscrowd").to_pylist(),
+            scores=pc.struct_field(flat, "score").to_pylist(),
+            counts=pc.struct_field(flat, ["segmentation", "counts"]).to_pylist(),
+        )
+
+
+def _choose(
+    columns: _Columns, places: Sequence[int], classes: ClassMap, image_hw: tuple[int, int]
+) -> tuple[tuple[ExportedSegment, ...], PixelRuns]:
+    """The segments at `places` whose classes are exported; stuff of one class becomes one."""
+    chosen = [p for p in places if columns.category_ids[p] in classes.index_of]
+    groups: dict[tuple[int, int], list[int]] = {}  # by class, and what keeps things apart
+    for i, place in enumerate(chosen):
+        index = classes.index_of[columns.category_ids[place]]
+        groups.setdefault((index, place if classes.classes[index].is_thing else -1), []).append(i)
+    parts = decode_runs([columns.counts[p] for p in chosen], image_hw)
+    runs, part_areas = parts, [0] * len(chosen)
+    if len(groups) < len(chosen):
+        targets = {i: target for target, group in enumerate(groups.values()) for i in group}
+        runs = parts.regroup([targets[i] for i in range(len(chosen))], len(groups))
+        part_areas = [geometry.area_px for geometry in parts.areas_and_boxes()]
+    segments = [
+        _segment(
+            columns,
+            [(chosen[i], part_areas[i]) for i in group],
+            classes.classes[index],
+            geometry,
+        )
+        for (index, _), group, geometry in zip(
+            groups, groups.values(), runs.areas_and_boxes(), strict=True
+        )
+    ]
+    return tuple(segments), runs
+
+
+def _segment(
+    columns: _Columns,
+    parts: Sequence[tuple[int, int]],
+    category: ExportedClass,
+    geometry: AreaAndBox,
+) -> ExportedSegment:
+    """What the segments at some places, of some areas, become together."""
+    place = parts[0][0]
+    segment_id = min(columns.ids[p] for p, _ in parts)
+    if not VOID_ID < segment_id <= MAX_ID:
+        raise PossamError(f"a segment has the id {segment_id}, which no PNG can hold")
+    is_one = len(parts) == 1
+    weighted = sum(columns.scores[p] * area for p, area in parts)
+    return ExportedSegment(
+        id=segment_id,
+        category=category,
+        is_crowd=any(columns.crowds[p] for p, _ in parts),
+        area_px=geometry.area_px,
+        bbox_xywh=geometry.bbox_xywh,
+        score=columns.scores[place] if is_one else weighted / geometry.area_px,
+        counts=columns.counts[place] if is_one else None,
+    )

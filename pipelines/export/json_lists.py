@@ -1,0 +1,38 @@
+"""A JSON object whose lists are too long for memory."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class JsonLists:
+    """Collects the lists on disk, an item at a time and in any order among them."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
+        """Work in `folder`, which must hold nothing of these names."""
+        self._folder = folder
+        self._files = {n: (folder / n).open("w+", encoding="utf-8") for n in names}
+        self._lengths = dict.fromkeys(names, 0)
+
+    def append(self, name: str, item: Any) -> None:
+        """Add to the list of that name."""
+        file = self._files[name]
+        file.write(",\n" if self._lengths[name] else "\n")
+        file.write(json.dumps(item, ensure_ascii=False, separators=(",", ":")))
+        self._lengths[name] += 1
+
+    def finish(self, head: Mapping[str, Any]) -> Path:
+        """The file: what `head` says, then the lists; they can grow no more."""
+        path = self._folder / "whole.json"
+        with path.open("w", encoding="utf-8") as whole:
+            whole.write(json.dumps(head, ensure_ascii=False)[:-1])
+            for name, file in self._files.items():
+                whole.write(f',\n"{name}": [')
+                file.seek(0)
+                shutil.copyfileobj(file, whole)
+                whole.write("\n]")
+                file.close()
+            whole.write("}\n")
+        return path

@@ -1,0 +1,57 @@
+"""What an exported format has to do, and what it is given for it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from pipelines.export.classes import ClassMap
+from pipelines.export.example import Example
+from pipelines.export.folder import ExportFolder
+
+Record = dict[str, Any]  # of one image, fit for JSON
+
+
+class ImageUse(Enum):
+    """What a format does with the images themselves."""
+
+    COPIED = "copied"
+    OPTIONAL = "optional"  # copied unless the labels alone are asked for
+    LINKED = "linked"  # by their uri; they stay where they are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """Where one shard of the run goes."""
+
+    number: int  # of the shard
+    classes: ClassMap
+    folder: ExportFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """An export whose units are all there."""
+
+    classes: ClassMap
+    folder: ExportFolder
+    provenance: Mapping[str, Any]
+    num_images: Mapping[str, int]  # of each split that has any
+    num_images_in: Mapping[str, Mapping[int, int]]  # of each split, by unit, where it has any
+    records: Callable[[], Iterator[tuple[str, Record]]]  # split and record of each image, in order
+
+
+class Format(Protocol):
+    """One way to lay labels out; it holds no state."""
+
+    image_use: ImageUse
+
+    def write_unit(self, examples: Iterable[Example], unit: Unit) -> Iterator[tuple[str, Record]]:
+        """Write what each example needs; yield its split and what `join` must know of it.
+
+        The same examples give the same bytes under the same keys, so that a unit whose writing
+        was broken off is simply written again.
+        """
+
+    def join(self, whole: Whole) -> None:
+        """Write what needs all units."""

@@ -1,0 +1,162 @@
+"""`possam export`: the labels of a run in a format that other programs open.
+
+Sharded and resumable like labelling: a shard's part file is its commit, and the same command again
+exports only what has none. `provenance.json`, the last file to appear, says that all is there.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from pipelines.export.classes import choose_classes
+from pipelines.export.config import ExportConfig
+from pipelines.export.export_plan import freeze, make_plan
+from pipelines.export.folder import ExportFolder
+from pipelines.export.parts import LeftOut, PartHead, committed_parts, read_head, read_records
+from pipelines.export.protocol import Whole
+from pipelines.export.unit import ExportJob
+from pipelines.export.workers import export_units
+from pipelines.reader import open_run
+from pipelines.store import trouble_named
+from possam_core.errors import ConfigError
+
+PROVENANCE_KEY = "provenance.json"
+DISTRIBUTIONS = ("possam", "numpy", "pillow", "pyarrow")  # that the bytes depend on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """An export that is there now."""
+
+    location: str
+    format: str
+    num_images: dict[str, int]  # by split
+    num_segments: int
+    num_corrected: int  # images whose labels people have corrected
+    left_out: tuple[LeftOut, ...]  # images that can no longer be read
+    num_units: int  # shards of the run
+    num_exported: int  # of them, by this call; the others had been there
+
+
+def run_export(config: ExportConfig, *, console: Console | None = None) -> ExportReport:
+    """Export what is not exported yet, then write what needs all of it.
+
+    Args:
+        config: the settings.
+        console: where to show progress; None: nowhere.
+
+    Raises:
+        ConfigError: there is no such run, the filter or the classes are not understood, the output
+            holds something else, no image is left, or a store failed.
+    """
+    run = open_run(config.run, where=config.where)
+    job = ExportJob(config=config, run=run, classes=choose_classes(run.categories, config.classes))
+    plan = make_plan(config, run, job.classes)
+    with trouble_named(config.output), ExportFolder(config.output) as folder:
+        freeze(plan, folder)
+        done = set(committed_parts(folder))
+        pending = [shard for shard in plan.shards if shard not in done]
+        with _progress(console) as progress:
+            task = progress.add_task(
+                "exporting", total=len(plan.shards), completed=len(plan.shards) - len(pending)
+            )
+            for _ in export_units(job, pending):
+                progress.advance(task)
+        heads = {shard: read_head(folder, shard) for shard in plan.shards}
+        report = _report(config, heads, num_exported=len(pending))
+        if pending or folder.read(PROVENANCE_KEY) is None:
+            _finish(job, folder, heads, report)
+    return report
+
+
+def _progress(console: Console | None) -> Progress:
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=console is None)
+
+
+def _report(config: ExportConfig, heads: dict[int, PartHead], *, num_exported: int) -> ExportReport:
+    """The sums over all parts.
+
+    Raises:
+        ConfigError: there is no image in them.
+    """
+    num_images = Counter[str]()
+    for head in heads.values():
+        num_images.update(head.num_images)
+    left_out = tuple(image for head in heads.values() for image in head.left_out)
+    if not num_images:
+        reason = (
+            f"all {len(left_out):,} kept ones are gone" if left_out else "the filter keeps none"
+        )
+        raise ConfigError(
+            f"expected at least one image of {config.run} to export, but {reason}; widen the"
+            " filter, and choose another --output or delete this one"
+        )
+    return ExportReport(
+        location=config.output,
+        format=config.format.value,
+        num_images=dict(sorted(num_images.items())),
+        num_segments=sum(head.num_segments for head in heads.values()),
+        num_corrected=sum(head.num_corrected for head in heads.values()),
+        left_out=left_out,
+        num_units=len(heads),
+        num_exported=num_exported,
+    )
+
+
+def _finish(
+    job: ExportJob, folder: ExportFolder, heads: dict[int, PartHead], report: ExportReport
+) -> None:
+    """Write what needs all units, and last of all where everything comes from."""
+    provenance = _provenance(job, report)
+    whole = Whole(
+        classes=job.classes,
+        folder=folder,
+        provenance=provenance,
+        num_images=report.num_images,
+        num_images_in={
+            split: {
+                n: head.num_images[split] for n, head in heads.items() if split in head.num_images
+            }
+            for split in report.num_images
+        },
+        records=lambda: read_records(folder, list(heads)),
+    )
+    job.config.format.writer.join(whole)
+    folder.flush()
+    folder.put_json(PROVENANCE_KEY, provenance)
+    folder.flush()
+
+
+def _provenance(job: ExportJob, report: ExportReport) -> dict[str, Any]:
+    """Which labels these are, and what was done to them; nothing about when or where."""
+    config = job.config
+    return {
+        **job.run.provenance,
+        "format": report.format,
+        "where": config.where,
+        "min_grade": config.min_grade,
+        "val_share": config.val_share,
+        "labels_only": config.labels_only,
+        "num_images": report.num_images,
+        "num_segments": report.num_segments,
+        "num_corrected": report.num_corrected,
+        "num_left_out": len(report.left_out),
+        "left_out": dict(sorted(Counter(image.code for image in report.left_out).items())),
+        "versions": {name: version(name) for name in DISTRIBUTIONS},
+        "categories": job.classes.to_json(),
+        "made_of": _made_of(job),
+    }
+
+
+def _made_of(job: ExportJob) -> dict[str, list[str]]:
+    """The classes of the run behind each class of the export."""
+    made_of: dict[str, list[str]] = {c.name: [] for c in job.classes.classes}
+    for category in job.run.categories:
+        if (index := job.classes.index_of.get(category.id)) is not None:
+            made_of[job.classes.classes[index].name].append(category.name)
+    return made_of

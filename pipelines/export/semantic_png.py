@@ -1,0 +1,52 @@
+"""Semantic PNGs: each grey level is the index of a class.
+
+images/train/*.jpg  annotations/train/*.png  classes.json
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy import ndarray
+
+from pipelines.export.classes import ClassMap
+from pipelines.export.example import Example
+from pipelines.export.png import encode_grey
+from pipelines.export.protocol import ImageUse, Record, Unit, Whole
+
+VOID_8_BITS, VOID_16_BITS = 255, 65535
+
+
+class SemanticPng:
+    """Opens with whatever trains semantic segmentation on folders."""
+
+    image_use = ImageUse.OPTIONAL
+
+    def write_unit(self, examples: Iterable[Example], unit: Unit) -> Iterator[tuple[str, Record]]:
+        """Write a PNG for each example, and its picture."""
+        for example in examples:
+            png = encode_grey(semantic_map(example, unit.classes))
+            unit.folder.put(f"annotations/{example.split}/{example.stem}.png", png)
+            if example.picture is not None:
+                key = f"images/{example.split}/{example.file_name}"
+                unit.folder.put(key, example.picture.data)
+            yield example.split, {}
+
+    def join(self, whole: Whole) -> None:
+        """Write what the grey levels mean."""
+        content = {
+            "void": void_level(whole.classes),
+            "classes": [{"index": c.index} | c.to_json() for c in whole.classes.classes],
+        }
+        whole.folder.put_json("classes.json", content)
+
+
+def void_level(classes: ClassMap) -> int:
+    """The grey level of pixels without a class: the last one of 8 bits, or of 16 if need be."""
+    return VOID_8_BITS if len(classes.classes) <= VOID_8_BITS else VOID_16_BITS
+
+
+def semantic_map(example: Example, classes: ClassMap) -> ndarray:
+    """The grey levels (H, W)."""
+    void = void_level(classes)
+    dtype = np.uint8 if void == VOID_8_BITS else np.uint16
+    return example.class_indices(void=void).astype(dtype, copy=False)

@@ -1,0 +1,65 @@
+"""The processes that export shards side by side."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from threading import Thread
+
+from pipelines.export.parts import PartHead
+from pipelines.export.unit import ExportJob, export_unit
+from possam_core.errors import ConfigError
+
+
+def export_units(job: ExportJob, shards: list[int]) -> Iterator[PartHead]:
+    """Export each of `shards`, in any order; one after another in this process for one worker.
+
+    Raises:
+        ConfigError: one failed, after which no other is begun.
+    """
+    num_workers = min(job.config.num_workers or len(os.sched_getaffinity(0)), len(shards))
+    if num_workers <= 1:
+        yield from (export_unit(job, shard) for shard in shards)
+        return
+    message = pickle.dumps(job)
+    # Spawned, because threads of the store's client would be lost in a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(num_workers, context, initializer=_obey_the_parent)
+    try:
+        for done in as_completed([pool.submit(_export, message, shard) for shard in shards]):
+            yield done.result()
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "expected every worker to live, but one was killed, most likely for want of memory;"
+            " lower --num-workers and run the same command again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _obey_the_parent() -> None:
+    """Let it alone answer to the keyboard, and end when it is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=end_with_it, daemon=True).start()
+
+
+def _export(message: bytes, shard: int) -> PartHead:
+    return export_unit(_job(message), shard)
+
+
+@lru_cache(maxsize=1)
+def _job(message: bytes) -> ExportJob:
+    """The job, unpacked once a process, so that retries and corrections are read once, too."""
+    job: ExportJob = pickle.loads(message)
+    return job

@@ -1,0 +1,120 @@
+"""Whether the labels of a run are good enough to go on with: thresholds on its statistics."""
+
+import math
+from dataclasses import dataclass
+
+from pipelines.stats import Drift, Statistics, population_stability_index
+from pipelines.stats.drift import MUCH_DRIFT
+from pipelines.stats.statistics import NUM_SCORE_BANDS, SIZES
+from possam_core.errors import ConfigError
+
+GRADE_POINTS = {"A": 4, "B": 3, "C": 2, "D": 1}
+MAX_SHIFTS_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What a run must keep to; None: anything goes."""
+
+    max_error_share: float | None = None  # of the images, in [0, 1]
+    min_mean_score: float | None = None  # over labelled images, in [0, 1]
+    min_mean_grade: float | None = None  # likewise, in [1, 4]: as GRADE_POINTS
+    max_drift: float = MUCH_DRIFT  # population stability index, where there is a reference
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} must be {wanted}, got {value}"
+            for name, (low, high), wanted in (
+                ("max_error_share", (0, 1), "in [0, 1]"),
+                ("min_mean_score", (0, 1), "in [0, 1]"),
+                ("min_mean_grade", (1, 4), "from 1 (all D) to 4 (all A)"),
+                ("max_drift", (0, float("inf")), "0 or more"),
+            )
+            if (value := getattr(self, name)) is not None and not low <= value <= high
+        ]
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+
+def mean_grade(statistics: Statistics) -> float | None:
+    """Over the labelled images, by GRADE_POINTS; None if there is none."""
+    num_graded = sum(statistics.grades.values())
+    if not num_graded:
+        return None
+    points = sum(GRADE_POINTS[grade] * number for grade, number in statistics.grades.items())
+    return points / num_graded
+
+
+def mean_score(statistics: Statistics) -> float | None:
+    """Mean over the labelled images of their mean scores; None if there is none."""
+    scores = statistics.images.get("mean_score")
+    return scores.mean if scores else None
+
+
+def shortfalls(
+    statistics: Statistics, thresholds: Thresholds, reference: Statistics | None = None
+) -> list[str]:
+    """One sentence for each threshold that a run misses; none: it passes.
+
+    Args:
+        statistics: of the run.
+        thresholds: that it must keep to.
+        reference: of the run that it must resemble; None: of none.
+    """
+    found = [
+        _error_shortfall(statistics, thresholds.max_error_share),
+        _low("mean score", mean_score(statistics), thresholds.min_mean_score),
+        _low("mean grade", mean_grade(statistics), thresholds.min_mean_grade),
+    ]
+    if reference is not None:
+        drift = population_stability_index(reference, statistics)
+        chance = 1 / max(1, reference.num_segments) + 1 / max(1, statistics.num_segments)
+        found += _drift_shortfalls(drift, thresholds.max_drift, chance)
+    return [sentence for sentence in found if sentence]
+
+
+def _error_shortfall(statistics: Statistics, allowed: float | None) -> str:
+    num_errors = statistics.num_images - statistics.num_ok
+    share = num_errors / max(1, statistics.num_images)
+    if allowed is None or share <= allowed:
+        return ""
+    return (
+        f"{num_errors:,} of {statistics.num_images:,} images failed ({share:.1%}), allowed are"
+        f" {allowed:.1%}"
+    )
+
+
+def _low(name: str, value: float | None, least: float | None) -> str:
+    if least is None or (value is not None and value >= least):
+        return ""
+    if value is None:
+        return f"there is no {name}, for no image has labels; at least {least:g} is wanted"
+    return f"the {name} is {value:.3g}, at least {least:g} is wanted"
+
+
+def _drift_shortfalls(drift: Drift, allowed: float, chance: float) -> list[str]:
+    """What drifted, beyond what samples of this size differ by chance.
+
+    A small canary would seem to drift from anything: of samples of one distribution, the index is
+    `chance` times a chi-square variable of as many degrees of freedom as parts can vary. So its
+    mean and two standard deviations are allowed on top.
+    """
+    parts = {
+        "classes": (drift.classes, len(drift.shifts)),
+        "sizes": (drift.sizes, len(SIZES)),
+        "scores": (drift.scores, NUM_SCORE_BANDS),
+    }
+    sentences = []
+    for name, (index, num_parts) in parts.items():
+        freedom = max(0, num_parts - 1)
+        if index <= allowed + chance * (freedom + 2 * math.sqrt(2 * freedom)):
+            continue
+        sentence = f"the {name} drifted from the reference: index {index:.2f}, allowed {allowed:g}"
+        if name == "classes":
+            shifts = [
+                f"{s.name} {s.reference_share:.1%} -> {s.current_share:.1%}"
+                for s in drift.shifts[:MAX_SHIFTS_NAMED]
+            ]
+            sentence += f" ({', '.join(shifts)})"
+        sentences.append(sentence)
+    return sentences

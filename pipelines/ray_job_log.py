@@ -1,0 +1,64 @@
+"""Follows what the program of a Ray job writes, line by line, while something else waits for it."""
+
+import asyncio
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ray.job_submission import JobSubmissionClient
+
+logger = logging.getLogger(__name__)
+
+AGAIN_AFTER_S = 2.0
+LAST_LINES_WITHIN_S = 5.0
+
+
+class LogFollower:
+    """Tells each line of a job's log once, from its beginning, even if the connection breaks."""
+
+    def __init__(
+        self, client: JobSubmissionClient, job_id: str, on_line: Callable[[str], None]
+    ) -> None:
+        self._client = client
+        self._job_id = job_id
+        self._on_line = on_line
+        self._num_told = 0
+        self._has_ended = False
+        context = contextvars.copy_context()  # where `on_line` finds what its caller has set
+        self._thread = threading.Thread(target=context.run, args=(self._follow,), daemon=True)
+
+    def __enter__(self) -> "LogFollower":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._has_ended = True
+        if kind is None:  # else whoever is interrupted does not wait for the last lines
+            self._thread.join(LAST_LINES_WITHIN_S)
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                asyncio.run(self._tell_lines())
+                return
+            except Exception as error:
+                # A log is worth a warning, never the job.
+                if self._has_ended:
+                    return
+                logger.info("the log of %s broke off (%s), once more", self._job_id, error)
+            time.sleep(AGAIN_AFTER_S)
+
+    async def _tell_lines(self) -> None:
+        """Tell the lines that have not been told; Ray always begins with the first."""
+        num_lines, rest = 0, ""
+        async for text in self._client.tail_job_logs(self._job_id):
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                num_lines += 1
+                if num_lines > self._num_told:
+                    self._num_told = num_lines
+                    self._on_line(line)
+        if rest:
+            self._on_line(rest)

@@ -1,0 +1,227 @@
+"""`open_run`: the labels of a run as images, tables and data sets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.committed import (
+    Commits,
+    Correction,
+    corrections_in,
+    find_commits,
+    newest_rows,
+    read_rows,
+    substitute,
+)
+from pipelines.frozen_vocabulary import Category, read_categories
+from pipelines.manifest import current_manifest
+from pipelines.plan import Plan, load_plan
+from pipelines.reader.categories import categories_of
+from pipelines.reader.image import LabelledImage, LabelledShard, PlannedImages
+from pipelines.reader.where import Filter, FlatRows, Where
+from pipelines.run_folder import RunFolder, shard_key
+from pipelines.schema import OK, ROW_SCHEMA, SCHEMA_VERSION
+from pipelines.store import trouble_named
+from possam_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ray.data
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+    from pipelines.reader.torch_dataset import LabelledDataset, LabelledStream
+
+
+def open_run(location: str, *, where: Where = None) -> "LabelledRun":
+    """The labels of the run at `location`, as far as they are committed.
+
+    Args:
+        location: of the run folder, local or `s3://`.
+        where: keeps only the images that meet it: SQL, such as `grade <= 'B' and mean_score > 0.6`,
+            or an expression of `pyarrow.compute`, over `where.FLAT_SCHEMA`.
+
+    Raises:
+        ConfigError: there is no run, it has another schema, or `where` is not understood.
+    """
+    with trouble_named(location):
+        run, commits = find_commits(location)
+        plan = load_plan(run)
+    assert plan is not None  # `find_commits` has seen it
+    opened = LabelledRun(location=run.location, where=where, plan=plan, commits=commits)
+    opened.filter  # noqa: B018 - refuses here and now what is no condition
+    return opened
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledRun:
+    """A run to read from; it holds names of files and no rows, so it is cheap to make and to send.
+
+    It stays as it was when it was opened: open it again to see what has been added since.
+    """
+
+    location: str
+    where: Where
+    plan: Plan
+    commits: Commits
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: self.__dict__[field.name] for field in fields(self)}
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Where the labels come from."""
+        settings = self.plan.settings
+        return {
+            "plan_id": self.plan.plan_id,
+            "model": settings.model,
+            "model_sha256": settings.model_sha256,
+            "vocabulary": settings.vocabulary,
+            "vocabulary_sha256": settings.vocabulary_sha256,
+            "schema_version": SCHEMA_VERSION,
+        }
+
+    @cached_property
+    def filter(self) -> Filter:
+        """Of rows, by `where`."""
+        return Filter(self.where)
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """The classes that the run was labelled with; a run without a list of them: those found."""
+        with trouble_named(self.location):
+            return read_categories(self._run) or categories_of(map(self._newest, self.shards()))
+
+    @cached_property
+    def corrections(self) -> dict[str, Correction]:
+        """By image id, who has corrected it and when."""
+        return corrections_in(self._newer)
+
+    def shards(self) -> list[int]:
+        """The committed shards, ascending."""
+        return list(self.commits.shards)
+
+    def read_shard(self, shard: int) -> pa.Table:
+        """The kept rows of one shard, of `schema.ROW_SCHEMA`, in plan order.
+
+        Each image has its corrected or else its newest row; images that failed have theirs, too.
+
+        Raises:
+            ConfigError: a file went or was damaged since it was committed.
+        """
+        return self.filter.keep(self._newest(shard)).replace_schema_metadata(self.provenance)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The kept rows, one shard at a time."""
+        return map(self.read_shard, self.commits.shards)
+
+    def images_in(self, shard: int) -> Iterator[LabelledImage]:
+        """The kept images of one shard that have labels."""
+        images = self.labelled_shard(shard)
+        return (images[i] for i in range(len(images)))
+
+    def labelled_shard(self, shard: int) -> LabelledShard:
+        """Those images as a sequence, so that one can be had without the others."""
+        rows = self.read_shard(shard)
+        return LabelledShard(
+            rows=rows.filter(pc.equal(rows["status"], OK)),
+            corrections=self.corrections,
+            class_indices=self._class_indices,
+            planned=PlannedImages(location=self.location, shard=shard),
+        )
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        """The kept images that have labels, in plan order; one shard at a time in memory."""
+        for shard in self.commits.shards:
+            yield from self.images_in(shard)
+
+    def count_labelled(self) -> list[int]:
+        """How many kept images with labels each shard has.
+
+        From the manifest, if that can know; else every shard is read once.
+        """
+        if self.where is None and not self.commits.retries:
+            manifest = current_manifest(self._run, [self.plan])
+            if manifest is not None:
+                by_key = {file.key: file.ok for file in manifest.files}
+                return [by_key[shard_key(shard)] for shard in self.commits.shards]
+        return [len(self.labelled_shard(shard)) for shard in self.commits.shards]
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+        """The kept rows as a stream, read while it is consumed.
+
+        Args:
+            columns: of `schema.ROW_SCHEMA`; None: all.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        names = ROW_SCHEMA.names if columns is None else list(columns)
+        if unknown := set(names) - set(ROW_SCHEMA.names):
+            raise ConfigError(
+                f"expected columns among {', '.join(ROW_SCHEMA.names)}, got"
+                f" {', '.join(sorted(unknown))}; leave them out"
+            )
+        schema = pa.schema([ROW_SCHEMA.field(name) for name in names], self.provenance)
+        batches = (b for rows in self.tables() for b in rows.select(names).to_batches())
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def to_duckdb(self, connection: "DuckDBPyConnection | None" = None) -> "DuckDBPyRelation":
+        """The kept rows as `where` sees them, read anew with every query.
+
+        Args:
+            connection: to query with; None: a new one, in memory.
+        """
+        import duckdb  # a tenth of a second, as in `where`
+
+        return (connection or duckdb.connect(":memory:")).from_arrow(FlatRows(self.tables))
+
+    def to_torch(self, *, with_pixels: bool = False) -> "LabelledDataset":
+        """The kept images that have labels as a `torch` dataset with indices.
+
+        Args:
+            with_pixels: read the images, too.
+        """
+        from pipelines.reader.torch_dataset import LabelledDataset  # seconds
+
+        return LabelledDataset(self, with_pixels=with_pixels)
+
+    def to_torch_iterable(
+        self, *, rank: int = 0, world_size: int = 1, with_pixels: bool = False
+    ) -> "LabelledStream":
+        """The same images as a stream; each rank and each of its workers has shards of its own.
+
+        Args:
+            rank: of this process, from 0.
+            world_size: how many processes share the run.
+            with_pixels: read the images, too.
+        """
+        from pipelines.reader.torch_dataset import LabelledStream
+
+        return LabelledStream(self, rank=rank, world_size=world_size, with_pixels=with_pixels)
+
+    def to_ray(self) -> "ray.data.Dataset":
+        """The kept rows as a Ray Dataset, one row an image; its tasks read the shards."""
+        from pipelines.reader.ray_dataset import ray_dataset  # seconds
+
+        return ray_dataset(self)
+
+    @cached_property
+    def _run(self) -> RunFolder:
+        return RunFolder(self.location)
+
+    @cached_property
+    def _newer(self) -> pa.Table:
+        with trouble_named(self.location):
+            return newest_rows(self._run, [*self.commits.retries, *self.commits.corrections])
+
+    @cached_property
+    def _class_indices(self) -> dict[int, int]:
+        return {category.id: i for i, category in enumerate(self.categories)}
+
+    def _newest(self, shard: int) -> pa.Table:
+        """All rows of a shard, whether they are kept or not."""
+        with trouble_named(self.location):
+            return substitute(read_rows(self._run, shard_key(shard)), self._newer)

@@ -1,0 +1,178 @@
+"""Rows of a run as columns of the viewer's index, and the counts that its head shows."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.report.selection import KIND_NAMES, Candidate
+from pipelines.report.viewer import ErrorSummary, Facet, FacetValues, Kind, Measure, RowBlock
+from pipelines.schema import OK, QUALITY_TYPE
+from possam_core.quality import GRADES
+
+MAX_MESSAGES = 500  # in the index, of one error code; the others state the code alone
+MAX_MESSAGE_CHARS = 200
+NUM_SAMPLES = 3  # of one error code, in the head
+LABELS = {"void_frac": "void share"}
+SIZES = ("num_segments", "width", "height")
+
+
+class Names(dict[str, int]):
+    """Names in the order in which they came, each with its position."""
+
+    def position(self, name: str) -> int:
+        """That of `name`, which may be new."""
+        return self.setdefault(name, len(self))
+
+
+class RunIndex:
+    """Turns shards into blocks of the index, and counts on the way."""
+
+    def __init__(self, base: str) -> None:
+        """Name images relative to `base`, where they lie below it."""
+        self.base = base
+        self.num_rows = 0
+        self.num_per_grade: Counter[str] = Counter()
+        self.num_per_error: Counter[str] = Counter()
+        self._samples: dict[str, list[tuple[str, str]]] = {}
+        self._names = {key: Names() for key in ("class", "error", "reason")}
+
+    def add(self, rows: pa.Table) -> RowBlock:
+        """The columns of some rows of `schema.ROW_SCHEMA`."""
+        self.num_rows += rows.num_rows
+        names = [uri.removeprefix(self.base) for uri in rows["uri"].to_pylist()]
+        quality = rows["quality"]
+        self.num_per_grade.update(_present(pc.struct_field(quality, "grade")))
+        segments = rows["segments_info"].combine_chunks()
+        classes = pc.struct_field(pc.list_flatten(segments), "category_name")
+        reasons = pc.struct_field(quality, "reasons").combine_chunks()
+        grades = Names({grade: i for i, grade in enumerate(GRADES)})
+        return RowBlock(
+            names=names,
+            measures={m.key: _numbers(rows, m.key) for m in measures()},
+            facets={
+                "grade": _single(pc.struct_field(quality, "grade"), grades),
+                "error": _single(rows["error_code"], self._names["error"]),
+                "class": _multiple(segments, classes, self._names["class"]),
+                "reason": _multiple(reasons, pc.list_flatten(reasons), self._names["reason"]),
+            },
+            messages=self._messages(rows, names),
+        )
+
+    def facets(self, *, with_pictures: bool) -> tuple[Facet, ...]:
+        """The facets of all rows so far; with one about pictures, where not all have one."""
+        found = [
+            Facet(key="grade", label="Grade", names=GRADES, is_ordered=True),
+            Facet(key="error", label="Error", names=tuple(self._names["error"])),
+            Facet(
+                key="reason",
+                label="Below grade A for",
+                names=[*map(readable, self._names["reason"])],
+            ),
+            Facet(key="class", label="Class", names=tuple(self._names["class"])),
+        ]
+        if with_pictures:
+            found.insert(
+                2, Facet(key="picture", label="Picture", names=KIND_NAMES, is_ordered=True)
+            )
+        return tuple(found)
+
+    def errors(self) -> tuple[ErrorSummary, ...]:
+        """The error codes, the most frequent first."""
+        return tuple(
+            ErrorSummary(code=code, count=count, samples=self._samples[code])
+            for code, count in self.num_per_error.most_common()
+        )
+
+    def _messages(self, rows: pa.Table, names: Sequence[str]) -> dict[int, tuple[str]]:
+        messages = {}
+        columns = rows.select(["error_code", "error_message"]).to_pydict()
+        for i, (code, message) in enumerate(zip(*columns.values(), strict=True)):
+            if code is None:
+                continue
+            self.num_per_error[code] += 1
+            text = str(message or code)[:MAX_MESSAGE_CHARS]
+            if self.num_per_error[code] <= MAX_MESSAGES:
+                messages[i] = (text,)
+            samples = self._samples.setdefault(code, [])
+            if len(samples) < NUM_SAMPLES:
+                samples.append((names[i], text))
+        return messages
+
+
+def measures() -> tuple[Measure, ...]:
+    """The numbers of each image: those of its quality, and its sizes."""
+    kinds: dict[str, Kind] = {}
+    for field in QUALITY_TYPE:
+        if pa.types.is_floating(field.type):
+            kinds[field.name] = "share"
+        elif pa.types.is_integer(field.type):
+            kinds[field.name] = "count"
+    kinds |= dict.fromkeys(SIZES, "count")
+    return tuple(
+        Measure(key=key, label=LABELS.get(key) or readable(key.removeprefix("num_")), kind=kind)
+        for key, kind in kinds.items()
+    )
+
+
+def readable(name: str) -> str:
+    """A column or reason as people write it."""
+    return name.replace("_", " ").replace("iou", "IoU").replace("clip", "CLIP")
+
+
+def candidates(rows: pa.Table, *, first_row: int, shard: int) -> Iterator[Candidate]:
+    """The labelled images of a shard; the worst have the worst grade, then the lowest score."""
+    columns = rows.select(["image_id", "status"]).to_pydict()
+    grades = pc.struct_field(rows["quality"], "grade").to_pylist()
+    scores = pc.struct_field(rows["quality"], "mean_score").to_pylist()
+    for i, (image_id, status) in enumerate(zip(*columns.values(), strict=True)):
+        if status == OK:
+            yield Candidate(
+                badness=(-GRADES.index(grades[i]), scores[i]),
+                image_id=image_id,
+                row=first_row + i,
+                shard=shard,
+                position=i,
+            )
+
+
+def _numbers(rows: pa.Table, key: str) -> list[float | None]:
+    """A measure of each row, rounded to what one can see; None where there is none."""
+    if key == "num_segments":
+        is_ok = pc.equal(rows["status"], OK)
+        values = pc.if_else(is_ok, pc.list_value_length(rows["segments_info"]), None)
+    elif key in SIZES:
+        values = rows[key]
+    else:
+        values = pc.struct_field(rows["quality"], key)
+    if pa.types.is_integer(values.type):
+        numbers: list[float | None] = values.to_pylist()
+        return numbers
+    floats = np.round(values.to_numpy().astype(np.float64), 3).tolist()
+    return [value if value == value else None for value in floats]
+
+
+def _single(column: pa.ChunkedArray, names: Names) -> FacetValues:
+    values = column.to_pylist()
+    return FacetValues(
+        counts=[int(value is not None) for value in values],
+        values=[names.position(value) for value in values if value is not None],
+    )
+
+
+def _multiple(lists: pa.Array, flat: pa.Array, names: Names) -> FacetValues:
+    """Each name once a row, however often the row's list holds it."""
+    encoded = flat.dictionary_encode()
+    positions = np.array([names.position(name) for name in encoded.dictionary.to_pylist()], int)
+    pairs = np.stack([pc.list_parent_indices(lists).to_numpy(), positions[encoded.indices]])
+    rows, values = np.unique(pairs, axis=1)
+    return FacetValues(
+        counts=np.bincount(rows, minlength=len(lists)).tolist(), values=values.tolist()
+    )
+
+
+def _present(column: pa.ChunkedArray) -> list[Any]:
+    return [value for value in column.to_pylist() if value is not None]

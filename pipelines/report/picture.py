@@ -1,0 +1,123 @@
+"""Images as the viewer shows them: a small photograph, and layers of labels to lay over it.
+
+Axes: H W pixels of the image, h w pixels of the layer.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image
+
+from pipelines.image_reader import ImageReader
+from pipelines.inputs.image import InputImage
+from pipelines.overlay import draw_overlay, segment_colour
+from pipelines.store import STORE_ERRORS
+from possam_core.image_decode import ImageError, decode_image
+
+SIDE_PX = 384  # the longer one
+THREADS = 4
+_JPEG_QUALITY = 80
+
+Row = Mapping[str, Any]  # one image of a run, as read from Parquet
+Picture = dict[str, Any]  # what a page holds of an image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What to draw: an image, and its labels once or more often."""
+
+    place: int  # in the pages
+    image: InputImage
+    layers: Sequence[Row | None]  # None: without labels; one at least has some
+
+
+def draw_pictures(
+    subjects: Sequence[Subject], reader: ImageReader
+) -> Iterator[tuple[int, Picture]]:
+    """Each subject's place and picture, in any order; read and drawn in threads."""
+    by_id = {subject.image.image_id: subject for subject in subjects}
+    units = reader.units(subject.image for subject in subjects)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for drawn in pool.map(partial(_draw_unit, reader, by_id), units):
+            yield from drawn
+
+
+def draw_picture(pixels: UInt8[ndarray, "H W 3"] | None, layers: Sequence[Row | None]) -> Picture:
+    """A photograph, unless there are no pixels, with layers that lie exactly over it."""
+    labelled = next(row for row in layers if row is not None)
+    return {
+        "ratio": round(labelled["width"] / labelled["height"], 4),
+        "photo": None if pixels is None else _jpeg_uri(pixels),
+        "layers": [_layer(row) for row in layers],
+    }
+
+
+def _draw_unit(
+    reader: ImageReader, subjects: Mapping[str, Subject], unit: list[InputImage]
+) -> list[tuple[int, Picture]]:
+    try:
+        contents: Sequence[bytes | ImageError | None] = [f.data for f in reader.fetch(unit)]
+    except STORE_ERRORS:  # its labels are worth seeing all the same
+        contents = [None] * len(unit)
+    drawn = []
+    for image, content in zip(unit, contents, strict=True):
+        subject = subjects[image.image_id]
+        drawn.append((subject.place, draw_picture(_decode(content), subject.layers)))
+    return drawn
+
+
+def _decode(content: bytes | ImageError | None) -> UInt8[ndarray, "H W 3"] | None:
+    if not isinstance(content, bytes):
+        return None
+    try:
+        return decode_image(content).pixels
+    except ImageError:
+        return None
+
+
+def _layer(row: Row | None) -> dict[str, Any]:
+    if row is None:
+        return {"overlay": None, "tags": [], "segments": []}
+    segments = row["segments_info"]
+    overlay = draw_overlay(segments, (row["height"], row["width"]), max_side_px=SIDE_PX)
+    ordered = sorted(segments, key=lambda s: (not s["isthing"], -s["area"]))
+    return {
+        "overlay": _webp_uri(overlay.rgba),
+        "tags": [
+            [round(100 * tag.x, 1), round(100 * tag.y, 1), f"{tag.segment_id} {tag.name}"]
+            for tag in overlay.name_tags
+        ],
+        "segments": [
+            [s["id"], s["category_name"], round(s["score"], 2), _hex(s), s["isthing"]]
+            for s in ordered
+        ],
+    }
+
+
+def _hex(segment: Row) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*segment_colour(segment))
+
+
+def _jpeg_uri(pixels: UInt8[ndarray, "H W 3"]) -> str:
+    photo = Image.fromarray(pixels)
+    photo.thumbnail((SIDE_PX, SIDE_PX))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return _data_uri("image/jpeg", buffer)
+
+
+def _webp_uri(rgba: UInt8[ndarray, "h w 4"]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(rgba).save(buffer, "WEBP", lossless=True, quality=20, method=1)
+    return _data_uri("image/webp", buffer)
+
+
+def _data_uri(media_type: str, buffer: io.BytesIO) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,148 @@
+"""`possam report`: what a run holds, worst images first, as a folder that opens in a browser."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import Progress
+
+from pipelines.committed import read_rows
+from pipelines.image_reader import ImageReader
+from pipelines.plan import read_shard
+from pipelines.reader import LabelledRun, open_run
+from pipelines.report.index import RunIndex, candidates, measures
+from pipelines.report.picture import Subject, draw_pictures
+from pipelines.report.selection import Candidate, Selection
+from pipelines.report.viewer import Head, Measure, Order, ViewerWriter
+from pipelines.run_folder import RunFolder, shard_key
+from possam_core.errors import ConfigError
+from possam_core.quality import GRADES
+
+MAX_IMAGES = 2000  # that have a picture: about 80 MB
+CHARTS = ("mean_score", "void_frac", "num_segments")
+FACTS = (
+    ("mean_score", "score {}"),
+    ("void_frac", "void {}"),
+    ("num_segments", "{} segments"),
+)
+
+
+def write_report(
+    run: str,
+    output: str | None = None,
+    *,
+    max_images: int = MAX_IMAGES,
+    allowed_hosts: Sequence[str] = (),
+    console: Console | None = None,
+) -> str:
+    """Write the report into `output`, or `report/` in the run; the address of the page to open.
+
+    Args:
+        run: location of the run, local or `s3://`.
+        output: of the folder to write, likewise.
+        max_images: pictures at most, half of them of the worst images; the index lists all.
+        allowed_hosts: from which images with web addresses are read.
+        console: for the progress.
+
+    Raises:
+        ConfigError: there is no run with labels, or the report cannot be written.
+    """
+    if max_images < 1:
+        raise ConfigError(f"max_images must be at least 1, got {max_images}; leave it out")
+    opened = open_run(run)
+    writer = ViewerWriter(output or f"{opened.location}/report")
+    index, selection = RunIndex(base_of(opened)), Selection(size=max_images)
+    with Progress(console=console or Console(stderr=True), transient=True) as progress:
+        for shard in progress.track(opened.shards(), description="reading labels"):
+            rows = opened.read_shard(shard)
+            selection.add(candidates(rows, first_row=index.num_rows, shard=shard))
+            writer.add_rows(index.add(rows))
+        chosen = selection.chosen()
+        task = progress.add_task("drawing", total=len(chosen))
+        reader = ImageReader(allowed_hosts)
+        for shard, places in by_shard([candidate for candidate, _ in chosen]).items():
+            subjects = _subjects(opened, opened.read_shard(shard), shard, places)
+            for place, picture in draw_pictures(subjects, reader):
+                writer.add_picture(place, picture)
+                progress.advance(task)
+        return writer.finish(_head(opened, index, selection))
+
+
+def by_shard(chosen: Sequence[Candidate]) -> dict[int, dict[int, Candidate]]:
+    """The places of the chosen, shard by shard, and who has them."""
+    shards: defaultdict[int, dict[int, Candidate]] = defaultdict(dict)
+    for place, candidate in enumerate(chosen):
+        shards[candidate.shard][place] = candidate
+    return dict(sorted(shards.items()))
+
+
+def base_of(run: LabelledRun) -> str:
+    """What most uris of a run begin with."""
+    return run.plan.settings.images.rstrip("/") + "/"
+
+
+def orders(first: Order, measures: Sequence[Measure]) -> tuple[Order, ...]:
+    """`first`, then by each measure upwards, then by name."""
+    by_measure = (Order(label=measure.label, by=((measure.key, 1),)) for measure in measures)
+    return (first, *by_measure, Order(label="name", by=(("name", 1),)))
+
+
+def provenance_of(run: LabelledRun) -> tuple[tuple[str, str], ...]:
+    """Where the labels come from, for people to read."""
+    plan, settings = run.plan, run.plan.settings
+    first = read_rows(RunFolder(run.location), shard_key(run.shards()[0]))
+    version = (first.schema.metadata or {}).get(b"possam_version", b"of an unknown version")
+    return (
+        ("Images", settings.images),
+        ("Model", f"{settings.model} (sha256 {settings.model_sha256})"),
+        ("Vocabulary", f"{settings.vocabulary} (sha256 {settings.vocabulary_sha256})"),
+        ("Plan", f"{plan.plan_id}: {plan.num_images:,} images in {plan.num_shards:,} shards"),
+        ("Made by", f"possam {version.decode()}"),
+        ("Row schema", run.provenance["schema_version"]),
+    )
+
+
+def _subjects(
+    run: LabelledRun, rows: pa.Table, shard: int, places: dict[int, Candidate]
+) -> list[Subject]:
+    planned = {image.image_id: image for image in read_shard(RunFolder(run.location), shard)}
+    positions = [candidate.position for candidate in places.values()]
+    found = rows.take(positions).to_pylist()
+    return [
+        Subject(place=place, image=planned[row["image_id"]], layers=(row,))
+        for place, row in zip(places, found, strict=True)
+    ]
+
+
+def _head(run: LabelledRun, index: RunIndex, selection: Selection) -> Head:
+    chosen = selection.chosen()
+    counts = index.num_per_grade
+    totals = {
+        "Images": index.num_rows,
+        "Labelled": selection.num_seen,
+        "Errors": index.num_rows - selection.num_seen,
+        **{f"Grade {grade}": counts[grade] for grade in GRADES},
+    }
+    if run.corrections:
+        totals["Corrected by people"] = len(run.corrections)
+    return Head(
+        title="PosSAM report",
+        subtitle=run.location,
+        base=index.base,
+        measures=measures(),
+        facets=index.facets(with_pictures=not selection.is_all),
+        orders=orders(
+            Order(label="worst first", by=(("grade", -1), ("mean_score", 1))), measures()
+        ),
+        charts=CHARTS,
+        badges=("grade", "error"),
+        facts=FACTS,
+        totals=[(name, f"{count:,}") for name, count in totals.items()],
+        bar=[(grade, counts[grade]) for grade in GRADES if counts[grade]],
+        notes=(selection.describe(),),
+        errors=index.errors(),
+        provenance=provenance_of(run),
+        pictures=[candidate.row for candidate, _ in chosen],
+        picture_kinds=[kind for _, kind in chosen],
+    )

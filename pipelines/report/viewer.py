@@ -1,0 +1,205 @@
+"""The viewer: static files that list any number of images and load their pictures as one scrolls.
+
+The index, some hundred bytes an image, is loaded whole, in columns. Pictures lie in pages of a few,
+so that a bucket holds few objects while a page that comes into view is read in an instant. All data
+is JavaScript that calls a function, because a page that is opened from disk may not fetch.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any, Literal
+
+from pipelines.report.static_folder import HEAD, START, StaticFolder
+
+PAGE_SIZE = 8  # pictures in a file: about 300 KB
+INDEX_ROWS = 8192  # at least so many in a file of the index: about 1 MB
+STYLE_AND_SCRIPTS = (
+    "viewer.css",
+    "columns.js",
+    "pictures.js",
+    "filters.js",
+    "charts.js",
+    "grid.js",
+    "detail.js",
+    "viewer.js",
+)
+
+
+Kind = Literal["share", "count", "percent"]  # in [0, 1]; whole; in [0, 100]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A number of each image: to sort by, to draw, to select from."""
+
+    key: str
+    label: str
+    kind: Kind = "share"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facet:
+    """Names that an image may have any number of."""
+
+    key: str
+    label: str
+    names: Sequence[str]
+    is_ordered: bool = False  # listed as they come; else the most frequent first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacetValues:
+    """The names of some rows, as positions in `Facet.names`."""
+
+    counts: Sequence[int]  # how many each row has
+    values: Sequence[int]  # of all rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowBlock:
+    """Some rows of the index; a measure is None where a row has none."""
+
+    names: Sequence[str]
+    measures: Mapping[str, Sequence[float | None]]
+    facets: Mapping[str, FacetValues]
+    # By position in the block: what to say in each panel of a picture.
+    messages: Mapping[int, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A way to sort: by these columns, each upwards (1) or downwards (-1)."""
+
+    label: str
+    by: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorSummary:
+    """An error code, how many images have it, and some of them."""
+
+    code: str
+    count: int
+    samples: Sequence[tuple[str, str]]  # name and message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryTable:
+    """A table above the images."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What the viewer shows beside the images, and how it reads their columns."""
+
+    title: str
+    subtitle: str
+    base: str  # what the names of images are relative to
+    measures: Sequence[Measure]
+    facets: Sequence[Facet]  # that of key "picture", if any, is filled from `picture_kinds`
+    orders: Sequence[Order]
+    charts: Sequence[str]  # measures drawn at first
+    badges: Sequence[str]  # facets on a card
+    facts: Sequence[tuple[str, str]]  # measures on a card, with a phrase that has {} for the number
+    chips: str = ""  # facet on a card, in place of the legend
+    panels: Sequence[str] = ("",)  # titles of the layers of a picture
+    totals: Sequence[tuple[str, str]] = ()
+    bar: Sequence[tuple[str, int]] = ()
+    notes: Sequence[str] = ()
+    tables: Sequence[SummaryTable] = ()
+    errors: Sequence[ErrorSummary] = ()
+    provenance: Sequence[tuple[str, str]] = ()
+    pictures: Sequence[int] = ()  # the row of each picture, in the order of the pages
+    picture_kinds: Sequence[int] = ()  # of each picture: position in the names of that facet
+
+
+class ViewerWriter:
+    """Writes a viewer: any number of rows, then pictures in any order, then `finish`."""
+
+    def __init__(self, location: str) -> None:
+        """Open or make the folder.
+
+        Raises:
+            ConfigError: it cannot be written, or holds a run or another page.
+        """
+        self._folder = StaticFolder(location)
+        self._digest = hashlib.sha256()
+        self._blocks: list[RowBlock] = []
+        self._num_index_files = 0
+        self.num_rows = 0
+        # Pictures come shard by shard and are shown worst first; on disk they cost no memory.
+        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `finish`
+        self._spans: dict[int, tuple[int, int]] = {}  # place -> begin and end in the spool
+
+    def add_rows(self, block: RowBlock) -> None:
+        """Append rows to the index."""
+        self._blocks.append(block)
+        self.num_rows += len(block.names)
+        if sum(len(waiting.names) for waiting in self._blocks) >= INDEX_ROWS:
+            self._write_index()
+
+    def add_picture(self, place: int, picture: Mapping[str, Any]) -> None:
+        """Keep the picture that `Head.pictures` lists at `place`."""
+        begin = self._spool.tell()
+        self._spool.write(_to_json(picture))
+        self._spans[place] = (begin, self._spool.tell())
+
+    def finish(self, head: Head) -> str:
+        """Write the rest; the address of the page to open."""
+        if self._blocks:
+            self._write_index()
+        for number, page in enumerate(self._pages(len(head.pictures))):
+            self._put(f"data/page-{number:05d}.js", b"possam.page(%d,[%s]);\n" % (number, page))
+        self._spool.close()
+        content = asdict(head) | {
+            "num_rows": self.num_rows,
+            "num_index_files": self._num_index_files,
+            "page_size": PAGE_SIZE,
+        }
+        self._put(HEAD, b"possam.head(%s);\n" % _to_json(content))
+        package = resources.files(__package__) / "viewer"
+        for name in STYLE_AND_SCRIPTS:
+            self._put(f"viewer/{name}", (package / name).read_bytes())
+        plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
+        self._put("viewer/plotly.min.js", plotly.read_bytes())
+        # Last, so that the page never names what is not there; its links change with their content.
+        template = Template((package / START).read_text(encoding="utf-8"))
+        start = template.substitute(title=escape(head.title), version=self._digest.hexdigest()[:16])
+        self._folder.put(START, start.encode())
+        self._folder.remove_stale()
+        return f"{self._folder.location}/{START}"
+
+    def _write_index(self) -> None:
+        blocks = [asdict(block) for block in self._blocks]
+        name = f"data/index-{self._num_index_files:05d}.js"
+        self._put(name, b"possam.rows(%s);\n" % _to_json(blocks))
+        self._num_index_files += 1
+        self._blocks.clear()
+
+    def _pages(self, num_pictures: int) -> Iterator[bytes]:
+        for first in range(0, num_pictures, PAGE_SIZE):
+            page = []
+            for place in range(first, min(first + PAGE_SIZE, num_pictures)):
+                begin, end = self._spans.get(place, (0, 0))
+                self._spool.seek(begin)
+                page.append(self._spool.read(end - begin) or b"null")
+            yield b",".join(page)
+
+    def _put(self, key: str, data: bytes) -> None:
+        self._folder.put(key, data)
+        self._digest.update(data)
+
+
+def _to_json(content: object) -> bytes:
+    """JSON in ASCII: no character of a file name can end a line or a string of JavaScript."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

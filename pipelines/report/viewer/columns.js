@@ -1,0 +1,102 @@
+"use strict";
+// The index: one entry an image in every column.
+// The files in data/ call `possam.*`. Nothing is fetched, so the folder opens from disk, too.
+
+const possam = {};
+const NO_PICTURE = -1;
+const table = { head: null, numRows: 0, names: [], measures: {}, facets: {}, messages: new Map(), picture: null };
+
+possam.head = (head) => {
+  table.head = head;
+  for (const measure of head.measures) {
+    table.measures[measure.key] = new Float64Array(head.num_rows).fill(NaN);
+  }
+  for (const facet of head.facets) {
+    table.facets[facet.key] = { ...facet, starts: new Uint32Array(head.num_rows + 1), values: [] };
+  }
+  table.picture = new Int32Array(head.num_rows).fill(NO_PICTURE);
+  head.pictures.forEach((row, place) => { table.picture[row] = place; });
+};
+
+possam.rows = (blocks) => blocks.forEach(addBlock);
+
+function addBlock(block) {
+  const first = table.numRows;
+  for (const name of block.names) table.names.push(name);
+  table.numRows += block.names.length;
+  for (const [key, values] of Object.entries(block.measures)) {
+    const column = table.measures[key];
+    values.forEach((value, i) => { if (value !== null) column[first + i] = value; });
+  }
+  for (const [key, { counts, values }] of Object.entries(block.facets)) {
+    const facet = table.facets[key];
+    counts.forEach((count, i) => { facet.starts[first + i + 1] = facet.starts[first + i] + count; });
+    for (const value of values) facet.values.push(value);
+  }
+  for (const [i, texts] of Object.entries(block.messages)) table.messages.set(first + Number(i), texts);
+}
+
+// What a row has of a facet: positions in the facet's names.
+function valuesOf(facet, row) {
+  return facet.values.slice(facet.starts[row], facet.starts[row + 1]);
+}
+
+function namesOf(key, row) {
+  const facet = table.facets[key];
+  return valuesOf(facet, row).map((value) => facet.names[value]);
+}
+
+function uriOf(row) {
+  const name = table.names[row];
+  return /^([a-z0-9]+:\/\/|\/)/i.test(name) ? name : table.head.base + name;
+}
+
+function formatValue(measure, value) {
+  if (Number.isNaN(value)) return "–";
+  if (measure.kind === "count") return value.toLocaleString("en-US");
+  return measure.kind === "percent" ? `${value.toFixed(1)} %` : value.toFixed(2);
+}
+
+const orderCache = new Map();
+
+// Rows of the whole index in an order; what lacks a value comes last either way round.
+function sortedRows(order, isTurned) {
+  const id = `${order.label} ${isTurned} ${table.numRows}`;
+  if (!orderCache.has(id)) {
+    const columns = order.by.map(([key, sign]) => [sortColumn(key), isTurned ? -sign : sign]);
+    orderCache.set(id, Uint32Array.from({ length: table.numRows }, (_, i) => i).sort((a, b) => {
+      for (const [column, sign] of columns) {
+        const difference = column[a] - column[b];
+        if (difference) return sign * difference;
+        const missing = Number.isNaN(column[a]) - Number.isNaN(column[b]);
+        if (missing) return missing;
+      }
+      return a - b;
+    }));
+  }
+  return orderCache.get(id);
+}
+
+function sortColumn(key) {
+  if (table.measures[key]) return table.measures[key];
+  const column = new Float64Array(table.numRows).fill(NaN);
+  if (key === "name") {
+    const rows = Array.from(table.names.keys()).sort((a, b) => (table.names[a] < table.names[b] ? -1 : 1));
+    rows.forEach((row, rank) => { column[row] = rank; });
+  } else {
+    const { starts, values } = table.facets[key];
+    for (let row = 0; row < table.numRows; row++) {
+      if (starts[row + 1] > starts[row]) column[row] = values[starts[row]];
+    }
+  }
+  return column;
+}
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+const byId = (id) => document.getElementById(id);
+const cloneOf = (id) => byId(id).content.firstElementChild.cloneNode(true);

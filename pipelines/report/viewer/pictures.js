@@ -1,0 +1,65 @@
+"use strict";
+// Pages of pictures, loaded when one of theirs comes into view and forgotten again.
+
+const PAGES_KEPT = 60;
+const LOADS_AT_ONCE = 4;
+const version = document.querySelector("script[data-version]").dataset.version;
+
+const pages = new Map(); // number -> pictures; the one used last comes last
+const unreadable = new Set();
+const loading = new Set();
+let wanted = [];
+let whenPageComes = () => {};
+
+// Scripts in order run one after the other; others as soon as they come.
+function loadScript(path, { inOrder = false } = {}) {
+  return new Promise((resolve, reject) => {
+    const script = element("script", { src: `${path}?v=${version}`, async: !inOrder });
+    script.addEventListener("load", () => { script.remove(); resolve(); });
+    script.addEventListener("error", () => { script.remove(); reject(new Error(`${path} cannot be read`)); });
+    document.head.append(script);
+  });
+}
+
+const pageOf = (place) => Math.floor(place / table.head.page_size);
+const numbered = (name, number) => `data/${name}-${String(number).padStart(5, "0")}.js`;
+
+possam.page = (number, pictures) => {
+  pages.set(number, pictures);
+  for (const old of pages.keys()) {
+    if (pages.size <= PAGES_KEPT) break;
+    pages.delete(old);
+  }
+};
+
+// The picture at a place, or null until its page has come.
+function pictureAt(place) {
+  const number = pageOf(place);
+  const pictures = pages.get(number);
+  if (!pictures) return null;
+  pages.delete(number);
+  pages.set(number, pictures);
+  return pictures[place % table.head.page_size];
+}
+
+// From now on only the pages of these places matter, the first of them most.
+function wantPictures(places) {
+  wanted = [...new Set(places.map(pageOf))].filter((number) => !pages.has(number) && !unreadable.has(number));
+  loadWanted();
+}
+
+async function loadedWanted() {
+  while (loading.size) await new Promise(requestAnimationFrame);
+}
+
+function loadWanted() {
+  while (loading.size < LOADS_AT_ONCE) {
+    const number = wanted.find((candidate) => !loading.has(candidate));
+    if (number === undefined) return;
+    wanted = wanted.filter((candidate) => candidate !== number);
+    loading.add(number);
+    loadScript(numbered("page", number))
+      .catch(() => unreadable.add(number))
+      .finally(() => { loading.delete(number); whenPageComes(); loadWanted(); });
+  }
+}

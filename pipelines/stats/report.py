@@ -1,0 +1,62 @@
+"""What `possam stats` says of a run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.stats.drift import Drift, population_stability_index
+from pipelines.stats.run import run_statistics
+from pipelines.stats.statistics import Statistics
+from pipelines.stats.tables import SCHEMAS
+from pipelines.status import read_status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsReport:
+    """Statistics of a run, how fast it went, and how far it lies from another."""
+
+    location: str
+    num_planned: int  # images of the whole run, counted or not
+    images_per_s: float | None  # from the first commit to the last; None: there is only one
+    statistics: Statistics
+    reference: str | None  # location of the run to compare with
+    drift: Drift | None  # from the reference
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts as they are kept, and the tables with means and quantiles as lists of rows."""
+        tables = self.statistics.to_tables()
+        return {
+            "location": self.location,
+            "num_planned": self.num_planned,
+            "images_per_s": self.images_per_s,
+            "statistics": self.statistics.to_json(),
+            "tables": {name: tables[name].to_pylist() for name in SCHEMAS},
+            "reference": self.reference,
+            "drift": None if self.drift is None else self.drift.to_json(),
+        }
+
+
+def report_statistics(
+    location: str,
+    *,
+    reference: str | None = None,
+    on_shard: Callable[[int, int], None] = lambda done, total: None,
+) -> StatisticsReport:
+    """Count the run at `location`, and the one at `reference` to compare it with.
+
+    Raises:
+        ConfigError: as `run_statistics`, of either.
+    """
+    statistics = run_statistics(location, on_shard=on_shard)
+    status = read_status(location)
+    drift = None
+    if reference is not None:
+        drift = population_stability_index(run_statistics(reference), statistics)
+    return StatisticsReport(
+        location=status.location,
+        num_planned=status.rounds[0].num_images,
+        images_per_s=status.pace.images_per_s,
+        statistics=statistics,
+        reference=reference,
+        drift=drift,
+    )

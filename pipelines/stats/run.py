@@ -1,0 +1,167 @@
+"""Statistics of a whole run: shard by shard, and only of the shards that have changed.
+
+What is kept lies in `stats/` and can be deleted at any time: `shards/` holds the statistics of each
+shard and `statistics.json` their sum, with digests of what they were made of; the tables say the
+same as the sum.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.committed import find_commits, newest_rows, read_rows, substitute
+from pipelines.plan import SHARDS_A_PART, load_plan, open_part
+from pipelines.run_folder import SHARDS_A_FOLDER, RunFolder, data_folder, shard_key
+from pipelines.stats.count import shard_statistics
+from pipelines.stats.statistics import Statistics
+from pipelines.store import STORE_ERRORS, trouble_named
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "1"  # of what is kept; another one is made again
+TOTAL_KEY = "stats/statistics.json"
+THREADS = 4
+SHARDS_AT_ONCE = 64  # whose statistics wait to be added up, at most
+
+
+def run_statistics(
+    location: str, *, on_shard: Callable[[int, int], None] = lambda done, total: None
+) -> Statistics:
+    """The statistics of the newest rows of everything that the run at `location` has committed.
+
+    Where the run cannot be written, nothing is kept, and the next call counts everything again.
+
+    Args:
+        location: of the run folder; the run need not be finished.
+        on_shard: hears how many shards of how many are counted.
+
+    Raises:
+        ConfigError: there is no run, its store does not answer, or a file of it is damaged.
+    """
+    run, commits = find_commits(location)
+    with trouble_named(run.location):
+        newer = _by_shard(run, newest_rows(run, [*commits.retries, *commits.corrections]))
+        counter = _Counter(run=run, newer=newer, files=_versions(run))
+        digest = counter.digest_of_all(commits.shards)
+        kept = counter.kept(TOTAL_KEY, digest)
+        if kept is not None:
+            return kept
+        total = Statistics()
+        with ThreadPoolExecutor(THREADS) as pool:
+            for first in range(0, len(commits.shards), SHARDS_AT_ONCE):
+                shards = commits.shards[first : first + SHARDS_AT_ONCE]
+                for done, found in enumerate(pool.map(counter.count, shards), start=first + 1):
+                    total += found
+                    on_shard(done, len(commits.shards))
+        counter.keep_total(digest, total)
+    return total
+
+
+@dataclass(slots=True, kw_only=True)
+class _Counter:
+    """Counts shards, and keeps what it has counted as long as the run can be written."""
+
+    run: RunFolder
+    newer: Mapping[int, pa.Table]  # by shard, the rows that replace rows of its file
+    files: Mapping[str, str]  # key -> which version of the file lies there
+    is_writable: bool = True
+
+    def count(self, shard: int) -> Statistics:
+        """The statistics of one shard, as kept or counted again."""
+        key = f"stats/shards/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.json.gz"
+        digest = self._digest(shard)
+        kept = self.kept(key, digest)
+        if kept is not None:
+            return kept
+        rows = read_rows(self.run, shard_key(shard))
+        if shard in self.newer:
+            rows = substitute(rows, self.newer[shard])
+        found = shard_statistics(rows)
+        self._keep(key, _json(digest, found))
+        return found
+
+    def keep_total(self, digest: str, total: Statistics) -> None:
+        """Write the sum, and the tables first: where it lies, they do."""
+        for name, table in total.to_tables().items():
+            stream = io.BytesIO()
+            pq.write_table(table, stream, compression="zstd")
+            self._keep(f"stats/{name}.parquet", stream.getvalue())
+        self._keep(TOTAL_KEY, _json(digest, total))
+
+    def digest_of_all(self, shards: Iterable[int]) -> str:
+        """Of everything that the rows of all shards are made of."""
+        digests = (f"{shard} {self._digest(shard)}\n" for shard in shards)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def kept(self, key: str, digest: str) -> Statistics | None:
+        """What is kept under `key`, if it was made of the same and is whole."""
+        data = self.run.read(key)
+        if data is None:
+            return None
+        try:
+            content = json.loads(gzip.decompress(data) if key.endswith(".gz") else data)
+            if content["made_of"] == digest:
+                return Statistics.from_json(content["statistics"])
+        except (EOFError, KeyError, TypeError, ValueError, OSError, zlib.error):
+            logger.info("%s is damaged, counting again", key)
+        return None
+
+    def _digest(self, shard: int) -> str:
+        """Of everything that the rows of a shard are made of."""
+        digest = hashlib.sha256(f"{FORMAT}\n{self.files.get(shard_key(shard))}\n".encode())
+        if shard in self.newer:
+            for batch in self.newer[shard].combine_chunks().to_batches():
+                digest.update(batch.serialize())
+        return digest.hexdigest()
+
+    def _keep(self, key: str, data: bytes) -> None:
+        if not self.is_writable:
+            return
+        try:
+            self.run.replace(key, gzip.compress(data, 1, mtime=0) if key.endswith(".gz") else data)
+        except STORE_ERRORS as error:
+            self.is_writable = False
+            logger.warning("statistics are not kept in %s: %s", self.run.location, error)
+
+
+def _versions(run: RunFolder) -> dict[str, str]:
+    """Of each file of the corpus, what changes when it is written again; one listing."""
+    return {
+        entry["path"]: f"{entry['e_tag']} {entry['size']} {entry['last_modified']}"
+        for entry in run.entries(data_folder(0))
+    }
+
+
+def _by_shard(run: RunFolder, newest: pa.Table) -> dict[int, pa.Table]:
+    """The newer rows of each shard that has some, by image id."""
+    plan = load_plan(run)
+    if plan is None or not newest.num_rows:
+        return {}
+    return dict(_find_shards(run, -(-plan.num_shards // SHARDS_A_PART), newest))
+
+
+def _find_shards(
+    run: RunFolder, num_parts: int, newest: pa.Table
+) -> Iterator[tuple[int, pa.Table]]:
+    for part in range(num_parts):
+        planned = open_part(run, part).read(columns=["image_id", "shard"])
+        planned = planned.filter(pc.is_in(planned["image_id"], value_set=newest["image_id"]))
+        for shard in planned["shard"].unique().to_pylist():
+            mine = planned.filter(pc.equal(planned["shard"], shard))["image_id"]
+            rows = newest.filter(pc.is_in(newest["image_id"], value_set=mine))
+            yield shard, rows.sort_by("image_id")
+
+
+def _json(digest: str, statistics: Statistics) -> bytes:
+    content = {"made_of": digest, "statistics": statistics.to_json()}
+    return json.dumps(content, separators=(",", ":")).encode()

@@ -1,0 +1,161 @@
+"""What `possam stats` prints: the whole, then grades, sizes, scores, classes, errors and drift."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.stats.drift import MUCH_DRIFT, SOME_DRIFT, Drift
+from pipelines.stats.histogram import Histogram
+from pipelines.stats.report import StatisticsReport
+from pipelines.stats.statistics import NUM_SCORE_BANDS, SegmentFigures, Statistics
+
+MAX_CLASSES = 20  # --json and the tables in the run have all
+MAX_PAIRS = 10
+MAX_SHIFTS = 5
+NOTHING = "-"
+
+
+def statistics_view(report: StatisticsReport) -> RenderableType:
+    """Tables for a terminal."""
+    statistics = report.statistics
+    parts: list[RenderableType] = [Text(_headline(report), overflow="fold")]
+    if statistics.num_ok:
+        parts += [_grades(statistics), _images(statistics)]
+    if statistics.num_segments:
+        parts += [_sizes(statistics), _scores(statistics), _classes(statistics)]
+        parts += _pairs(statistics)
+    if statistics.errors:
+        parts.append(_errors(statistics))
+    if report.drift is not None:
+        parts += [Text(f"drift from {report.reference}", overflow="fold"), _drift(report.drift)]
+    return Group(*parts)
+
+
+def _headline(report: StatisticsReport) -> str:
+    found = report.statistics
+    sentence = (
+        f"{report.location}: {found.num_images:,} of {report.num_planned:,} images,"
+        f" {found.num_ok:,} labelled with {found.num_segments:,} segments,"
+        f" {sum(found.errors.values()):,} failed"
+    )
+    if found.num_corrected:
+        sentence += f", {found.num_corrected:,} corrected by people"
+    if report.images_per_s is not None:
+        sentence += f"; {report.images_per_s:,.1f} images/s from the first commit to the last"
+    return sentence
+
+
+def _grades(statistics: Statistics) -> Table:
+    table = _table("grades", "grade", "images", "share", last="reasons")
+    for grade, number in sorted(statistics.grades.items()):
+        reasons = [(n, reason) for (of, reason), n in statistics.reasons.items() if of == grade]
+        told = ", ".join(f"{reason} {n:,}" for n, reason in sorted(reasons, reverse=True))
+        table.add_row(grade, f"{number:,}", _share(number, statistics.num_ok), told)
+    return table
+
+
+def _images(statistics: Statistics) -> Table:
+    table = _table("labelled images", "measure", "images", *_QUANTILES)
+    for name, histogram in statistics.images.items():
+        if histogram.num_values:
+            table.add_row(name, f"{histogram.num_values:,}", *_quantiles(histogram))
+    return table
+
+
+def _sizes(statistics: Statistics) -> Table:
+    rows = ((size, figures) for size, figures in statistics.by_size().items())
+    return _figures("segments by size", "size", rows, statistics.num_segments)
+
+
+def _scores(statistics: Statistics) -> Table:
+    rows = (
+        (f"{band / NUM_SCORE_BANDS:.1f} to {(band + 1) / NUM_SCORE_BANDS:.1f}", figures)
+        for band, figures in sorted(statistics.score_bands.items())
+    )
+    return _figures("segments by score", "score", rows, statistics.num_segments)
+
+
+def _classes(statistics: Statistics) -> Table:
+    by_class = statistics.by_class()
+    most = sorted(by_class.items(), key=lambda item: (-item[1].num_segments, item[0]))
+    title = f"segments by class, {min(MAX_CLASSES, len(most))} of {len(most)}"
+    rows = ((c.name, figures) for c, figures in most[:MAX_CLASSES])
+    return _figures(title, "class", rows, statistics.num_segments)
+
+
+def _pairs(statistics: Statistics) -> Iterator[Table]:
+    different = [(n, pair) for pair, n in statistics.pairs.items() if pair[0] != pair[1]]
+    if not different:
+        return
+    table = _table("seen together", "classes", "images")
+    for number, pair in sorted(different, key=lambda item: (-item[0], item[1]))[:MAX_PAIRS]:
+        table.add_row(" + ".join(pair), f"{number:,}")
+    yield table
+
+
+def _errors(statistics: Statistics) -> Table:
+    table = _table("errors", "code", "images", "share")
+    for code, number in sorted(statistics.errors.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(code, f"{number:,}", _share(number, statistics.num_images))
+    return table
+
+
+def _drift(drift: Drift) -> Table:
+    table = _table(None, "of", "index", last="that is")
+    for name, index in (("class", drift.classes), ("size", drift.sizes), ("score", drift.scores)):
+        table.add_row(name, f"{index:.3f}", _verdict(index))
+    for shift in drift.shifts[:MAX_SHIFTS]:
+        if shift.contribution > 0:
+            change = f"{shift.reference_share:.1%} -> {shift.current_share:.1%} of the segments"
+            table.add_row(f"  {shift.name}", f"{shift.contribution:.3f}", change)
+    return table
+
+
+def _verdict(index: float) -> str:
+    if index < SOME_DRIFT:
+        return "steady"
+    return "some drift" if index < MUCH_DRIFT else "much drift"
+
+
+_QUANTILES = ("mean", "p05", "p50", "p95")
+
+
+def _quantiles(histogram: Histogram) -> list[str]:
+    values = (histogram.mean, *(histogram.quantile(share) for share in (0.05, 0.5, 0.95)))
+    return [NOTHING if value is None else f"{value:.2f}" for value in values]
+
+
+def _figures(
+    title: str, name: str, rows: Iterable[tuple[str, SegmentFigures]], num_segments: int
+) -> Table:
+    scores = [f"score {quantile}" for quantile in _QUANTILES]
+    table = _table(title, name, "segments", "share", *scores, "IoU", "margin", "stable", "CLIP")
+    for label, figures in rows:
+        table.add_row(
+            label,
+            f"{figures.num_segments:,}",
+            _share(figures.num_segments, num_segments),
+            *_quantiles(figures.measures["score"]),
+            *_means(figures.measures, ("predicted_iou", "margin", "stability_score")),
+            _share(figures.num_clip_agrees, figures.num_segments),
+        )
+    return table
+
+
+def _means(measures: Mapping[str, Histogram], names: Iterable[str]) -> list[str]:
+    return [f"{measures[name].mean:.2f}" for name in names]
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}"
+
+
+def _table(title: str | None, first: str, *numbers: str, last: str | None = None) -> Table:
+    table = Table(first, title=title, title_justify="left")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    if last is not None:
+        table.add_column(last, overflow="fold")
+    return table

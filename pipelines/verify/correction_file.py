@@ -1,0 +1,50 @@
+"""What people have corrected, held against the contract of a row."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.schema import OK, ROW_SCHEMA, SCHEMA_VERSION
+from pipelines.verify.labels import LabelColumns, label_problems
+from pipelines.verify.planned import UNREADABLE, one_line
+
+ROWS_AT_ONCE = 128  # in memory, uncompressed
+WHO_AND_WHEN = ("author", "corrected_at", "source")
+SCHEMA = pa.schema(
+    [
+        *ROW_SCHEMA,
+        pa.field("author", pa.string()),
+        pa.field("corrected_at", pa.timestamp("us", "UTC")),
+        pa.field("source", pa.string()),
+    ]
+)
+
+
+def correction_problems(key: str, data: bytes, image_ids: set[str]) -> Iterator[str]:
+    """What is wrong with one file of corrections; the images that it is about join `image_ids`."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        version = (file.schema_arrow.metadata or {}).get(b"schema_version", b"").decode()
+        if version != SCHEMA_VERSION or not file.schema_arrow.equals(SCHEMA):
+            yield f"{key}: has other columns than corrections of schema {SCHEMA_VERSION}"
+            return
+        for rows in file.iter_batches(ROWS_AT_ONCE):
+            yield from (f"{key}: {problem}" for problem in _row_problems(rows))
+            image_ids.update(rows.column("image_id").to_pylist())
+    except UNREADABLE as error:
+        yield f"{key}: cannot be read ({one_line(error)})"
+
+
+def _row_problems(rows: pa.RecordBatch) -> Iterator[str]:
+    labels = LabelColumns(rows)
+    columns = rows.drop_columns(["segments_info", "quality"]).to_pylist()
+    is_graded = rows.column("quality").is_valid().to_pylist()
+    for i, row in enumerate(columns):
+        image_id = row["image_id"]
+        problems = [f"does not say its {n}" for n in WHO_AND_WHEN if row[n] is None]
+        if row["status"] != OK or not is_graded[i] or not row["width"] or not row["height"]:
+            problems.append("is corrected, but has no size, labels or quality")
+        else:
+            problems += label_problems(labels.image(i))
+        yield from (f"image {image_id}: {problem}" for problem in problems)

@@ -1,0 +1,136 @@
+"""The network that a training starts from."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from possam_core.checkpoint import resolve_model
+from possam_core.clip import load_clip_weights
+from possam_core.errors import CheckpointError, ConfigError
+from possam_core.model import ModelCard, PosSAM, full_size
+from possam_core.published import PUBLISHED, fetched_file
+from possam_core.sam import load_sam_weights
+from possam_core.training.warm_start import load_warm_start
+from possam_core.vocabulary import Vocabulary
+from possam_core.weights import load_model, save_head, save_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Either a checkpoint, or published encoders with a new head of full size on them."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
+
+    checkpoint: str | None = None  # bundled name, path, s3:// or hf:// address that was fetched
+    fresh_head: bool = False  # of the checkpoint keep the encoders alone
+    sam: str | None = None  # a key of SAM_CONFIGS
+    sam_weights: str | None = None  # path; None: where `possam weights fetch` puts them
+    clip: str | None = None  # a model that open_clip knows
+    clip_weights: str | None = None  # likewise
+    warm_start: str | None = None  # path of decoder weights in Mask2Former's or FC-CLIP's naming
+    sam_learns_until: float = 0.0  # share of the steps; 0: SAM is frozen all along
+
+    def __post_init__(self) -> None:
+        wrong = []
+        published = (self.sam, self.sam_weights, self.clip, self.clip_weights)
+        if self.checkpoint is None and (self.sam is None or self.clip is None):
+            wrong.append("network needs a checkpoint, or both sam and clip; name them")
+        if self.checkpoint is not None and any(published):
+            wrong.append(
+                f"network.checkpoint {self.checkpoint!r} brings its encoders; leave out sam and"
+                " clip, or the checkpoint"
+            )
+        if self.fresh_head and self.checkpoint is None:
+            wrong.append("network.fresh_head is about a checkpoint, got none; leave it out")
+        if not 0 <= self.sam_learns_until <= 1:
+            wrong.append(f"network.sam_learns_until must be in [0, 1], got {self.sam_learns_until}")
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A model to be trained, and what its checkpoints leave out."""
+
+    model: PosSAM
+    sam: Path | None = None  # published file of the frozen encoder; None: checkpoints hold it
+    clip: Path | None = None
+
+    def checkpoint(self, metrics: Mapping[str, object]) -> bytes:
+        """A checkpoint of the model as it is, whose card says `metrics`."""
+        self.model.card = replace(self.model.card, metrics=dict(metrics))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.safetensors"
+            if self.sam and self.clip:
+                save_head(file, self.model, sam=self.sam, clip=self.clip)
+            else:
+                save_model(file, self.model)
+            return file.read_bytes()
+
+
+def build_network(config: NetworkConfig, vocabulary: Vocabulary, *, seed: int) -> Network:
+    """The network of `config`, whose new weights depend on `seed`, to learn `vocabulary`.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another architecture.
+        ConfigError: there is no such encoder.
+    """
+    torch.manual_seed(seed)
+    card = ModelCard(
+        vocabulary=vocabulary,
+        training_names=tuple(name for c in vocabulary.classes for name in c.all_names),
+    )
+    network = (
+        _from_published(config, card)
+        if config.checkpoint is None
+        else _from_checkpoint(config.checkpoint, card, fresh_head=config.fresh_head)
+    )
+    if config.warm_start:
+        load_warm_start(network.model, Path(config.warm_start))
+    if config.sam_learns_until > 0:  # the published file is then no longer what it is
+        return Network(model=network.model)
+    return network
+
+
+def _from_checkpoint(checkpoint: str, card: ModelCard, *, fresh_head: bool) -> Network:
+    parts = resolve_model(checkpoint)
+    trained = load_model(checkpoint)
+    model = trained
+    if fresh_head:
+        model = PosSAM(trained.config, card)
+        model.sam, model.clip = trained.sam, trained.clip
+    model.card = card
+    return Network(model=model, sam=parts.sam, clip=parts.clip)
+
+
+def _from_published(config: NetworkConfig, card: ModelCard) -> Network:
+    assert config.sam is not None
+    assert config.clip is not None
+    sam = _weights_file("sam", config.sam, config.sam_weights)
+    clip = _weights_file("clip", config.clip, config.clip_weights)
+    model = PosSAM(full_size(config.sam, config.clip), card)
+    load_sam_weights(model.sam, sam)
+    load_clip_weights(model.clip, clip)
+    return Network(model=model, sam=sam, clip=clip)
+
+
+def _weights_file(part: str, name: str, path: str | None) -> Path:
+    """The file at `path`, or the published one of that encoder, which was fetched."""
+    published = {w.name: w for w in PUBLISHED if w.part == part}
+    if path is not None:
+        file, how = Path(path), "check the path"
+    elif name in published:
+        file, how = fetched_file(published[name]), f"run `possam weights fetch {name}`"
+    else:
+        raise ConfigError(
+            f"expected network.{part}_weights for {name!r}, of which no published file is known;"
+            f" name one (known are {', '.join(published)})"
+        )
+    if not file.is_file():
+        raise CheckpointError(
+            f"expected the weights of {name} at {file}, but there are none; {how}"
+        )
+    return file

@@ -1,0 +1,100 @@
+"""The state of a training on disk: what learns, the optimiser's moments, and how far it is."""
+
+import io
+import logging
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from possam_core.errors import CheckpointError
+from possam_core.training.files import Folder
+from possam_core.training.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far a stage is."""
+
+    step: int = 0  # steps that are done
+    num_spoiled: int = 0  # of those, how many were skipped
+    num_spoiled_in_a_row: int = 0
+    best: dict[str, float] = field(default_factory=dict)  # figures of the best checkpoint
+
+
+def save_state(
+    folder: Folder,
+    name: str,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Write all that an exact resume needs; weights that are frozen for good are left out."""
+    stream = io.BytesIO()
+    state = {
+        "module": _learned(module, optimizer),
+        "optimizer": optimizer.state_dict(),
+        "progress": asdict(progress),
+    }
+    torch.save(state, stream)
+    folder.write(name, stream.getvalue())
+
+
+def load_state(
+    folder: Folder,
+    name: str,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    workers: Workers,
+) -> Progress:
+    """Put every worker where the state says; at the beginning, if there is none.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another architecture.
+    """
+    data = workers.from_first(folder.read(name) if workers.is_first else None)
+    if data is None:
+        workers.align(module)
+        return Progress()
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        module_state, progress = state["module"], Progress(**state["progress"])
+    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"expected the state of a training in {name}, but it cannot be read"
+            f" ({type(error).__name__}); delete it to begin anew"
+        ) from error
+    _require_fit(name, module_state, _learned(module, optimizer))
+    module.load_state_dict(module_state, strict=False)
+    optimizer.load_state_dict(state["optimizer"])
+    workers.align(module)  # of weights that the state leaves out, too
+    if workers.is_first:
+        logger.info("resumed %s at step %d", name, progress.step)
+    return progress
+
+
+def _learned(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Parameters that the optimiser has, and all buffers."""
+    learned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    frozen = {name for name, p in module.named_parameters() if id(p) not in learned}
+    return {name: t for name, t in module.state_dict().items() if name not in frozen}
+
+
+def _require_fit(name: str, found: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+    """Return only if the tensors of a state are those of the module."""
+    wrong = [f"{key} is missing or too much" for key in sorted(own.keys() ^ found.keys())]
+    wrong += [
+        f"{key} has the shape {list(found[key].shape)} instead of {list(own[key].shape)}"
+        for key in own
+        if key in found and found[key].shape != own[key].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"expected {name} to be of this architecture, but {wrong[0]}; begin anew in another"
+            " folder, or take the network that it was written with"
+        )

@@ -1,0 +1,79 @@
+"""Panoptic quality on held-out images while training goes on, shared out among the workers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from possam_core.evaluation.panoptic_quality import (
+    Category,
+    PanopticQualityCounts,
+    category_groups,
+    count_matches,
+    summarise,
+)
+from possam_core.model import PosSAM
+from possam_core.panoptic import PanopticSegmentation
+from possam_core.predictor import Predictor
+from possam_core.training.evaluate import annotation
+from possam_core.training.labelled import LabelledImage, LabelledImages
+from possam_core.training.stage import Evaluation
+from possam_core.training.workers import Workers
+
+BATCH_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A held-out image, the truth about it and what the model says."""
+
+    image: LabelledImage
+    prediction: PanopticSegmentation
+
+
+class Validation:
+    """Held-out images at their own size, labelled as a user would."""
+
+    def __init__(
+        self,
+        images: LabelledImages,
+        *,
+        num_images: int,
+        num_examples: int = 4,
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        """Measure on the first `num_images` of `images`, and show the first `num_examples`."""
+        self.images = images
+        self.num_images = min(num_images, len(images))
+        self.num_examples, self.precision = num_examples, precision
+
+    def measure(self, model: PosSAM, workers: Workers) -> Evaluation:
+        """PQ in percent of all, things and stuff, and of seen and unseen classes if there are both.
+
+        Every worker labels its share and gets the figures of all; only the first has examples.
+        """
+        predictor = Predictor(model, self.images.vocabulary, precision=self.precision)
+        counts, examples = PanopticQualityCounts(), list[Example]()
+        share = workers.share(self.num_images)
+        for start in range(0, len(share), BATCH_SIZE):
+            batch = [self.images.read(i) for i in share[start : start + BATCH_SIZE]]
+            for image, prediction in zip(batch, predictor([i.pixels for i in batch]), strict=True):
+                truth = image.annotation(self.images.vocabulary)
+                counts += count_matches(truth, annotation(prediction))
+                if workers.is_first and len(examples) < self.num_examples:
+                    examples.append(Example(image, prediction))
+        total = sum(workers.gather(counts), PanopticQualityCounts())
+        quality = summarise(total, category_groups(self._categories(model)))
+        return Evaluation({name: 100 * q.pq for name, q in quality.items()}, examples)
+
+    def _categories(self, model: PosSAM) -> list[Category]:
+        vocabulary = self.images.vocabulary
+        is_seen = vocabulary.seen_in(model.card.training_names)
+        has_both = len(set(is_seen)) == 2
+        return [
+            Category(
+                id=c.category_id,
+                name=c.name,
+                is_thing=c.is_thing,
+                is_seen=seen if has_both else None,
+            )
+            for c, seen in zip(vocabulary.classes, is_seen, strict=True)
+        ]

@@ -1,0 +1,71 @@
+"""The processes that learn one model together: what they share out, add up and agree on.
+
+Alone, a process has the whole batch, and every sum is its own.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import distributed, nn
+
+T = TypeVar("T")
+
+
+class Workers:
+    """This process among those of torch's default process group, or by itself if there is none."""
+
+    def __init__(self) -> None:
+        is_group = distributed.is_available() and distributed.is_initialized()
+        self.rank = distributed.get_rank() if is_group else 0
+        self.num = distributed.get_world_size() if is_group else 1
+
+    @property
+    def is_first(self) -> bool:
+        """The first worker writes files and progress."""
+        return self.rank == 0
+
+    def share(self, size: int) -> range:
+        """The part of `range(size)` that is this worker's; parts differ by one at most."""
+        return range(self.rank * size // self.num, (self.rank + 1) * size // self.num)
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Each value summed over the workers."""
+        if self.num == 1:
+            return list(values)
+        return [sum(column) for column in zip(*self.gather(list(values)), strict=True)]
+
+    def gather(self, value: T) -> list[T]:
+        """What every worker brought, by rank."""
+        if self.num == 1:
+            return [value]
+        brought: list[T | None] = [None] * self.num
+        distributed.all_gather_object(brought, value)
+        return brought  # type: ignore[return-value] # all are filled now
+
+    def from_first(self, value: T) -> T:
+        """What the first worker brought."""
+        if self.num == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    @torch.no_grad()
+    def align(self, module: nn.Module) -> None:
+        """Give every worker the first one's parameters and buffers."""
+        if self.num > 1:
+            for tensor in module.state_dict().values():
+                distributed.broadcast(tensor, src=0)
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum each gradient over the workers; which parameters have one is the same in all."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.num == 1 or not gradients:
+            return
+        flat = torch.cat([g.flatten() for g in gradients])
+        distributed.all_reduce(flat)
+        start = 0
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()

@@ -1,0 +1,120 @@
+"""What an operator does and sees, in headless Chromium, with what `python -m flows.local` starts.
+
+POSSAM_SCREENSHOTS=docs/images .venv/bin/python -m pytest tests/flows/test_browser.py
+writes the pictures of the documentation anew.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from flows.labelling import GPU_LIMIT
+from flows.local import NUM_GPU_JOBS, POOL, serving
+from pipelines.verify import verify_run
+from possam_core.playground import write_corpus
+from tests.pipelines.browser import chromium
+
+NUM_IMAGES = 12
+SEED = 2_000_003  # scenes that training has not seen
+LABELS_WITHIN_MS = 240_000
+MAX_PICTURE_BYTES = 300_000
+
+WIDTH, HEIGHT = 1200, 800
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("local")) as url:
+        yield url
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.set_default_timeout(60_000)
+        yield page
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where screenshots go."""
+    return Path(os.environ.get("POSSAM_SCREENSHOTS") or tmp_path)
+
+
+def ask(address: str, question: str) -> list[dict[str, object]]:
+    answer = requests.post(f"{address}/api/{question}/filter", json={}, timeout=30)
+    found: list[dict[str, object]] = answer.json()
+    return found
+
+
+def test_an_operator_labels_a_corpus_from_the_form_and_sees_what_came_out(
+    page: Page, address: str, pictures: Path, tmp_path: Path
+) -> None:
+    write_corpus(tmp_path / "corpus", num_images=NUM_IMAGES, seed=SEED)
+    fill_form(page, address, tmp_path, pictures)
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("tablist").get_by_text("Runs", exact=True).click()
+    page.locator('a[href*="/runs/flow-run/"]').first.click()
+    expect(page.get_by_text("Completed", exact=True).first).to_be_visible(timeout=LABELS_WITHIN_MS)
+    page.wait_for_timeout(1500)  # for the animation of the graph
+    page.screenshot(path=pictures / "prefect-run.png")
+
+    run = page.url.partition("?")[0]
+    open_artifact(page, run, "corpus-progress")
+    expect(page.get_by_text("Progress: 100%")).to_be_visible()
+    open_artifact(page, run, "corpus-statistics")
+    row = page.get_by_role("row").filter(has_text="labelled")
+    expect(row).to_contain_text(str(NUM_IMAGES))
+    page.screenshot(path=pictures / "prefect-statistics.png")
+    open_artifact(page, run, "corpus-report")
+    picture = page.locator('img[src^="data:image/jpeg"]').first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 100, "it is decoded, not broken"
+    page.screenshot(path=pictures / "prefect-report.png")
+
+    assert verify_run(str(tmp_path / "run")).problems == []
+    taken = list(pictures.glob("prefect-*.png"))
+    assert len(taken) == 4
+    assert all(path.stat().st_size < MAX_PICTURE_BYTES for path in taken)
+
+
+def fill_form(page: Page, address: str, folder: Path, pictures: Path) -> None:
+    """Open the deployment from the list, and fill in what the corpus needs."""
+    page.goto(f"{address}/deployments", wait_until="domcontentloaded")
+    row = page.get_by_role("row").filter(has_text="label-corpus")
+    row.get_by_role("link", name="laptop").click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Custom run").click()
+    images = page.get_by_role("textbox").nth(1)  # after the name of the run
+    images.fill(str(folder / "corpus" / "images"))
+    page.get_by_role("textbox").nth(2).fill(str(folder / "run"))
+    page.get_by_role("spinbutton").first.fill("0")  # no canary
+    images.scroll_into_view_if_needed()
+    page.screenshot(path=pictures / "prefect-form.png")
+
+
+def open_artifact(page: Page, run: str, key: str) -> None:
+    """Go to the page of a run and on to its artifact `key`."""
+    # Cards below the fold are drawn only when they come into view.
+    page.set_viewport_size({"width": WIDTH, "height": 3 * HEIGHT})
+    page.goto(run)
+    page.get_by_role("tablist").get_by_text("Artifacts", exact=True).click()
+    page.get_by_role("link").filter(has=page.get_by_text(key, exact=True)).click()
+    page.wait_for_url(re.compile("/artifacts/artifact/"))
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+
+
+def test_the_local_server_has_all_flows_a_pool_and_the_limit(address: str) -> None:
+    deployments = ask(address, "deployments")
+    assert {d["work_pool_name"] for d in deployments} == {POOL}
+    assert len(deployments) == 6
+    (limit,) = ask(address, "v2/concurrency_limits")
+    assert (limit["name"], limit["limit"]) == (GPU_LIMIT, NUM_GPU_JOBS)

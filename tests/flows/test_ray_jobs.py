@@ -1,0 +1,215 @@
+"""The flow in a process of its own, and possam-tiny as a Ray job: kills and cancels."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+import requests
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
+from pydantic import TypeAdapter
+from ray.job_submission import JobStatus
+
+from flows.corpus_form import LabelCorpusForm
+from flows.label_corpus import label_corpus
+from flows.labelling import stop_ray_jobs
+from pipelines import ray_job
+from pipelines.label_config import LabelConfig
+from pipelines.ray_job import JobRequest, RayJobs
+from pipelines.verify import verify_run
+from possam_core.errors import PossamError
+from tests.factories import encode, make_pixels
+from tests.flows.api import artifacts_of, logs_of
+from tests.flows.services import BIN, free_port, running, wait_until
+
+ROOT = Path(__file__).parents[2]
+NUM_IMAGES = 400
+STOPPED_WITHIN_S = 30
+
+RUN_FLOW = """
+import sys
+from pydantic import TypeAdapter
+from flows.corpus_form import LabelCorpusForm
+from flows.label_corpus import label_corpus
+from flows.labelling import stop_ray_jobs
+label_corpus(TypeAdapter(LabelCorpusForm).validate_json(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    for i in range(NUM_IMAGES):
+        (folder / f"{i:03d}.jpg").write_bytes(encode(make_pixels(seed=i)))
+    return folder
+
+
+def make_form(corpus: Path, run: Path, ray_jobs: str, limit: int) -> LabelCorpusForm:
+    return LabelCorpusForm(
+        images=str(corpus),
+        output=str(run),
+        limit=limit,
+        shard_size=4,
+        canary_images=0,
+        ray_address=ray_jobs,
+    )
+
+
+def has_commits(run: Path) -> bool:
+    return any((run / "data").rglob("shard-*.parquet"))
+
+
+def statuses(ray_jobs: str, run: Path) -> list[JobStatus]:
+    """Of all jobs that there have been for the run folder."""
+    jobs = RayJobs(ray_jobs)._client.list_jobs()
+    return [job.status for job in jobs if (job.metadata or {}).get("possam_run") == str(run)]
+
+
+def workers_at_work() -> list[psutil.Process]:
+    """Processes of the cluster behind `ray_jobs` that hold a model."""
+    head = f"/tmp/possam-head-{os.getpid()}"
+    return [
+        process
+        for process in psutil.process_iter()
+        if "MapWorker" in command_line(process)
+        and any(head in command_line(parent) for parent in process.parents())
+    ]
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return ""
+
+
+class Sleepy(BaseHTTPRequestHandler):
+    """A Jobs API whose agents are not up yet when the first job comes; then the one behind it."""
+
+    behind = ""
+    num_submissions = 0
+
+    def do_GET(self) -> None:
+        self.answer(requests.get(self.behind + self.path, headers=self.token(), timeout=30))
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        Sleepy.num_submissions += 1
+        if Sleepy.num_submissions == 1:
+            self.send_error(500, "No available agent to submit job, please try again later.")
+            return
+        headers = self.token() | {"Content-Type": "application/json"}
+        self.answer(requests.post(self.behind + self.path, content, headers=headers, timeout=30))
+
+    def token(self) -> dict[str, str]:
+        return {k: v for k, v in self.headers.items() if k.lower() == "authorization"}
+
+    def answer(self, response: requests.Response) -> None:
+        self.send_response(response.status_code)
+        self.end_headers()
+        self.wfile.write(response.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def sleepy(ray_jobs: str) -> Iterator[str]:
+    Sleepy.behind = ray_jobs
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Sleepy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_a_cluster_that_only_just_starts_is_asked_again_and_an_id_is_never_used_twice(
+    ray_jobs: str, sleepy: str, tmp_path: Path
+) -> None:
+    config = LabelConfig(images=str(tmp_path / "none"), output=str(tmp_path / "run"))
+    request = JobRequest(config=config)
+    assert RayJobs(sleepy).start(request, "possam-none", {}) == "possam-none"
+    assert Sleepy.num_submissions >= 2, "once more if its agents really were not up"
+    cluster, lines = RayJobs(ray_jobs), []
+    assert cluster.start(request, "possam-none", {}) == "possam-none", "while it is at work"
+    end = cluster.follow("possam-none", lines.append)
+    assert end.status is JobStatus.FAILED
+    assert end.reason.endswith("/none does not exist; check the path")
+    assert f"possam: {end.reason}" in lines
+    assert cluster.start(request, "possam-none", {}) == "possam-none-2"
+    # As Prefect's runner does when it had to kill a cancelled flow.
+    form = {"output": config.output, "ray_address": ray_jobs}
+    stop_ray_jobs(label_corpus, FlowRun(flow_id=uuid4(), parameters={"form": form}), Cancelling())
+    assert cluster.open_jobs() == {}
+
+
+def test_an_address_where_no_cluster_is_gives_a_sentence(
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_job, "PATIENCE_S", 0.0)
+    with pytest.raises(PossamError, match="expected Ray's Jobs API to answer"):
+        RayJobs(f"http://127.0.0.1:{free_port()}")
+
+
+def test_the_job_of_a_killed_flow_goes_on_and_the_next_run_attaches_to_it(
+    ray_jobs: str, client: SyncPrefectClient, corpus: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    form = make_form(corpus, run, ray_jobs, limit=64)
+    content = TypeAdapter(LabelCorpusForm).dump_json(form).decode()
+    first = subprocess.Popen([sys.executable, "-c", RUN_FLOW, content], cwd=ROOT)
+    wait_until(lambda: has_commits(run), 120)
+    first.kill()
+    first.wait()
+    assert statuses(ray_jobs, run) == [JobStatus.RUNNING]
+
+    state = label_corpus(form, return_state=True)
+    assert state.is_completed()
+    assert statuses(ray_jobs, run) == [JobStatus.SUCCEEDED]
+    assert verify_run(str(run)).problems == []
+    flow_run_id = state.state_details.flow_run_id
+    assert flow_run_id is not None
+    wait_until(lambda: "labelled 64 images" in logs_of(client, flow_run_id))
+    assert "attached to Ray job possam-" in logs_of(client, flow_run_id)
+    assert artifacts_of(client, flow_run_id)["corpus-progress"] == 100
+
+
+def test_a_run_that_is_cancelled_through_the_api_stops_its_job_and_frees_the_cpus(
+    ray_jobs: str, client: SyncPrefectClient, corpus: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    form = make_form(corpus, run, ray_jobs, limit=NUM_IMAGES)
+    (tmp_path / "nothing").mkdir()  # to copy into the workspace: the flow is installed
+    deployment = client.create_deployment(
+        client.create_flow(label_corpus),
+        "test",
+        entrypoint="flows.label_corpus.label_corpus",
+        path=str(tmp_path / "nothing"),
+    )
+    content = TypeAdapter(LabelCorpusForm).dump_python(form, mode="json")
+    flow_run = client.create_flow_run_from_deployment(deployment, parameters={"form": content})
+    # What a Kubernetes pool runs in its container; a process pool does the same in the worker.
+    supervisor = [BIN / "prefect", "flow-run", "execute", str(flow_run.id)]
+    with (tmp_path / "log").open("wb") as log, running(supervisor, os.environ, log) as process:
+        wait_until(lambda: has_commits(run), 120)
+        client.set_flow_run_state(flow_run.id, Cancelling())
+        wait_until(lambda: statuses(ray_jobs, run) == [JobStatus.STOPPED], STOPPED_WITHIN_S)
+        wait_until(lambda: not workers_at_work(), STOPPED_WITHIN_S)
+        process.wait(timeout=60)
+    final = client.read_flow_run(flow_run.id).state
+    assert final is not None
+    assert final.is_cancelled()
+    assert verify_run(str(run)).is_complete is False
