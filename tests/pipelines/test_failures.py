@@ -18,6 +18,7 @@ from pipelines.plan import load_plan, read_shard
 from pipelines.planning import write_parts
 from pipelines.rows import error_row, shard_bytes
 from pipelines.run_folder import RunFolder, plan_key, shard_key
+from pipelines.schema import SCHEMA_VERSION
 from possam_core.errors import ConfigError
 from possam_core.image_decode import ImageError, ImageErrorCode
 
@@ -46,7 +47,13 @@ def retry(run: RunFolder, results: dict[InputImage, ImageErrorCode], round: int 
     assert plan is not None
     planned = pa.RecordBatch.from_pylist([asdict(i) for i in results], schema=CANDIDATE_SCHEMA)
     parts = write_parts(run, [planned], shard_size=3, round=round)
-    head = {"plan_id": plan.plan_id, "round": round, "codes": ["empty"], "dropped": {}}
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "plan_id": plan.plan_id,
+        "round": round,
+        "codes": ["empty"],
+        "dropped": {},
+    }
     run.put_new(plan_key(round), json.dumps(head | parts.to_json(3)).encode())
     rows = [error_row(image, ImageError(code, "again")) for image, code in results.items()]
     run.commit(0, shard_bytes(rows, {"plan_id": plan.plan_id}), round)

@@ -1,5 +1,6 @@
 """Tests of pipelines.reader.torch_dataset."""
 
+import multiprocessing
 from pathlib import Path
 
 import fsspec
@@ -11,6 +12,10 @@ from torch.utils.data import DataLoader
 from pipelines import open_run
 from pipelines.run_folder import shard_key
 from possam_core.errors import ConfigError
+
+# A process that has run Ray and Prefect for other tests cannot be forked.
+FROM_A_CLEAN_PROCESS = multiprocessing.get_context("forkserver")
+FROM_A_CLEAN_PROCESS.set_forkserver_preload(["pipelines.reader"])
 
 
 def ids_of(samples: object) -> list[str]:
@@ -82,7 +87,10 @@ def test_two_ranks_of_two_workers_see_every_image_once(run: Path, where: str | N
     seen: list[str] = []
     for rank in range(2):
         stream = open_run(str(run), where=where).to_torch_iterable(rank=rank, world_size=2)
-        own = ids_of(DataLoader(stream, batch_size=None, num_workers=2))
+        loader = DataLoader(
+            stream, batch_size=None, num_workers=2, multiprocessing_context=FROM_A_CLEAN_PROCESS
+        )
+        own = ids_of(loader)
         assert own
         seen += own
     assert sorted(seen) == sorted(all_ids(run))
@@ -90,7 +98,14 @@ def test_two_ranks_of_two_workers_see_every_image_once(run: Path, where: str | N
 
 def test_workers_share_the_indices_of_a_shuffled_loader(run: Path) -> None:
     dataset = open_run(str(run)).to_torch(with_pixels=True)
-    loader = DataLoader(dataset, batch_size=3, shuffle=True, num_workers=2, collate_fn=list)
+    loader = DataLoader(
+        dataset,
+        batch_size=3,
+        shuffle=True,
+        num_workers=2,
+        collate_fn=list,
+        multiprocessing_context=FROM_A_CLEAN_PROCESS,
+    )
     assert sorted(ids_of(s for batch in loader for s in batch)) == sorted(all_ids(run))
 
 
