@@ -12,6 +12,7 @@ from pipelines.manifest import finalise
 from pipelines.plan import load_plan
 from pipelines.presence import Presence
 from pipelines.run_folder import RunFolder, plan_key, shard_key
+from pipelines.schema import SCHEMA_VERSION
 from pipelines.status import read_status
 from pipelines.status_table import alarms, status_table
 from possam_core.errors import ConfigError
@@ -63,6 +64,7 @@ def plan_retry(run: Path, *, num_images: int) -> None:
     plan = load_plan(RunFolder(str(run)))
     assert plan is not None
     head = {
+        "schema_version": SCHEMA_VERSION,
         "plan_id": plan.plan_id,
         "round": 1,
         "codes": ["not_found"],
