@@ -25,6 +25,8 @@ from pipelines.store import is_s3, normalise_location, split_s3
 class LabelCorpusForm:
     """What to label, with what, where to, and how good it has to be."""
 
+    # "Not given" is an empty text or a 0: Prefect draws `X | None` as a choice between two types.
+
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
 
     images: Annotated[
@@ -49,95 +51,97 @@ class LabelCorpusForm:
         Preset, shown(2, "Preset", "Model and settings that suit it; fields below win over it")
     ] = Preset.TINY_DEMO
     checkpoint: Annotated[
-        str | None,
+        str,
         shown(
             3,
             "Checkpoint",
             "Path, s3:// or hf:// address of a trained head; SAM-B and SAM-H need one",
             examples=["/models/possam-vit-b-head.safetensors"],
         ),
-    ] = None
+    ] = ""
     vocabulary: Annotated[VocabularyChoice, shown(4, "Vocabulary", "The classes to look for")] = (
         VocabularyChoice.MODELS_OWN
     )
     vocabulary_file: Annotated[
-        str | None,
+        str,
         shown(
             5,
             "Vocabulary file",
             "YAML of your own classes, if that is the vocabulary chosen",
             examples=["/data/street.yaml"],
         ),
-    ] = None
+    ] = ""
     classes: Annotated[
-        str | None,
+        str,
         shown(
             6,
             "Only these classes",
             "Names from the vocabulary, with commas; empty: all",
             examples=["person, car, road"],
         ),
-    ] = None
-    limit: Annotated[int | None, shown(7, "Limit", "Plan at most so many images")] = None
-    sample: Annotated[
-        float | None, shown(8, "Sample", "Plan this share of the images", examples=[0.01])
-    ] = None
-    since: Annotated[
-        str | None,
-        shown(
-            9,
-            "Since",
-            "Plan only what was modified from then on; UTC unless it says otherwise",
-            examples=["2026-10-01"],
-        ),
-    ] = None
+    ] = ""
     canary_images: Annotated[
         int,
-        shown(10, "Canary", "Label so many images first, beside the output; 0: none"),
+        shown(7, "Canary", "Label so many images first, beside the output; 0: none"),
     ] = 64
     approval: Annotated[
         bool,
-        shown(11, "Approval", "Wait after the canary until somebody presses Resume"),
+        shown(8, "Approval", "Wait after the canary until somebody presses Resume"),
     ] = False
     approval_hours: Annotated[
-        float, shown(12, "Approval within", "Hours to wait for it; then the run fails")
+        float, shown(9, "Approval within", "Hours to wait for it; then the run fails")
     ] = 24.0
+    limit: Annotated[int, shown(10, "Limit", "Plan at most so many images; 0: all")] = 0
+    sample: Annotated[
+        float, shown(11, "Sample", "Plan this share of the images; 0: all", examples=[0.01])
+    ] = 0.0
+    since: Annotated[
+        str,
+        shown(
+            12,
+            "Since",
+            "Plan only what was modified from then on; UTC unless it says otherwise; empty: all",
+            examples=["2026-10-01"],
+        ),
+    ] = ""
     max_error_share: Annotated[
-        float | None, shown(13, "Errors at most", "Share of the images without labels")
+        float, shown(13, "Errors at most", "Share of the images without labels; 1: any")
     ] = 0.2
     min_mean_score: Annotated[
-        float | None, shown(14, "Mean score at least", "Over the labelled images, in [0, 1]")
-    ] = None
+        float, shown(14, "Mean score at least", "Over the labelled images, up to 1; 0: any")
+    ] = 0.0
     min_mean_grade: Annotated[
-        float | None, shown(15, "Mean grade at least", "4 is all A, 3 is all B, 1 is all D")
-    ] = None
+        float, shown(15, "Mean grade at least", "4 is all A, 3 is all B, 1 is all D; 0: any")
+    ] = 0.0
     reference: Annotated[
-        str | None,
+        str,
         shown(
-            16, "Reference run", "Run folder whose classes, sizes and scores these must resemble"
+            16,
+            "Reference run",
+            "Run folder whose classes, sizes and scores these must resemble; empty: none",
         ),
-    ] = None
+    ] = ""
     max_drift: Annotated[
         float,
         shown(17, "Drift at most", "Population stability index; from 0.25 on much has changed"),
     ] = 0.25
     ray_address: Annotated[
-        str | None,
+        str,
         shown(
             18,
             "Ray cluster",
             "Address of Ray's dashboard; empty: label where the flow runs",
             examples=["http://ray-head:8265"],
         ),
-    ] = None
+    ] = ""
     num_workers: Annotated[
-        int | None,
-        shown(19, "Workers", "Models at work at once; empty: one less than CPUs, one for each GPU"),
-    ] = None
+        int,
+        shown(19, "Workers", "Models at work at once; 0: one less than CPUs, or one for each GPU"),
+    ] = 0
     gpus_per_worker: Annotated[
-        float | None, shown(20, "GPUs of a worker", "Empty: as the preset; 0: label on CPUs")
+        float | None, shown(20, "GPUs of a worker", "None: as the preset; 0: label on CPUs")
     ] = None
-    shard_size: Annotated[int | None, shown(21, "Images in a file", "Empty: as the preset")] = None
+    shard_size: Annotated[int, shown(21, "Images in a file", "0: as the preset")] = 0
     error_budget: Annotated[
         float, shown(22, "Stop at errors", "Stop by itself when a larger share of images fails")
     ] = 0.5
@@ -179,7 +183,7 @@ def label_config(form: LabelCorpusForm) -> LabelConfig:
         model=chosen.model,
         vocabulary=chosen.vocabulary_source,
     )
-    return replace(config, since=form.since, prices=_prices(form))
+    return replace(config, since=form.since or None, prices=_prices(form))
 
 
 def thresholds(form: LabelCorpusForm) -> Thresholds:
@@ -190,8 +194,8 @@ def thresholds(form: LabelCorpusForm) -> Thresholds:
     """
     return Thresholds(
         max_error_share=form.max_error_share,
-        min_mean_score=form.min_mean_score,
-        min_mean_grade=form.min_mean_grade,
+        min_mean_score=form.min_mean_score or None,
+        min_mean_grade=form.min_mean_grade or None,
         max_drift=form.max_drift,
     )
 
@@ -207,11 +211,11 @@ def _config(
         model=model,
         vocabulary=vocabulary,
         precision=preset.precision,
-        shard_size=preset.shard_size if form.shard_size is None else form.shard_size,
-        limit=form.limit,
-        sample=form.sample,
+        shard_size=form.shard_size or preset.shard_size,
+        limit=form.limit or None,
+        sample=form.sample or None,
         allowed_hosts=form.allowed_hosts,
-        num_workers=form.num_workers,
+        num_workers=form.num_workers or None,
         gpus_per_worker=gpus,
         error_budget=form.error_budget,
     )
@@ -248,7 +252,7 @@ def _canary_problems(form: LabelCorpusForm) -> list[str]:
 
 
 def _reference_problems(form: LabelCorpusForm) -> list[str]:
-    if form.reference is None:
+    if not form.reference:
         return []
     found = mistakes_in(partial(normalise_location, form.reference))
     if not found and form.reference.rstrip("/") == form.output.rstrip("/"):
@@ -257,6 +261,6 @@ def _reference_problems(form: LabelCorpusForm) -> list[str]:
 
 
 def _price_problems(form: LabelCorpusForm) -> list[str]:
-    if form.worker_hour_price and form.ray_address and form.num_workers is None:
+    if form.worker_hour_price and form.ray_address and not form.num_workers:
         return ["num_workers must be given with a price on a Ray cluster, so that hours count"]
     return []

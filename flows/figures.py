@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.advice import ADVICE, CAN_RETRY
 from pipelines.gate import mean_grade, mean_score
+from pipelines.redaction import without_secrets
 from pipelines.stats import Statistics
 from pipelines.thumbnails import Thumbnail
 from possam_core.image_decode import ImageErrorCode
@@ -13,6 +14,7 @@ from possam_core.image_decode import ImageErrorCode
 Table = list[dict[str, Any]]
 
 MAX_CLASSES = 50
+PICTURES_A_ROW = 3
 
 
 def counts(statistics: Statistics) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def report_text(
     """
     parts = [f"# {title}", *_verdict(shortfalls)]
     if thumbnails:
-        parts.append("\n".join(map(_picture, thumbnails)))
+        parts.append("\n".join(_picture_lines(thumbnails)))
     grades = ", ".join(f"{grade}: {n:,}" for grade, n in sorted(statistics.grades.items()))
     parts.append(
         f"{statistics.num_ok:,} of {statistics.num_images:,} images are labelled, with"
@@ -99,10 +101,30 @@ def _verdict(shortfalls: Sequence[str]) -> Iterable[str]:
         yield "It passes its thresholds."
 
 
+def _picture_lines(thumbnails: Sequence[Thumbnail]) -> Iterable[str]:
+    """A table, for pictures that only follow each other are shown one below the other."""
+    for first in range(0, len(thumbnails), PICTURES_A_ROW):
+        row = thumbnails[first : first + PICTURES_A_ROW]
+        blank = [""] * (PICTURES_A_ROW - len(row))
+        yield _cells([*(f"{_plain(t.name)}: {t.grade}" for t in row), *blank])
+        if first == 0:
+            yield _cells(["---"] * PICTURES_A_ROW)
+        yield _cells([*map(_picture, row), *blank])
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
 def _picture(thumbnail: Thumbnail) -> str:
-    name = "".join(c for c in thumbnail.name if c not in "[]()\n\r")
     data = base64.b64encode(thumbnail.jpeg).decode("ascii")
-    return f"![{name}, grade {thumbnail.grade}](data:image/jpeg;base64,{data})"
+    return f"![{_plain(thumbnail.name)}](data:image/jpeg;base64,{data})"
+
+
+def _plain(name: str) -> str:
+    """A file name without secrets, and without what means something in Markdown."""
+    shown = without_secrets(name)
+    return "".join("_" if c in "[]()|`*<>!\\" or not c.isprintable() else c for c in shown)
 
 
 def _error_lines(statistics: Statistics) -> Iterable[str]:

@@ -125,7 +125,7 @@ def location_problems(images: str, output: str) -> list[str]:
 
 def ray_address_problems(address: str | None) -> list[str]:
     """What is wrong with the address of a Jobs API."""
-    if address is None:
+    if not address:
         return []
     try:
         parts = urlsplit(address)
@@ -156,10 +156,10 @@ class ModelFields:
     """The fields of a form that choose a model and its classes."""
 
     preset: Preset
-    checkpoint: str | None
+    checkpoint: str | None  # this and the other two: empty or None is "not given"
     vocabulary: VocabularyChoice
     vocabulary_file: str | None
-    classes: str | None  # of the vocabulary, with commas; None: all
+    classes: str | None  # of the vocabulary, with commas; not given: all
 
     @property
     def model(self) -> str:
@@ -184,7 +184,7 @@ class ModelFields:
             ConfigError: the fields contradict each other.
         """
         is_own = self.vocabulary is VocabularyChoice.OWN_FILE
-        if is_own != (self.vocabulary_file is not None):
+        if is_own != bool(self.vocabulary_file):
             raise ConfigError(
                 "vocabulary_file must name a YAML file when vocabulary is 'own file', got none"
                 if is_own
@@ -222,7 +222,7 @@ class ModelFields:
     def _whole_vocabulary(self) -> Vocabulary | None:
         """The vocabulary that `classes` are chosen from; None if they cannot be."""
         if self.vocabulary is VocabularyChoice.OWN_FILE:
-            return None if self.vocabulary_file is None else find_vocabulary(self.vocabulary_file)
+            return find_vocabulary(self.vocabulary_file) if self.vocabulary_file else None
         if self.vocabulary is VocabularyChoice.PLAYGROUND:
             return model_vocabulary(TINY)  # the same classes, without torch
         if self.vocabulary is VocabularyChoice.MODELS_OWN:

@@ -48,7 +48,7 @@ def label_corpus(form: LabelCorpusForm) -> None:
         planned = plan(config)
         events.started(planned)
         # Before anything is labelled: it may be missing.
-        reference = None if form.reference is None else summarise(form.reference)
+        reference = summarise(form.reference) if form.reference else None
         if form.canary_images:
             sample = canary_config(config, min(form.canary_images, planned.num_images))
             plan_canary(planned, config.output, sample)
@@ -70,7 +70,7 @@ def plan(config: LabelConfig) -> Plan:
 @task(cache_policy=NO_CACHE)
 @in_words
 def label(config: LabelConfig, ray_address: str | None, stage: str) -> None:
-    """Label what is open of a planned run."""
+    """Label what is open of a planned run, here if there is no address of a cluster."""
     label_run(config, ray_address, key=f"{stage}-progress")
 
 

@@ -36,10 +36,10 @@ def label_run(config: LabelConfig, ray_address: str | None, *, key: str) -> None
             get_run_logger().info("nothing is left to label in %s", config.output)
             return
         with _gpu_slot(config):
-            if ray_address is None:
-                _label_here(config)
-            else:
+            if ray_address:
                 _label_on_ray(config, ray_address)
+            else:
+                _label_here(config)
 
 
 def stop_ray_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -50,7 +50,7 @@ def stop_ray_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     goes on, so that the next run attaches to it.
     """
     form = flow_run.parameters["form"]
-    if form.get("ray_address") is None:
+    if not form.get("ray_address"):
         return
     from pipelines.ray_job import RayJobs  # Ray: seconds that a wrong form does without
 
@@ -102,7 +102,7 @@ def _gpu_slot(config: LabelConfig) -> AbstractContextManager[None]:
 
 def _workforce(config: LabelConfig, ray_address: str | None) -> Workforce:
     num_workers = config.num_workers
-    if num_workers is None and ray_address is None and not config.gpus_per_worker:
+    if not (num_workers or ray_address or config.gpus_per_worker):
         num_workers = max(1, len(os.sched_getaffinity(0)) - 1)  # what the job takes by itself
     return Workforce(
         num_workers=num_workers, gpus_per_worker=config.gpus_per_worker, prices=config.prices

@@ -1,13 +1,17 @@
 """A real Prefect server and a real Ray cluster with its Jobs API, each started once."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from tests.flows.services import BIN, answers, free_port, running, wait_until
 
+SERVER = "prefect.server.api.server:create_app"
 STARTS_WITHIN_S = 120.0
 
 
@@ -26,17 +30,21 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, (home / "server.log").open("wb") as log:
         for name, value in environment.items():
             patch.setenv(name, value)
-        command = [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        # What `prefect server start` runs, too, in a process more.
+        command = [sys.executable, "-m", "uvicorn", "--factory", SERVER, "--port", str(port)]
         with running(command, os.environ, log):
             wait_until(lambda: answers(f"{url}/api/health"), STARTS_WITHIN_S)
             settings = {PREFECT_API_URL: f"{url}/api", PREFECT_HOME: home}
             with temporary_settings(updates=settings):
                 yield url
+                # Else they try on for a minute, when this process is to end.
+                APILogWorker.drain_all()
+                EventsWorker.drain_all()
 
 
 @pytest.fixture(scope="session")
 def ray_jobs(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the Jobs API of another private cluster, of two CPUs.
+    """Address of the Jobs API of another private cluster, of four CPUs.
 
     `ray_cluster` comes first: it settles for this process whether Ray asks for a token.
     """
@@ -50,7 +58,7 @@ def ray_jobs(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     }
     options = {
         "--node-ip-address": "127.0.0.1",
-        "--num-cpus": 2,
+        "--num-cpus": 4,
         "--object-store-memory": 128 * 2**20,
         "--temp-dir": f"/tmp/possam-head-{os.getpid()}",  # sockets allow 107 characters
         "--include-log-monitor": "false",

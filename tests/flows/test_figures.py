@@ -126,11 +126,25 @@ def test_classes_come_by_their_number_of_segments() -> None:
 
 
 def test_the_report_says_what_to_do_about_errors_and_shows_pictures() -> None:
-    odd = Thumbnail(name="a](b)[c\n.jpg", grade="C", jpeg=b"\xff\xd8")
+    names = ["a](b)|c\n.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    pictures = [Thumbnail(name=name, grade="C", jpeg=b"\xff\xd8") for name in names]
     text = report_text(
-        STATISTICS, [odd], title="The corpus", page="/run/report/index.html", shortfalls=["too bad"]
+        STATISTICS, pictures, title="The corpus", page="/run/index.html", shortfalls=["too bad"]
     )
-    assert text.startswith("# The corpus\n\n**It does not pass:**\n\n- too bad\n\n")
-    assert "![abc.jpg, grade C](data:image/jpeg;base64,/9g=)" in text
+    image = "(data:image/jpeg;base64,/9g=)"
+    assert text.startswith(f"""# The corpus
+
+**It does not pass:**
+
+- too bad
+
+| a__b__c_.jpg: C | b.jpg: C | c.jpg: C |
+| --- | --- | --- |
+| ![a__b__c_.jpg]{image} | ![b.jpg]{image} | ![c.jpg]{image} |
+| d.jpg: C |  |  |
+| ![d.jpg]{image} |  |  |
+
+2 of 4 images are labelled, with 4 segments. Grades: A: 1, C: 1.
+""")
     assert "| `empty` | 1 | upload the file again, for it has no bytes;" in text
-    assert text.endswith("Every image, worst first: `/run/report/index.html`")
+    assert text.endswith("Every image, worst first: `/run/index.html`")
