@@ -1,9 +1,22 @@
-"""The GPU benchmark, on a small model and the CPU, so that the first GPU at hand finds it sound."""
+"""Benchmarks that need what is seldom at hand, on small things, so that they are found sound."""
 
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 
+from benchmarks import photographs
 from benchmarks.gpu import matmul_flops, measure
+from possam_core.clip import ClipConfig, ClipEncoder
+from possam_core.mobile_sam import MobileSamEncoder, official_key
+from possam_core.playground import playground_vocabulary, write_corpus
+from possam_core.vocabularies import find_vocabulary
 from tests.factories import small_model
 
 
@@ -18,3 +31,64 @@ def test_the_gpu_benchmark_runs_through_where_there_is_no_gpu(
     assert rows["tiny encoder, bfloat16"].endswith("of peak")
     assert rows["tiny host syncs of a merge"] == "0"
     assert float(rows["tiny bfloat16 = float32"].split("%")[0]) > 90
+
+
+def write_text(folder: Path, names: list[str]) -> None:
+    """Rows 512 wide for `names`, in the files and formats of the real ones."""
+    folder.mkdir(parents=True)
+    (folder / "coco_stuff_171_names.json").write_text(json.dumps(names))
+    rows = np.random.default_rng(0).normal(size=(len(names), 512)).astype(np.float16)
+    np.save(folder / "coco_multi.npy", rows)
+
+
+def write_shared(folder: Path) -> None:
+    """Three playground scenes, random weights and random text, where the real things lie."""
+    data, vocabulary = folder / "data", playground_vocabulary()
+    write_corpus(data / "coco128_train", num_images=3, seed=9)
+    (data / "coco128_train/panoptic.json").rename(data / "coco128_train/panoptic_train.json")
+    write_text(data / "clip_text_embeddings", [n for c in vocabulary.classes for n in c.all_names])
+    tensors = MobileSamEncoder().state_dict()
+    (data / "weights").mkdir()
+    save_file(
+        {f"image_encoder.{official_key(k)}": v for k, v in tensors.items()},
+        data / "weights/mobile_sam.safetensors",
+    )
+
+
+def test_the_photographs_benchmark_runs_through_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_shared(tmp_path / "shared")
+    loop = replace(photographs.LOOP, num_steps=2, batch_size=2, log_every=1, evaluate_every=2)
+    settings = {
+        "LOOP": loop,
+        "CANVAS": 64,
+        "VOCABULARY": "playground",
+        "OUTPUT": tmp_path,
+        "NUM_PHOTOGRAPHS": 2,
+    }
+    for name, value in settings.items():
+        monkeypatch.setattr(photographs, name, value)
+    monkeypatch.setattr(sys, "argv", ["photographs", "--shared", str(tmp_path / "shared")])
+    photographs.main()
+    first = json.loads((tmp_path / "photographs.json").read_text())
+    photographs.main()
+    again = json.loads((tmp_path / "photographs.json").read_text())
+
+    assert first["photographs"] == ["scene-00000.jpg", "scene-00001.jpg"]
+    assert [first["steps_timed"], again["steps_timed"]] == [2, 0]
+    assert first["quality"]["truth on the mask grid"]["all"]["rq"] > 0.5
+    corpus = tmp_path / "shared/data/coco128_train/images"
+    widths = [Image.open(corpus / name).width for name in first["photographs"]]
+    with Image.open(tmp_path / "photographs.png") as sheet:
+        assert sheet.width == 2 * 3 * max(widths)  # two strips of photograph, truth and labels
+
+
+def test_photographs_are_named_by_the_text_rows_of_their_classes(tmp_path: Path) -> None:
+    vocabulary = find_vocabulary("coco-panoptic")
+    clip = ClipEncoder(ClipConfig(embed_dim=512), image_size=48)
+    published = {"brick wall": "wall-brick", "sky": "sky-other", "ceiling": "ceiling-other"}
+    names = [published.get(c.name, c.name) for c in vocabulary.classes]
+    write_text(tmp_path / "text", [*names, "hill", "clouds"])
+    text = photographs.read_text(clip, vocabulary, tmp_path / "text")
+    assert text.class_of_name.tolist() == [*range(133), vocabulary.class_index("mountain")]
