@@ -69,7 +69,7 @@ LOOP = LoopConfig(
     weight_decay=0.0,  # what is learned by heart need not be simple
     log_every=20,
     save_every=50,
-    evaluate_every=50,
+    evaluate_every=100,
 )
 
 
