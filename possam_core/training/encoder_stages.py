@@ -42,8 +42,8 @@ class EncoderRecipe:
     """Seeds and lengths of the two stages; held-out seeds never overlap with training ones."""
 
     num_scenes: int = 6_000  # of each world
-    clip_steps: int = 4_600
-    sam_steps: int = 2_000
+    clip_steps: int = 3_600
+    sam_steps: int = 1_800
     seed: int = 1
     scene_seed: int = 101
     held_out_seed: int = 201

@@ -22,7 +22,7 @@ class WorldRecipe:
     """Seeds and lengths; held-out seeds never overlap with training ones."""
 
     num_scenes: int = 6_000
-    num_steps: int = 2_300
+    num_steps: int = 2_200
     seed: int = 1  # of the head's weights and of the batches
     scene_seed: int = 102
     tuning_seed: int = 201
