@@ -117,6 +117,8 @@ class ClipPyramid(nn.Module):
         """F_ms, finest first; each level is from a later stage than the one before."""
         stages = stacked.split(self.widths, dim=1)
         return [
-            branch(functional.interpolate(stage, size=side, mode="bilinear", antialias=True))
+            branch(
+                functional.interpolate(stage.float(), size=side, mode="bilinear", antialias=True)
+            )
             for stage, side, branch in zip(stages, self.sides, self.branches, strict=True)
         ]

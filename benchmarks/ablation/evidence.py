@@ -50,7 +50,7 @@ def look(model: PosSAM, batch: ImageBatch, features: EncoderFeatures | None = No
         levels = model.pyramid(features.sam)
         valid = model.valid_cells(batch, levels[0].shape[-1])
         pixels = model.pixel_decoder(levels, valid)
-        (prediction,) = model.mask_decoder(pixels, valid)
+        (prediction,) = model.mask_decoder(pixels, valid, all_layers=False)
     masks = claimed_cells(prediction.mask_logits, valid)
     return Evidence(
         mask_logits=prediction.mask_logits.half(),

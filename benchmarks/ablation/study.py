@@ -7,7 +7,7 @@ chosen on held-out scenes of its own world, and measured on both worlds.
 import json
 import logging
 import multiprocessing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,13 @@ from benchmarks.ablation.candidates import POOLINGS, OnClipFeatures
 from benchmarks.ablation.heads import gather_lesson, train_head
 from benchmarks.ablation.measure import Exam, choose, count, iou_correlation, sit
 from possam_core.ldp import LocalDiscriminativePooling
-from possam_core.model import ModelCard, PosSAM, PosSAMConfig
+from possam_core.model import PosSAM
 from possam_core.playground import World, find_world
-from possam_core.training.clip_stage import clip_accuracy
-from possam_core.training.encoder_stages import (
-    SEGMENT,
-    WORLDS,
-    EncoderRecipe,
-    clip_lessons,
-    train_encoders,
-)
+from possam_core.training.data import SceneStore
+from possam_core.training.encoder_stages import WORLDS
 from possam_core.training.train_tiny import fresh_head
 from possam_core.training.world_stage import WorldRecipe, stored_scenes, train_on_world
-from possam_core.weights import ENCODERS
+from possam_core.weights import load_model
 
 logger = logging.getLogger(__name__)
 
@@ -66,15 +60,15 @@ ROWS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRecipe:
-    """How much of everything."""
+    """How much of everything; the encoders are those of a checkpoint, frozen."""
 
-    model: PosSAMConfig = field(default_factory=PosSAMConfig)
-    encoders: EncoderRecipe = field(default_factory=EncoderRecipe)
-    num_steps: int = 600  # of each network
+    checkpoint: str = "possam-tiny"
+    num_steps: int = 1_000  # of each network
     num_scenes: int = 6_000
     seeds: tuple[int, ...] = (1, 2, 3)
     head_scenes: int = 2_400
     head_steps: int = 1_000
+    progress_scenes: int = 32  # for the figures on the way
     tuning_seed: int = 201
     tuning_scenes: int = 100
     report_seed: int = 301
@@ -99,7 +93,8 @@ class Job:
 
 def run_study(recipe: StudyRecipe, folder: Path, device: torch.device, num_processes: int) -> None:
     """Train and measure what is not on disk yet."""
-    encoders_of(recipe, folder, device)
+    for world in WORLDS:
+        _scenes(recipe, folder, world)  # rendered here, for the processes below may have no others
     jobs = [
         Job(recipe=recipe, folder=folder, world=world.name, seed=seed, features=features)
         for seed in recipe.seeds
@@ -114,22 +109,6 @@ def run_study(recipe: StudyRecipe, folder: Path, device: torch.device, num_proce
         return
     with multiprocessing.get_context("spawn").Pool(num_processes, maxtasksperchild=1) as pool:
         pool.starmap(run_job, left, chunksize=1)
-
-
-def encoders_of(recipe: StudyRecipe, folder: Path, device: torch.device) -> PosSAM:
-    """The encoders that all networks share, trained if they are not on disk yet."""
-    file = folder / "encoders.pt"
-    if not file.exists():
-        model = train_encoders(recipe.model, recipe.encoders, folder, device)
-        model.eval()
-        lessons = clip_lessons(recipe.encoders, folder, canvas=recipe.model.sam.image_size)
-        accuracy = {le.vocabulary.name: clip_accuracy(model.clip, le) for le in lessons}
-        (folder / "clip.json").write_text(json.dumps(accuracy, indent=2))
-        torch.save({n: t for n, t in model.state_dict().items() if n.startswith(ENCODERS)}, file)
-    model = PosSAM(recipe.model, ModelCard(vocabulary=SEGMENT, training_names=()))
-    state = torch.load(file, weights_only=True, map_location="cpu")
-    model.load_state_dict(state, strict=False)
-    return model.to(device)
 
 
 def run_job(job: Job, device: torch.device, num_processes: int) -> None:
@@ -159,18 +138,18 @@ def run_job(job: Job, device: torch.device, num_processes: int) -> None:
 def train_network(job: Job, device: torch.device) -> PosSAM:
     """The network of one job, with its own head, ready to look."""
     world, recipe = find_world(job.world), job.recipe
-    encoders = encoders_of(recipe, job.folder, device)
+    encoders = load_model(recipe.checkpoint).to(device)
     model = fresh_head(encoders, world, seed=job.seed)
     if job.features == "clip":
         torch.manual_seed(job.seed)
-        model = OnClipFeatures(recipe.model, model.card)
+        model = OnClipFeatures(encoders.config, model.card)
         model.sam, model.clip = encoders.sam, encoders.clip
         model.to(device, memory_format=torch.channels_last)
     plan = WorldRecipe(
         num_steps=recipe.num_steps,
         num_scenes=recipe.num_scenes,
         seed=job.seed,
-        progress_scenes=32,
+        progress_scenes=recipe.progress_scenes,
         tuning_seed=recipe.tuning_seed,
     )
     features = job.folder / "features" if job.features == "sam" else None
@@ -184,14 +163,18 @@ def train_heads(job: Job, model: PosSAM, world: World) -> dict[str, LocalDiscrim
     if job.features == "clip":
         return own
     recipe = job.recipe
-    plan = WorldRecipe(num_scenes=recipe.num_scenes)
-    store = stored_scenes(world, plan, job.folder, canvas=model.config.sam.image_size)
+    store = _scenes(recipe, job.folder, world)
     lesson = gather_lesson(model, world, store, num_scenes=recipe.head_scenes)
     text = model.clip.embed_vocabulary(world.training_vocabulary).to(torch.device("cpu"))
     return own | {
         name: train_head(name, model, text, lesson, num_steps=recipe.head_steps, seed=job.seed)
         for name in POOLINGS
     }
+
+
+def _scenes(recipe: StudyRecipe, folder: Path, world: World) -> SceneStore:
+    canvas = load_model(recipe.checkpoint).config.sam.image_size
+    return stored_scenes(world, WorldRecipe(num_scenes=recipe.num_scenes), folder, canvas=canvas)
 
 
 def _write_result(
