@@ -20,7 +20,6 @@ from possam_core.playground.textures import pack_rgb
 MIN_VISIBLE = 0.4  # of a thing's whole silhouette
 MIN_THING_PX = 30
 HATCH_PX = 4  # from one line to the next, along the rows
-SUPERSAMPLED_PX = 90  # smaller things take four samples a pixel; larger ones a soft edge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def render_thing(
     radius_u, radius_v = diameter_px / 2 * stretch**0.5, diameter_px / 2 / stretch**0.5
     half_w = int(np.ceil(abs(cos) * radius_u + abs(sin) * radius_v)) + 1
     half_h = int(np.ceil(abs(sin) * radius_u + abs(cos) * radius_v)) + 1
-    per_px = 2 if diameter_px < SUPERSAMPLED_PX else 1
+    per_px = 2 if diameter_px < drawing.supersampled_px else 1
     width, height = 2 * half_w * per_px, 2 * half_h * per_px
     x = ((np.arange(width, dtype=np.float32) + 0.5) / per_px - half_w)[None, :]
     y = ((np.arange(height, dtype=np.float32) + 0.5) / per_px - half_h)[:, None]
