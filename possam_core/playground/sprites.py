@@ -157,5 +157,5 @@ def _shade(light: Light, radius_px: float, height: int, width: int) -> Float32[n
     shade: Float32[ndarray, "h w"] = np.float32(1.0) + along_x[None, :] + along_y[:, None]
     if light.hatch:
         is_line = (x[None, :] + y[:, None]) % HATCH_PX < HATCH_PX / 2
-        shade[is_line & (shade < 1.0)] *= 1.0 - light.hatch
+        np.multiply(shade, 1.0 - light.hatch, out=shade, where=is_line & (shade < 1.0))
     return shade

@@ -151,7 +151,7 @@ WORKSHOP_STYLE = Style(
     ),
     drawing=Drawing(
         max_turn_deg=25.0,
-        supersampled_px=48.0,
+        supersampled_px=40.0,
         hues={
             "brick": ((0.0, 0.03), (0.45, 0.62), (0.6, 0.78)),
             "ochre": ((0.1, 0.125), (0.45, 0.62), (0.74, 0.88)),
