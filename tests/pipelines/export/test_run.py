@@ -21,7 +21,8 @@ from possam_core.image_decode import decode_image
 from possam_core.playground import generate_scene
 from tests.factories import encode
 from tests.pipelines.conftest import SEED, SmallRun
-from tests.pipelines.export.conftest import NUM_SCENES, SHARD_SIZE, SceneRun
+from tests.pipelines.export.conftest import NUM_SCENES, SHARD_SIZE
+from tests.pipelines.export.true_runs import TrueRun
 from tests.pipelines.spoiling import add_retry, read_rows
 
 BROKEN = 1  # the scene that is no image
@@ -136,7 +137,7 @@ def test_a_rerun_exports_only_what_is_missing_and_gives_the_same_bytes(small, tm
     assert parts[1].stat().st_mtime_ns == kept
 
 
-def test_killed_part_way_the_same_command_does_the_rest(scene_run: SceneRun, tmp_path):
+def test_killed_part_way_the_same_command_does_the_rest(scene_run: TrueRun, tmp_path):
     arguments = ["--format", "coco-panoptic", "--num-workers", "1", "--val-share", "0.2"]
     output = ["--output", str(tmp_path / "killed")]
     command = [sys.executable, "-c", KILLED_IN_THE_THIRD_SHARD, "export", str(scene_run.run)]
@@ -160,7 +161,7 @@ def test_killed_part_way_the_same_command_does_the_rest(scene_run: SceneRun, tmp
     ],
 )  # fmt: skip
 def test_a_filter_keeps_exactly_the_rows_that_duckdb_keeps(
-    scene_run: SceneRun, tmp_path, settings, condition
+    scene_run: TrueRun, tmp_path, settings, condition
 ):
     files = f"read_parquet('{scene_run.run}/data/*/*.parquet')"
     query = f"SELECT image_id FROM {files} WHERE status = 'ok' AND {condition}"
