@@ -28,7 +28,7 @@ from pipelines.store import STORE_ERRORS, trouble_named
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "1"  # of what is kept; another one is made again
+FORMAT = "2"  # of what is kept; another one is made again
 TOTAL_KEY = "stats/statistics.json"
 THREADS = 4
 SHARDS_AT_ONCE = 64  # whose statistics wait to be added up, at most

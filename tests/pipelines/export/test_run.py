@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import fsspec
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
@@ -171,6 +172,33 @@ def test_a_filter_keeps_exactly_the_rows_that_duckdb_keeps(
     found = {path.stem for path in (tmp_path / "out" / "annotations").rglob("*.png")}
     assert found == expected
     assert report.num_images == {"train": len(expected)}
+
+
+def test_a_filter_in_the_terms_of_pyarrow_keeps_what_the_same_in_sql_keeps(
+    scene_run: TrueRun, tmp_path
+):
+    def export(name: str, **settings: object) -> dict[str, str]:
+        config = ExportConfig(
+            run=str(scene_run.run),
+            output=str(tmp_path / name),
+            format=ExportFormat.COCO_PANOPTIC,
+            labels_only=True,
+            num_workers=2,
+            where=settings.get("sql"),
+        )
+        report = run_export(config, where=settings.get("expression"))
+        assert 0 < report.num_images["train"] < NUM_SCENES
+        return digests(tmp_path / name / "annotations")
+
+    expression = (pc.field("mean_score") > 0.65) & (pc.field("num_segments") >= 5)
+    sql = "mean_score > 0.65 and num_segments >= 5"
+    assert export("pyarrow", expression=expression) == export("sql", sql=sql)
+    provenance = json.loads((tmp_path / "pyarrow" / "provenance.json").read_text())
+    assert provenance["where"] == "((mean_score > 0.65) and (num_segments >= 5))"
+    with pytest.raises(ConfigError, match="choose another --output"):
+        export("pyarrow", expression=pc.field("mean_score") > 0.7)
+    with pytest.raises(ConfigError, match="expected one filter"):
+        export("both", expression=expression, sql=sql)
 
 
 def test_the_newest_row_of_an_image_is_exported(own, tmp_path):
