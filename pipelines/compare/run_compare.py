@@ -43,7 +43,7 @@ class ComparisonReport:
 
     def to_terminal(self) -> RenderableType:
         """The tables, and where the page is."""
-        return Group(to_terminal(self.comparison), Text(f"wrote {self.page}", overflow="fold"))
+        return Group(to_terminal(self.comparison), Text(f"wrote {self.page}"))
 
 
 def compare_runs(
