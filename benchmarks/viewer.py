@@ -62,6 +62,11 @@ const look = () => {
 requestAnimationFrame(look);
 """
 
+REACHED = """async () => {
+  while (!(window.reached.drawn && window.reached.pictures)) await new Promise(requestAnimationFrame);
+  return window.reached;
+}"""
+
 SCROLL = """async () => {
   const box = document.getElementById("scroll");
   const frames = [];
@@ -138,8 +143,7 @@ def _opened(playwright: Playwright, chromium: str, page: Path) -> Iterator[Page]
 def _open(playwright: Playwright, chromium: str, page: Path) -> dict[str, float]:
     """Milliseconds from the beginning until each state."""
     with _opened(playwright, chromium, page) as opened:
-        opened.wait_for_function("window.reached.drawn && window.reached.pictures")
-        reached: dict[str, float] = opened.evaluate("window.reached")
+        reached: dict[str, float] = opened.evaluate(REACHED)
         return reached
 
 
