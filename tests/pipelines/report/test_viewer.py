@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import fsspec
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -90,6 +91,23 @@ def test_it_opens_from_disk_and_reads_nothing_but_its_own_files(watched, drawn_p
     assert drawn_page.locator(".plot .bars").count() == 2 * 3
 
 
+def test_it_opens_from_a_bucket_and_asks_nobody_else(browser, tmp_path, s3_server):
+    s3 = fsspec.filesystem("s3", endpoint_url=s3_server)
+    s3.makedirs("sites", exist_ok=True)
+    run = write_run(tmp_path, {"a.png": halves("cat", "sky"), "b.png": TRUNCATED})
+    write_report(run, f"s3://sites/{tmp_path.name}")
+    s3.chmod(f"sites/{tmp_path.name}", "public-read", recursive=True)
+    watched = WatchedPage(browser)
+    page = watched.open(f"{s3_server}/sites/{tmp_path.name}/index.html", state="drawn")
+    expect(page.locator("#status")).to_have_text("2 of 2 images")
+    expect(page.locator(".card .photo").first).to_be_visible()
+    assert page.locator(".plot .bars").count() == 2 * 3
+    asked = {url for url in watched.requests if not url.startswith("data:")}
+    assert {url[: len(s3_server) + 7] for url in asked} == {f"{s3_server}/sites/"}
+    assert watched.messages == []
+    page.close()
+
+
 def test_facets_filter_and_count_what_the_others_keep(page):
     assert page.locator(facet(page, "error", "truncated")).inner_text().split() == [
         "truncated",
@@ -171,6 +189,7 @@ def test_arrows_go_from_image_to_image_and_enter_opens_one(page):
     page.keyboard.press("Enter")
     detail = page.locator("#detail")
     expect(detail).to_contain_text("/images/image-59.png")
+    expect(detail).to_contain_text("2 segments")
     expect(detail).to_contain_text("1 cat 0.41")
     expect(detail.locator(".photo")).to_be_visible()
     page.keyboard.press("ArrowRight")
