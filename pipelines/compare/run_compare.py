@@ -30,7 +30,7 @@ CHARTS = ("changed", "pq", "score_b")
 FACTS = (
     ("changed", "{} of the pixels changed"),
     ("pq", "PQ {}"),
-    ("segments_a", "segments {} in A"),
+    ("segments_a", "{} segments in A"),
     ("segments_b", "{} in B"),
 )
 

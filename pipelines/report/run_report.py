@@ -24,7 +24,7 @@ CHARTS = ("mean_score", "void_frac", "num_segments")
 FACTS = (
     ("mean_score", "score {}"),
     ("void_frac", "void {}"),
-    ("num_segments", "segments {}"),
+    ("num_segments", "{} segments"),
 )
 
 
