@@ -158,6 +158,17 @@ def test_images_are_sorted_by_any_measure_either_way_round(page):
     assert shown(page)[:2] == ["image-00.png", "image-01.png"]
 
 
+def test_images_are_sorted_by_class_and_by_error(page):
+    page.get_by_label("Sort").select_option(label="class")
+    # Cats are the odd ones, which come in the order of the corpus; then dogs.
+    assert shown(page)[:3] == ["image-01.png", "image-03.png", "image-05.png"]
+    page.locator("#direction").click()
+    assert shown(page)[:2] == ["image-02.png", "image-04.png"]
+    page.get_by_label("Sort").select_option(label="error")
+    page.locator("#direction").click()
+    assert shown(page)[:3] == ["image-00.png", "image-10.png", "image-20.png"]
+
+
 def test_overlays_can_be_hidden_and_made_fainter(page):
     overlay = page.locator(".card .overlay").first
     expect(overlay).to_be_visible()
