@@ -70,7 +70,9 @@ def _images(statistics: Statistics) -> Table:
 
 def _sizes(statistics: Statistics) -> Table:
     rows = ((size, figures) for size, figures in statistics.by_size().items())
-    return _figures("segments by size; p05 to p95 are of their scores", "size", rows, statistics.num_segments)
+    return _figures(
+        "segments by size; p05 to p95 are of their scores", "size", rows, statistics.num_segments
+    )
 
 
 def _scores(statistics: Statistics) -> Table:

@@ -67,9 +67,7 @@ def true_run(request: pytest.FixtureRequest) -> TrueRun:
 
 
 @pytest.fixture(scope="session")
-def exported(
-    true_run: TrueRun, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def exported(true_run: TrueRun, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Exports `true_run` in one format, a fifth of it for validation, and at most once."""
     done: dict[str, Path] = {}
 

@@ -5,8 +5,11 @@ On 200 playground scenes and on 100 photographs of COCO: identical pixels and cl
 
 import importlib.util
 import json
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -241,6 +244,41 @@ def test_the_registration_script_of_detectron2_gives_records_with_contiguous_ids
         require_classes(truth, np.asarray(Image.open(record["sem_seg_file_name"])), levels)
         assert (record["height"], record["width"]) == ids.shape
         assert Path(record["file_name"]).read_bytes() == truth.file.read_bytes()
+
+
+class Catalogs(ModuleType):
+    """Stands in for `detectron2.data`: two catalogues that remember what they are told."""
+
+    def __init__(self) -> None:
+        super().__init__("detectron2.data")
+        self.readers: dict[str, Callable[[], list[dict[str, Any]]]] = {}
+        self.metadata: dict[str, SimpleNamespace] = defaultdict(SimpleNamespace)
+        self.DatasetCatalog = SimpleNamespace(register=self.readers.__setitem__)
+        self.MetadataCatalog = SimpleNamespace(get=self._settable)
+
+    def _settable(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(set=lambda **facts: vars(self.metadata[name]).update(facts))
+
+
+def test_the_registration_script_tells_detectron2_of_both_splits(
+    true_run: TrueRun, exported: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogs = Catalogs()
+    monkeypatch.setitem(sys.modules, "detectron2", ModuleType("detectron2"))
+    monkeypatch.setitem(sys.modules, "detectron2.data", catalogs)
+    script = load_script(exported("detectron2") / "register_possam.py")
+    assert script.register() == ["possam_train", "possam_val"]
+    records = [record for read in catalogs.readers.values() for record in read()]
+    assert len(records) == len(true_run.images)
+    for name in ("possam_train", "possam_val"):
+        facts = catalogs.metadata[name]
+        content = read_json(Path(facts.panoptic_json))
+        files = {Path(record["file_name"]).name for record in catalogs.readers[name]()}
+        assert files == {image["file_name"] for image in content["images"]}
+        assert {path.name for path in Path(facts.image_root).iterdir()} == files
+        assert len(list(Path(facts.panoptic_root).iterdir())) == len(files)
+        assert len(list(Path(facts.sem_seg_root).iterdir())) == len(files)
+        assert facts.ignore_label == 255
 
 
 def test_fiftyones_coco_layout_has_masks_of_things_and_stuff_and_semantic_masks(
