@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipelines.advice import ADVICE, CAN_RETRY
 from pipelines.candidates import CANDIDATE_SCHEMA
+from pipelines.cli.options import print_report
 from pipelines.failures import FailureReport, read_failures
 from pipelines.failures_table import failures_table
 from pipelines.inputs.image import InputImage
@@ -73,6 +74,16 @@ def test_failures_are_counted_by_code_the_most_frequent_first(run: RunFolder) ->
     assert [code.share for code in report.codes] == [2 / 8, 1 / 8]
     assert named(report) == ["scene-00003.jpg", "scene-00005.jpg", "scene-00007.jpg"]
     assert report.codes[0].samples[0].message == "the file has zero bytes"
+
+
+def test_a_narrow_terminal_loses_nothing_of_an_address_or_a_message(
+    run: RunFolder, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    report = read_failures(run.location)
+    print_report(failures_table(report))
+    sample = report.codes[0].samples[0]
+    assert f"empty  {sample.uri}  {sample.message}\n" in capsys.readouterr().out
 
 
 def test_as_many_samples_are_given_as_were_asked_for(run: RunFolder) -> None:
