@@ -26,8 +26,8 @@ from pipelines.store import is_s3, normalise_location, split_s3
 class LabelCorpusForm:
     """What to label, with what, where to, and how good it has to be."""
 
-    # "Not given" is an empty text or 0, or -1 where 0 means something: Prefect draws `X | None` as a
-    # choice between two types.
+    # "Not given" is an empty text or 0, or -1 where 0 means something: Prefect draws `X | None` as
+    # a choice between two types.
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
 
