@@ -88,7 +88,7 @@ class Series:
                 if draft is None:
                     return None
                 number = len(claims) + 1
-                if self._folder.put_new(_claim_key(number), draft.encode()):
+                if self._claim(number, draft):
                     run, plan = self._run(number)
                     logger.info("planned %d new images in %s", plan.num_images, run.location)
                     return self._config_of(run, plan)
@@ -139,6 +139,14 @@ class Series:
     def _forget(self, draft: str) -> None:
         """Remove a draft that is in place as a plan, or never will be."""
         self._folder.remove(self._folder.keys(f"_drafts/{draft}"))
+
+    def _claim(self, number: int, draft: str) -> bool:
+        """Whether the draft has the number now."""
+        content = draft.encode()
+        if self._folder.put_new(_claim_key(number), content):
+            return True
+        # After a lost reply it is our own claim that is there.
+        return self._folder.read(_claim_key(number)) == content
 
     def _claims(self) -> range:
         """The numbers that are taken; one listing."""

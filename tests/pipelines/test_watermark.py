@@ -154,6 +154,20 @@ def test_whoever_loses_the_race_for_a_number_plans_again_without_what_the_winner
     assert drafts(config) == []
 
 
+def test_a_claim_whose_reply_was_lost_counts(
+    config: LabelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: Callable[..., bool] = RunFolder.put_new
+
+    def lose_reply(folder: RunFolder, key: str, data: bytes) -> bool:
+        """The store has written it, and says that it is there when it is asked again."""
+        return put(folder, key, data) and not key.startswith("_claims/")
+
+    add(config, 1, 2)
+    monkeypatch.setattr(RunFolder, "put_new", lose_reply)
+    assert planned(Series(config).plan_new()) == ["001", "002"]
+
+
 def test_eight_at_once_plan_every_image_once(config: LabelConfig) -> None:
     add(config, *range(20))
     found: list[LabelConfig | None] = []
