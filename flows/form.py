@@ -25,6 +25,7 @@ from possam_core.vocabularies import find_vocabulary
 from possam_core.vocabulary import Vocabulary
 
 TINY = "possam-tiny"
+AS_PRESET = -1.0  # where 0 means something
 
 
 class Preset(StrEnum):
@@ -124,7 +125,7 @@ def location_problems(images: str, output: str) -> list[str]:
     return found
 
 
-def ray_address_problems(address: str | None) -> list[str]:
+def ray_address_problems(address: str) -> list[str]:
     """What is wrong with the address of a Jobs API."""
     if not address:
         return []
@@ -143,7 +144,7 @@ def ray_address_problems(address: str | None) -> list[str]:
     return []
 
 
-def time_problems(name: str, time: str | None) -> list[str]:
+def time_problems(name: str, time: str) -> list[str]:
     """What is wrong with a date or time."""
     try:
         datetime.fromisoformat(time or "2026-01-31")
@@ -157,10 +158,10 @@ class ModelFields:
     """The fields of a form that choose a model and its classes."""
 
     preset: Preset
-    checkpoint: str | None  # this and the other two: empty or None is "not given"
+    checkpoint: str  # this and the other two: empty is "not given"
     vocabulary: VocabularyChoice
-    vocabulary_file: str | None
-    classes: str | None  # of the vocabulary, with commas; not given: all
+    vocabulary_file: str
+    classes: str  # of the vocabulary, with commas; not given: all
 
     @property
     def model(self) -> str:
@@ -206,7 +207,7 @@ class ModelFields:
     @property
     def class_names(self) -> list[str]:
         """The chosen classes; none: all."""
-        return [name.strip() for name in (self.classes or "").split(",") if name.strip()]
+        return [name.strip() for name in self.classes.split(",") if name.strip()]
 
     def problems(self) -> list[str]:
         """Every mistake in these fields."""

@@ -16,7 +16,14 @@ from pycocotools import mask
 
 from pipelines.corrections import correct_run
 from pipelines.manifest import finalise
-from pipelines.run_folder import VOCABULARY_KEY, RunFolder, plan_key, plan_part_key, shard_key
+from pipelines.run_folder import (
+    VOCABULARY_KEY,
+    RunFolder,
+    draft_folder,
+    plan_key,
+    plan_part_key,
+    shard_key,
+)
 from pipelines.schema import ROW_SCHEMA
 from pipelines.verify import folder, verify_run
 from possam_core.errors import ConfigError
@@ -592,7 +599,12 @@ def test_a_retry_is_held_against_its_own_list(run: Path) -> None:
     report = verify_run(str(run))
     assert f"{path.relative_to(run)}: is missing, so 1 images have no row there" in report.problems
     assert not report.is_complete
-    assert labelled in pq.read_table(run / plan_part_key(0, 1))["image_id"].to_pylist()
+    assert (
+        labelled
+        in pq.read_table(run / plan_part_key(0, draft_folder(1, ["not_an_image"])))[
+            "image_id"
+        ].to_pylist()
+    )
 
 
 def test_a_missing_file_makes_no_problems_of_its_retried_images(run: Path) -> None:
