@@ -5,8 +5,8 @@ folder: drawings), 2,000 images in all; another has 100,000 small drawings, of w
 picture. Each page is opened ten times, in a new browser process with an empty cache. The clock
 begins where the browser begins to load the page; "usable" is when all images are listed, sorted and
 to be filtered, "pictures" when all in view are there, "histograms" when they are drawn, too. Then
-the page is scrolled by a tenth of its height in 240 frames, and jumps to 20 places; a stall is a frame
-that takes longer than 100 ms, as one sees it. Writes `build/bench/viewer.json`.
+the page is scrolled by a tenth of its height in 240 frames, and jumps to 20 places; a stall is a
+frame that takes longer than 100 ms, as one sees it. Writes `build/bench/viewer.json`.
 
 usage: python -m benchmarks.viewer [--run RUN] [--chromium FILE]
 """
@@ -63,7 +63,8 @@ requestAnimationFrame(look);
 """
 
 REACHED = """async () => {
-  while (!(window.reached.drawn && window.reached.pictures)) await new Promise(requestAnimationFrame);
+  const reached = window.reached;
+  while (!(reached.drawn && reached.pictures)) await new Promise(requestAnimationFrame);
   return window.reached;
 }"""
 
