@@ -163,8 +163,9 @@ def _build(cls: type[T], values: dict[str, Any]) -> T:
     hints = typing.get_type_hints(cls)
 
     def convert(name: str, value: Any) -> Any:
-        if dataclasses.is_dataclass(hints[name]):
-            return _build(hints[name], value)
+        for hint in (hints[name], *typing.get_args(hints[name])):  # X, or the X of X | None
+            if dataclasses.is_dataclass(hint) and value is not None:
+                return _build(hint, value)  # type: ignore[arg-type]
         return tuple(value) if typing.get_origin(hints[name]) is tuple else value
 
     return cls(**{name: convert(name, value) for name, value in values.items()})
