@@ -29,7 +29,7 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
-from possam_core.playground import Scene, generate_scene, playground_vocabulary
+from possam_core.playground import PLAYGROUND, Scene, generate_scene
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.quality import EXPECTED_PQ, GRADES, Quality, assess
 from possam_core.training.evaluate import annotation
@@ -79,7 +79,7 @@ def label_scenes(predictor: Predictor, seed: int) -> Iterator[Graded]:
 
 def truth_of(scene: Scene) -> PanopticAnnotation:
     """The scene as ground truth names it."""
-    classes = playground_vocabulary().classes
+    classes = PLAYGROUND.vocabulary.classes
     names = {i: classes[c].category_id for i, c in enumerate(scene.class_indices, start=1)}
     return PanopticAnnotation(ids=scene.ids, category_ids=names)
 

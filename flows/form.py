@@ -19,7 +19,7 @@ from pydantic import Field
 from pipelines.inputs.glob_pattern import split_glob
 from pipelines.inputs.source import require_corpus
 from pipelines.store import normalise_location
-from possam_core.checkpoint import model_vocabulary, resolve_model
+from possam_core.checkpoint import resolve_model
 from possam_core.errors import ConfigError, PossamError
 from possam_core.vocabularies import find_vocabulary
 from possam_core.vocabulary import Vocabulary
@@ -72,6 +72,7 @@ class VocabularyChoice(StrEnum):
     PASCAL_CONTEXT_459 = "pascal-context-459"
     PASCAL_CONTEXT_59 = "pascal-context-59"
     PLAYGROUND = "playground"
+    WORKSHOP = "workshop"
 
 
 def shown(position: int, title: str, help: str, *, examples: Iterable[object] = ()) -> Any:
@@ -223,8 +224,6 @@ class ModelFields:
         """The vocabulary that `classes` are chosen from; None if they cannot be."""
         if self.vocabulary is VocabularyChoice.OWN_FILE:
             return find_vocabulary(self.vocabulary_file) if self.vocabulary_file else None
-        if self.vocabulary is VocabularyChoice.PLAYGROUND:
-            return model_vocabulary(TINY)  # the same classes, without torch
         if self.vocabulary is VocabularyChoice.MODELS_OWN:
             return None
         return find_vocabulary(self.vocabulary.value)

@@ -27,7 +27,7 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
-from possam_core.panoptic import VOID_ID
+from possam_core.masks import VOID_ID
 from possam_core.quality import EXPECTED_PQ, GRADES
 
 Row = dict[str, Any]

@@ -15,10 +15,8 @@ from torch import Tensor
 
 from possam_core.errors import ConfigError, PossamError
 from possam_core.mask_contest import Contest, Frame, hold_contest
-from possam_core.masks import areas_and_boxes, present_ids
+from possam_core.masks import VOID_ID, areas_and_boxes, present_ids
 from possam_core.vocabulary import Vocabulary
-
-VOID_ID = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

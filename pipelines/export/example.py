@@ -20,10 +20,9 @@ from pipelines.export.pixel_runs import PixelRuns, decode_runs
 from pipelines.export.png import MAX_ID
 from possam_core.errors import ConfigError, PossamError
 from possam_core.image_decode import UPRIGHT
-from possam_core.masks import AreaAndBox, rle_counts
+from possam_core.masks import VOID_ID, AreaAndBox, rle_counts
 
 TRAIN, VAL = "train", "val"
-VOID_ID = 0  # of pixels without a segment; `possam_core.panoptic` takes seconds to import
 SAFE_STEM = re.compile(r"[A-Za-z0-9_-]{1,80}")  # no dot: WebDataset cuts a name at the first
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64, Int32, Int64
 from numpy import ndarray
 
 from possam_core.errors import PossamError
-from possam_core.panoptic import VOID_ID
+from possam_core.masks import VOID_ID
 from possam_core.vocabulary import Vocabulary
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from possam_core.images import ImageBatch, make_batch
-from possam_core.playground import generate_scene
+from possam_core.playground import find_world, generate_scene
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class SceneSet:
     num_scenes: int
     canvas: int
     class_names: tuple[str, ...] | None = None  # None is all classes
+    world: str = "playground"  # or "workshop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +178,10 @@ def _render_chunk(job: tuple[SceneSet, Path, int]) -> None:
     scene_set, folder, start = job
     torch.set_num_threads(1)
     pixels, ids, classes, resized_hw = _open_arrays(scene_set, folder, mode="r+")
+    world = find_world(scene_set.world)
     names = None if scene_set.class_names is None else frozenset(scene_set.class_names)
     for row in range(start, min(start + CHUNK, scene_set.num_scenes)):
-        scene = generate_scene(scene_set.seed, row, class_names=names)
+        scene = generate_scene(scene_set.seed, row, class_names=names, world=world)
         batch = make_batch([scene.image], canvas=scene_set.canvas)
         height, width = batch.resized_hw[0]
         pixels[row] = batch.pixels[0].numpy()

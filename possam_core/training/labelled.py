@@ -10,7 +10,7 @@ from jaxtyping import Int32, UInt8
 from numpy import ndarray
 
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.playground import generate_scene, playground_vocabulary
+from possam_core.playground import PLAYGROUND, World, generate_scene
 from possam_core.vocabulary import Vocabulary
 
 
@@ -48,14 +48,17 @@ class LabelledImages(Protocol):
 
 
 class PlaygroundImages:
-    """Playground scenes, drawn when they are read: the same seed and index, the same scene."""
+    """A world's scenes, drawn when they are read: the same seed and index, the same scene."""
 
-    def __init__(self, *, seed: int, num_scenes: int, vocabulary: Vocabulary) -> None:
-        """Show the classes of `vocabulary`, which are the playground's or some of them."""
+    def __init__(
+        self, *, seed: int, num_scenes: int, vocabulary: Vocabulary, world: World = PLAYGROUND
+    ) -> None:
+        """Show the classes of `vocabulary`, which are the world's or some of them."""
         self.seed, self.num_scenes, self.vocabulary = seed, num_scenes, vocabulary
-        self.key = f"playground {seed} {num_scenes} {vocabulary.fingerprint}"
+        self.world = world
+        self.key = f"{world.name} {seed} {num_scenes} {vocabulary.fingerprint}"
         self._shown = frozenset(c.name for c in vocabulary.classes)
-        names = [c.name for c in playground_vocabulary().classes]
+        names = [c.name for c in world.vocabulary.classes]
         self._class_index = {
             i: vocabulary.class_index(name) for i, name in enumerate(names) if name in self._shown
         }
@@ -65,7 +68,7 @@ class PlaygroundImages:
 
     def read(self, index: int) -> LabelledImage:
         """Scene `index` of the seed."""
-        scene = generate_scene(self.seed, index, class_names=self._shown)
+        scene = generate_scene(self.seed, index, class_names=self._shown, world=self.world)
         return LabelledImage(
             name=f"scene {index} of seed {self.seed}",
             pixels=scene.image,

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
-from possam_core.playground import playground_vocabulary, seen_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.training.clip_stage import clip_accuracy, train_clip
 from possam_core.training.data import SceneSet, SceneStore, StoredScenes
 from possam_core.training.evaluate import HeldOutScenes
@@ -21,6 +21,7 @@ from possam_core.weights import save_model
 
 logger = logging.getLogger(__name__)
 
+SEEN = PLAYGROUND.training_vocabulary
 SAM_LEARNS_UNTIL = 0.8  # of the steps
 NO_CLASS_INDEX = -1  # of a class that training does not show
 
@@ -57,8 +58,8 @@ def train_tiny(recipe: TinyRecipe, folder: Path) -> None:
     started = time.monotonic()
     torch.manual_seed(recipe.seed)
     card = ModelCard(
-        vocabulary=playground_vocabulary(),
-        training_names=tuple(n for c in seen_vocabulary().classes for n in c.all_names),
+        vocabulary=PLAYGROUND.vocabulary,
+        training_names=tuple(n for c in SEEN.classes for n in c.all_names),
     )
     model = PosSAM(PosSAMConfig(), card)
     model.to(memory_format=torch.channels_last)
@@ -75,7 +76,7 @@ def _train_clip(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     everything = SceneSet(seed=recipe.clip_scene_seed, num_scenes=recipe.num_scenes, canvas=canvas)
     train_clip(
         model.clip,
-        playground_vocabulary(),
+        PLAYGROUND.vocabulary,
         SceneStore(everything, folder / "scenes-all"),
         _clip_held_out(recipe, model, folder),
         LoopConfig(num_steps=recipe.clip_steps, seed=recipe.seed),
@@ -97,11 +98,11 @@ def _train_possam(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
         seed=recipe.possam_scene_seed,
         num_scenes=recipe.num_scenes,
         canvas=model.config.sam.image_size,
-        class_names=tuple(c.name for c in seen_vocabulary().classes),
+        class_names=tuple(c.name for c in SEEN.classes),
     )
     loop = LoopConfig(num_steps=recipe.possam_steps, seed=recipe.seed)
-    trained = {c.name: i for i, c in enumerate(seen_vocabulary().classes)}
-    names = [c.name for c in playground_vocabulary().classes]
+    trained = {c.name: i for i, c in enumerate(SEEN.classes)}
+    names = [c.name for c in PLAYGROUND.vocabulary.classes]
     scenes = StoredScenes(
         SceneStore(seen, folder / "scenes-seen"),
         torch.tensor([trained.get(name, NO_CLASS_INDEX) for name in names]),
@@ -110,7 +111,7 @@ def _train_possam(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     )
     held_out = HeldOutScenes(seed=recipe.tuning_seed, num_scenes=recipe.progress_scenes)
     training = MaskTraining(
-        vocabulary=seen_vocabulary(),
+        vocabulary=SEEN,
         batches=scenes,
         loop=loop,
         sam_learns_until=SAM_LEARNS_UNTIL,
@@ -138,7 +139,7 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
             "quality": {name: dataclasses.asdict(q) for name, q in measured.groups.items()},
             "pq_by_class": {name: q.pq for name, q in measured.classes.items()},
             "clip_accuracy_under_true_masks": clip_accuracy(
-                model.clip, playground_vocabulary(), _clip_held_out(recipe, model, folder)
+                model.clip, PLAYGROUND.vocabulary, _clip_held_out(recipe, model, folder)
             ),
         },
     )

@@ -11,7 +11,7 @@ from possam_core.errors import PossamError
 from possam_core.images import make_batch
 from possam_core.mase import MaseConfig
 from possam_core.model import InferenceConfig
-from possam_core.playground import generate_scene, playground_vocabulary
+from possam_core.playground import PLAYGROUND, generate_scene
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.vocabulary import Vocabulary, VocabularyClass
 from possam_core.weights import load_model
@@ -146,7 +146,7 @@ def test_bfloat16_agrees_with_float32_on_nearly_every_pixel() -> None:
 
 def test_possam_tiny_finds_most_of_a_playground_scene() -> None:
     predictor = load_predictor("possam-tiny")
-    names = [c.name for c in playground_vocabulary().classes]
+    names = [c.name for c in PLAYGROUND.vocabulary.classes]
     found = missed = 0
     for index in range(8):
         scene = generate_scene(5, index)

@@ -19,7 +19,7 @@ from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.image_decode import decode_image
 from possam_core.masks import areas_and_boxes
 from possam_core.panoptic import PanopticSegmentation
-from possam_core.playground import playground_vocabulary, write_corpus
+from possam_core.playground import PLAYGROUND, write_corpus
 from tests.factories import make_segment
 
 NUM_SCENES = 60
@@ -55,7 +55,7 @@ def scene_run(tmp_path_factory: pytest.TempPathFactory) -> SceneRun:
     write_corpus(folder / "corpus", num_images=NUM_SCENES, seed=11)
     truth = read_ground_truth(folder / "corpus" / "panoptic.json")
     annotations = {image.file_name: read_annotation(image) for image in truth.images}
-    vocabulary = playground_vocabulary()
+    vocabulary = PLAYGROUND.vocabulary
     run = RunFolder(str(folder / "run"), create=True)
     settings = PlanSettings(
         images=str(folder / "corpus" / "images"),
@@ -85,7 +85,7 @@ def scene_run(tmp_path_factory: pytest.TempPathFactory) -> SceneRun:
 
 def as_if_found(annotation: PanopticAnnotation, *, score: float) -> PanopticSegmentation:
     """The truth, as if a model had found it with that score."""
-    by_category = {c.category_id: (i, c) for i, c in enumerate(playground_vocabulary().classes)}
+    by_category = {c.category_id: (i, c) for i, c in enumerate(PLAYGROUND.vocabulary.classes)}
     geometry = areas_and_boxes(annotation.ids)
     segments = []
     for i, category_id in annotation.category_ids.items():

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from tests.pipelines.export.conftest import NUM_SCENES, SceneRun, TrueScene
 from tests.pipelines.export.test_brush_rle import decode as decode_brush
 
 SPLITS = ("train", "val")
-THINGS = {c.name for c in playground_vocabulary().classes if c.is_thing}
+THINGS = {c.name for c in PLAYGROUND.vocabulary.classes if c.is_thing}
 Export = Callable[[str], Path]
 
 
