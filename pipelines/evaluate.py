@@ -5,7 +5,7 @@ Axes: H W pixels of the image.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -61,6 +61,18 @@ class EvaluationReport:
     def to_table(self) -> RenderableType:
         """The scores x 100, of classes and of grades, for a terminal."""
         return Group(self._quality_table(), *([self._grade_table()] if self.grades else []))
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, in [0, 1]."""
+        return {
+            "run": self.run,
+            "num_images": self.num_images,
+            "num_errors": self.num_errors,
+            "num_without_truth": self.num_without_truth,
+            "num_without_row": self.num_without_row,
+            "panoptic": {name: asdict(quality) for name, quality in self.quality.items()},
+            "grades": [asdict(grade) for grade in self.grades],
+        }
 
     def _quality_table(self) -> Table:
         caption = f"{self.num_images} images"

@@ -8,6 +8,7 @@ import typer
 from pipelines.cli.assets import config_app, vocabulary_app, weights_app
 from pipelines.cli.care import care_app
 from pipelines.cli.corrections import corrections_app
+from pipelines.cli.evaluation import evaluation_app
 from pipelines.cli.export import export_app
 from pipelines.cli.labelling import labelling_app
 from pipelines.cli.options import BAD_INPUT
@@ -28,6 +29,7 @@ for commands in (
     labelling_app,
     care_app,
     pictures_app,
+    evaluation_app,
     stats_app,
     export_app,
     corrections_app,

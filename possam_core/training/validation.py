@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import (
     PanopticQualityCounts,
     category_groups,
@@ -13,7 +14,6 @@ from possam_core.evaluation.panoptic_quality import (
 from possam_core.model import PosSAM
 from possam_core.panoptic import PanopticSegmentation
 from possam_core.predictor import Predictor
-from possam_core.training.evaluate import annotation
 from possam_core.training.labelled import LabelledImage, LabelledImages
 from possam_core.training.stage import Evaluation
 from possam_core.training.workers import Workers

@@ -14,7 +14,7 @@ from possam_core.evaluation.panoptic_quality import (
     vocabulary_categories,
 )
 from possam_core.evaluation.semantic_quality import mean_ious
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.predictor import load_predictor
 from possam_core.training.labelled import PlaygroundImages
 
@@ -24,7 +24,7 @@ NUM_SCENES = 9
 @pytest.fixture(scope="module")
 def parts() -> list[Measurement]:
     """What possam-tiny makes of some scenes, one by one."""
-    images = PlaygroundImages(seed=9, num_scenes=NUM_SCENES, vocabulary=playground_vocabulary())
+    images = PlaygroundImages(seed=9, num_scenes=NUM_SCENES, vocabulary=PLAYGROUND.vocabulary)
     predictor = load_predictor("possam-tiny")
     measured = []
     for index in range(NUM_SCENES):
@@ -44,7 +44,7 @@ def parts() -> list[Measurement]:
 
 def figures(measurement: Measurement) -> dict[str, float]:
     """Every kind of figure, flat."""
-    categories = vocabulary_categories(playground_vocabulary(), ())
+    categories = vocabulary_categories(PLAYGROUND.vocabulary, ())
     groups = category_groups(categories)
     things = [c.id for c in categories if c.is_thing]
     flat: dict[str, float | None] = {"mean": mean_image_pq(measurement.images)}

@@ -14,7 +14,7 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
-from possam_core.playground import generate_scene, playground_vocabulary
+from possam_core.playground import PLAYGROUND, generate_scene
 
 SCENES = 200
 
@@ -99,7 +99,7 @@ def random_pair(seed: int) -> tuple[PanopticAnnotation, PanopticAnnotation]:
 def spoiled_scene(index: int) -> tuple[PanopticAnnotation, PanopticAnnotation]:
     """A playground scene with crowds and void, and a guess: moved, torn, merged and misnamed."""
     scene, rng = generate_scene(11, index), np.random.default_rng(index)
-    names = [c.category_id for c in playground_vocabulary().classes]
+    names = [c.category_id for c in PLAYGROUND.vocabulary.classes]
     category_of = {i: names[c] for i, c in enumerate(scene.class_indices, start=1)}
     ids = scene.ids[::2, ::2].copy()  # the loops take their time
     guess = np.roll(ids, rng.integers(-3, 4, 2), (0, 1))

@@ -1,0 +1,187 @@
+"""evaluate: how good the labels of a run are, and how good a checkpoint is."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from pipelines.cli.options import PrecisionOption
+from possam_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipelines.model_evaluation import EvaluateConfig
+
+WORLDS = ("playground", "workshop")
+DEFAULT_SCENES, DEFAULT_SEED = 300, 301  # what docs/results.md reports of possam-tiny
+
+evaluation_app = typer.Typer()
+
+
+@evaluation_app.command()
+def evaluate(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|CHECKPOINT", help="run folder; or bundled model, checkpoint or model file"
+        ),
+    ],
+    ground_truth: Annotated[
+        Path | None, typer.Option(help="of a run: JSON in COCO panoptic format")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="of a checkpoint: playground, workshop, or a JSON in COCO panoptic format",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="DIR", help="the JSON's images, local or s3://")
+    ] = None,
+    masks: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="its id PNGs  [default: the JSON without its suffix]"),
+    ] = None,
+    vocabulary: Annotated[
+        str | None, typer.Option(help="its classes: built-in name or YAML file")
+    ] = None,
+    num_scenes: Annotated[
+        int | None, typer.Option(help=f"scenes to draw  [default: {DEFAULT_SCENES}]")
+    ] = None,
+    scene_seed: Annotated[
+        int | None, typer.Option(help=f"of the scenes  [default: {DEFAULT_SEED}]")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="measure the first so many images")] = None,
+    report: Annotated[
+        str | None, typer.Option(metavar="DIR", help="write a page there, local or s3://")
+    ] = None,
+    num_worst: Annotated[
+        int | None, typer.Option(help="images on the page, the worst  [default: 24]")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="write all figures there")
+    ] = None,
+    use_gpu: Annotated[
+        bool | None, typer.Option("--gpu/--cpu", help="where the checkpoint runs")
+    ] = None,
+    precision: PrecisionOption = None,
+) -> None:
+    """Print PQ, SQ and RQ of a run; of a checkpoint AP, mIoU and reliability as well."""
+    of_data = {"images": images, "masks": masks, "vocabulary": vocabulary, "limit": limit}
+    of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}
+    of_model = {"report": report, "num_worst": num_worst, "use_gpu": use_gpu}
+    of_model |= {"precision": precision}
+    if _kind(subject, data) == "run":
+        _refuse_for_run(subject, {"data": data, **of_data, **of_model})
+        record = _evaluate_run(subject, ground_truth)
+    else:
+        from pipelines.config import load_config
+        from pipelines.model_evaluation import EvaluateConfig
+
+        settings = _data_settings(subject, data, ground_truth, of_data)
+        flags = {"model": subject, "data": settings, **of_model}
+        record = _evaluate_model(load_config(EvaluateConfig, None, flags))
+    if json_file:
+        _write_json(json_file, record)
+
+
+def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
+    """What `subject` names; of what is not there, the question tells."""
+    from possam_core.checkpoint import MODEL_FILE_SUFFIXES, SUFFIX, bundled_models
+
+    is_file = subject.endswith((SUFFIX, *MODEL_FILE_SUFFIXES)) or subject.startswith("hf://")
+    if is_file or subject in bundled_models():
+        return "checkpoint"
+    return "run" if data is None or _holds_run(subject) else "checkpoint"
+
+
+def _holds_run(subject: str) -> bool:
+    from pipelines.plan import load_plan
+    from pipelines.run_folder import RunFolder
+    from pipelines.store import is_s3
+
+    is_place = is_s3(subject) or Path(subject).is_dir()
+    return is_place and load_plan(RunFolder(subject)) is not None
+
+
+def _refuse_for_run(run: str, flags: dict[str, Any]) -> None:
+    if wrong := [_flag(name) for name, value in flags.items() if value is not None]:
+        raise ConfigError(
+            f"expected only --ground-truth and --json for the run {run}, got {', '.join(wrong)},"
+            " which is about checkpoints; leave it out, or name a checkpoint"
+        )
+
+
+def _evaluate_run(run: str, ground_truth: Path | None) -> dict[str, Any]:
+    from rich.console import Console
+
+    from pipelines.evaluate import evaluate_run
+
+    if ground_truth is None:
+        raise ConfigError(
+            f"expected --ground-truth with the run {run}, or --data with a checkpoint, got neither;"
+            " name what is true"
+        )
+    report = evaluate_run(run, ground_truth)
+    Console().print(report.to_table())
+    return report.to_json()
+
+
+def _data_settings(
+    model: str, data: str | None, ground_truth: Path | None, flags: dict[str, Any]
+) -> dict[str, Any]:
+    """The settings of `DataConfig`."""
+    if data is None or ground_truth is not None:
+        got = "--ground-truth, which is about runs" if ground_truth else "none"
+        raise ConfigError(
+            f"expected --data with the checkpoint {model}, got {got}; say --data playground,"
+            " --data workshop, or --data panoptic.json --images DIR --vocabulary NAME"
+        )
+    given = {name: value for name, value in flags.items() if value is not None}
+    if data in WORLDS:
+        scenes = {"num_scenes": DEFAULT_SCENES, "scene_seed": DEFAULT_SEED}
+        return {"source": "playground", "world": data, **scenes, **given}
+    if not data.endswith(".json"):
+        near = difflib.get_close_matches(data, WORLDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "name one of them"
+        raise ConfigError(
+            f"expected --data playground, workshop or a .json in COCO panoptic format, got {data};"
+            f" {hint}"
+        )
+    return {"source": "coco-panoptic", "annotations": data, **given}
+
+
+def _evaluate_model(config: "EvaluateConfig") -> dict[str, Any]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipelines.model_evaluation import evaluate_model, to_record, to_terminal, write_page
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("measuring", total=None)
+        evaluation = evaluate_model(
+            config,
+            on_images=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    Console().print(to_terminal(evaluation))
+    if config.report:
+        typer.echo(f"wrote {write_page(evaluation, config)}")
+    return to_record(evaluation)
+
+
+def _write_json(file: Path, record: dict[str, Any]) -> None:
+    try:
+        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"expected a file to write at {file}, but writing failed ({error.strerror}); choose"
+            " another --json"
+        ) from error
+    typer.echo(f"wrote {file}")
+
+
+def _flag(name: str) -> str:
+    return "--gpu/--cpu" if name == "use_gpu" else f"--{name.replace('_', '-')}"
