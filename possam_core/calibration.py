@@ -26,7 +26,6 @@ from possam_core.panoptic import (
     Expectation,
     Merged,
     PanopticSegmentation,
-    ScoredMasks,
     Segment,
 )
 
@@ -77,6 +76,9 @@ class ExpectedPqConfig:
                 "the weights of an expected quality must be 0 or more, got"
                 f" {self.of_segments} and {self.of_coverage}"
             )
+        usual = (self.usual_coverage, self.usual_score, self.usual_predicted_iou)
+        if not all(value > 0 for value in usual):
+            raise ConfigError(f"what a calibrated model usually has must be above 0, got {usual}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,30 +102,31 @@ def tempered(probs: Float[Tensor, "N K"], temperature: float) -> Float[Tensor, "
     return (probs.clamp(min=LEAST_PROB).log() / temperature).softmax(dim=-1)
 
 
-def class_scores(
-    merged: Merged, masks: ScoredMasks, config: CalibrationConfig
-) -> Float[Tensor, " N"]:
+def class_scores(merged: Merged, config: CalibrationConfig) -> Float[Tensor, " N"]:
     """Per segment, the probability that its class is right, if a true segment meets it."""
-    return tempered(_of_segments(masks.class_probs, merged), config.temperature).amax(dim=-1)
+    probs = of_segments(merged.masks.class_probs, merged)
+    return tempered(probs, config.temperature).amax(dim=-1)
 
 
-def calibrate(
-    merged: Merged, masks: ScoredMasks, config: CalibrationConfig, *, eta: float
-) -> PanopticSegmentation:
+def presence_claims(merged: Merged, *, eta: float) -> Float[Tensor, " N"]:
+    """Per segment, IoU^eta * (1 - void): the part of its score that is not about its class."""
+    iou_scores = of_segments(merged.masks.iou_scores, merged)
+    return iou_scores.clamp(min=0) ** eta * (1 - of_segments(merged.masks.void_probs, merged))
+
+
+def calibrate(merged: Merged, config: CalibrationConfig, *, eta: float) -> PanopticSegmentation:
     """The merged segmentation with calibrated figures, and what quality to expect of it.
 
     Args:
         merged: of one image.
-        masks: that it was merged from.
         config: as fitted, or the defaults.
         eta: exponent of the predicted IoU in the merge.
     """
     segmentation = merged.segmentation
     if config == CalibrationConfig():
         return segmentation
-    iou_scores = _of_segments(masks.iou_scores, merged)
-    presence = iou_scores.clamp(min=0) ** eta * (1 - _of_segments(masks.void_probs, merged))
-    scores = config.presence(presence) * class_scores(merged, masks, config)
+    iou_scores = of_segments(merged.masks.iou_scores, merged)
+    scores = config.presence(presence_claims(merged, eta=eta)) * class_scores(merged, config)
     segments = tuple(
         replace(segment, score=score, predicted_iou=iou)
         for segment, score, iou in zip(
@@ -147,16 +150,16 @@ def expect_quality(
     """
     if not segments:
         return Expectation(pq=0.0, low=())
+    scores, ious = [s.score for s in segments], [s.predicted_iou for s in segments]
     logit = (
         config.intercept
-        + config.of_segments * bounded_logit(segment_quality(segments))
+        + config.of_segments * bounded_logit(segment_quality(scores, ious))
         + config.of_coverage * bounded_logit(coverage)
     )
     ratios = {  # to what the model usually has
         "coverage": coverage / config.usual_coverage,
-        "mean_score": _mean([s.score for s in segments]) / config.usual_score,
-        "mean_predicted_iou": _mean([s.predicted_iou for s in segments])
-        / config.usual_predicted_iou,
+        "mean_score": _mean(scores) / config.usual_score,
+        "mean_predicted_iou": _mean(ious) / config.usual_predicted_iou,
     }
     low = tuple(name for name, ratio in ratios.items() if ratio < 1)
     return Expectation(
@@ -164,9 +167,9 @@ def expect_quality(
     )
 
 
-def segment_quality(segments: Sequence[Segment]) -> float:
+def segment_quality(scores: Sequence[float], ious: Sequence[float]) -> float:
     """Mean over segments of score times predicted IoU: what each is expected to add to PQ."""
-    return _mean([s.score * s.predicted_iou for s in segments])
+    return _mean([score * iou for score, iou in zip(scores, ious, strict=True)])
 
 
 def bounded_logit(share: float) -> float:
@@ -175,7 +178,8 @@ def bounded_logit(share: float) -> float:
     return math.log(share / (1 - share))
 
 
-def _of_segments(per_query: Tensor, merged: Merged) -> Tensor:
+def of_segments(per_query: Tensor, merged: Merged) -> Tensor:
+    """What is known of each query (Q first), of those that the segments are of (N first)."""
     queries = [merged.query_of[s.id] for s in merged.segmentation.segments]
     return per_query[queries].double().cpu()
 

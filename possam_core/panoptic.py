@@ -74,14 +74,6 @@ class PanopticSegmentation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """A segmentation, and which of the masks that were merged each of its segments is of."""
-
-    segmentation: PanopticSegmentation
-    query_of: Mapping[int, int]  # segment id -> position of its best mask among the Q
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
     """Which masks become segments."""
 
@@ -121,6 +113,15 @@ class ScoredMasks:
             iou_scores=self.iou_scores[chosen],
             clip_agrees=self.clip_agrees[chosen],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """A segmentation, the masks that were merged, and which of them each segment is of."""
+
+    segmentation: PanopticSegmentation
+    masks: ScoredMasks
+    query_of: Mapping[int, int]  # segment id -> position of its best mask among the Q
 
 
 def merge(
@@ -196,6 +197,7 @@ def merge_masks(
         )
     return Merged(
         segmentation=PanopticSegmentation(ids=ids, segments=tuple(segments)),
+        masks=masks,
         query_of=dict(zip(members, chosen[[*members.values()]].tolist(), strict=True)),
     )
 

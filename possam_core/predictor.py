@@ -91,6 +91,14 @@ class Predictor:
         """
         return self._batch_by_batch(images, self._forms)
 
+    def uncalibrated(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Merged]:
+        """The labels of a call before their figures are calibrated, and what they came from.
+
+        Raises:
+            PossamError: there is no image, or one has no pixels.
+        """
+        return self._batch_by_batch(images, self._merged)
+
     def _batch_by_batch(
         self,
         images: Sequence[UInt8[ndarray, "_ _ 3"]],
@@ -121,36 +129,36 @@ class Predictor:
 
         Calibration comes last: the reported figures alone depend on it.
         """
+        return [self._calibrated(merged) for merged in self._merged(batch, result)]
+
+    def _merged(self, batch: ImageBatch, result: MaskClassification) -> list[Merged]:
         return [
-            self._calibrated(self.merge_masks(masks, _frame(batch, i)), masks)
+            merge_masks(
+                masks,
+                self.vocabulary,
+                self.inference.merge,
+                is_seen=self._is_seen,
+                frame=_frame(batch, i),
+            )
             for i, masks in enumerate(self.score(result))
         ]
 
-    def merge_masks(self, masks: ScoredMasks, frame: Frame) -> Merged:
-        """The segments of one image, not calibrated, and the masks that they are of."""
-        return merge_masks(
-            masks, self.vocabulary, self.inference.merge, is_seen=self._is_seen, frame=frame
-        )
-
-    def _calibrated(self, merged: Merged, masks: ScoredMasks) -> PanopticSegmentation:
-        inference = self.inference
-        return calibrate(merged, masks, inference.calibration, eta=inference.merge.eta)
+    def _calibrated(self, merged: Merged) -> PanopticSegmentation:
+        return calibrate(merged, self.inference.calibration, eta=self.inference.merge.eta)
 
     def _forms(self, batch: ImageBatch, result: MaskClassification) -> list[ImageForms]:
         return [
-            self._forms_of_one(masks, _frame(batch, i))
-            for i, masks in enumerate(self.score(result))
+            self._forms_of_one(merged, _frame(batch, i))
+            for i, merged in enumerate(self._merged(batch, result))
         ]
 
-    def _forms_of_one(self, masks: ScoredMasks, frame: Frame) -> ImageForms:
-        merged = self.merge_masks(masks, frame)
+    def _forms_of_one(self, merged: Merged, frame: Frame) -> ImageForms:
+        eta = self.inference.merge.eta
         return ImageForms(
-            panoptic=self._calibrated(merged, masks),
-            class_scores=tuple(class_scores(merged, masks, self.inference.calibration).tolist()),
-            instances=find_instances(
-                masks, self.vocabulary, eta=self.inference.merge.eta, frame=frame
-            ),
-            class_indices=label_pixels(masks, frame=frame),
+            panoptic=self._calibrated(merged),
+            class_scores=tuple(class_scores(merged, self.inference.calibration).tolist()),
+            instances=find_instances(merged.masks, self.vocabulary, eta=eta, frame=frame),
+            class_indices=label_pixels(merged.masks, frame=frame),
         )
 
     def score(self, result: MaskClassification) -> list[ScoredMasks]:

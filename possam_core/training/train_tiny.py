@@ -11,10 +11,12 @@ import torch
 
 from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import PLAYGROUND
+from possam_core.training.calibrate import calibrate_model
 from possam_core.training.clip_stage import clip_accuracy, train_clip
 from possam_core.training.data import SceneSet, SceneStore, StoredScenes
 from possam_core.training.evaluate import HeldOutScenes
 from possam_core.training.files import LocalFolder
+from possam_core.training.labelled import PlaygroundImages
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import Evaluation, LoopConfig
 from possam_core.weights import save_model
@@ -42,6 +44,8 @@ class TinyRecipe:
     progress_scenes: int = 64  # of the tuning seed, for the figures on the way
     tuning_scenes: int = 100
     report_scenes: int = 300
+    calibration_seed: int = 202
+    calibration_scenes: int = 400
 
 
 def main() -> None:
@@ -121,7 +125,7 @@ def _train_possam(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
 
 
 def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
-    """Choose thresholds, measure on scenes used for nothing else, and write the checkpoint.
+    """Choose thresholds, calibrate, measure on scenes used for nothing else, and write.
 
     Measured is what ships: the model as rounded to half precision.
     """
@@ -130,14 +134,21 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
     inference = tuning.tune(model)
     measured = report.measure(model, inference)
+    calibrated = calibrate_model(
+        model,
+        inference,
+        fit_on=_all_classes(recipe.calibration_seed, recipe.calibration_scenes),
+        measure_on=_all_classes(recipe.report_seed, recipe.report_scenes),
+    )
     model.card = replace(
         model.card,
-        inference=inference,
+        inference=calibrated.inference,
         metrics={
             "recipe": dataclasses.asdict(recipe),
             "report_scenes": len(report.scenes),
             "quality": {name: dataclasses.asdict(q) for name, q in measured.groups.items()},
             "pq_by_class": {name: q.pq for name, q in measured.classes.items()},
+            "calibration": calibrated.metrics,
             "clip_accuracy_under_true_masks": clip_accuracy(
                 model.clip, PLAYGROUND.vocabulary, _clip_held_out(recipe, model, folder)
             ),
@@ -147,6 +158,11 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     for name, quality in measured.groups.items():
         figures = [f"{100 * v:.1f}" for v in (quality.pq, quality.sq, quality.rq)]
         logger.info("%s: PQ %s  SQ %s  RQ %s", name, *figures)
+
+
+def _all_classes(seed: int, num_scenes: int) -> PlaygroundImages:
+    vocabulary = PLAYGROUND.vocabulary
+    return PlaygroundImages(seed=seed, num_scenes=num_scenes, vocabulary=vocabulary)
 
 
 if __name__ == "__main__":

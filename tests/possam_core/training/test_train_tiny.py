@@ -90,10 +90,12 @@ def test_the_recipe_runs_resumes_and_ships_what_it_measured(
         progress_scenes=1,
         tuning_scenes=2,
         report_scenes=2,
+        calibration_scenes=2,
     )
     recipe.train_tiny(small, tmp_path)
     first = load_model(str(tmp_path / "possam-tiny.safetensors"))
     assert first.card.metrics["recipe"]["clip_steps"] == 1
+    assert first.card.metrics["calibration"]["measured_images"] == 2
     assert set(first.card.metrics["quality"]) == {"all", "things", "stuff", "seen", "unseen"}
     trained = PLAYGROUND.vocabulary.seen_in(first.card.training_names)
     shown = PLAYGROUND.training_vocabulary.classes
