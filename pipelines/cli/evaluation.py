@@ -1,20 +1,27 @@
 """evaluate: how good the labels of a run are, and how good a checkpoint is."""
 
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipelines.cli.labelled_data import (
+    DataImagesOption,
+    DataLimitOption,
+    DataOption,
+    DataVocabularyOption,
+    GpuOption,
+    MasksOption,
+    SceneSeedOption,
+    ScenesOption,
+    data_settings,
+)
 from pipelines.cli.options import PrecisionOption
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.model_evaluation import EvaluateConfig
-
-WORLDS = ("playground", "workshop")
-DEFAULT_SCENES, DEFAULT_SEED = 300, 301  # what docs/results.md reports of possam-tiny
 
 evaluation_app = typer.Typer()
 
@@ -30,30 +37,13 @@ def evaluate(
     ground_truth: Annotated[
         Path | None, typer.Option(help="of a run: JSON in COCO panoptic format")
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="of a checkpoint: playground, workshop, or a JSON in COCO panoptic format",
-        ),
-    ] = None,
-    images: Annotated[
-        str | None, typer.Option(metavar="DIR", help="the JSON's images, local or s3://")
-    ] = None,
-    masks: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="its id PNGs  [default: the JSON without its suffix]"),
-    ] = None,
-    vocabulary: Annotated[
-        str | None, typer.Option(help="its classes: built-in name or YAML file")
-    ] = None,
-    num_scenes: Annotated[
-        int | None, typer.Option(help=f"scenes to draw  [default: {DEFAULT_SCENES}]")
-    ] = None,
-    scene_seed: Annotated[
-        int | None, typer.Option(help=f"of the scenes  [default: {DEFAULT_SEED}]")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="measure the first so many images")] = None,
+    data: DataOption = None,
+    images: DataImagesOption = None,
+    masks: MasksOption = None,
+    vocabulary: DataVocabularyOption = None,
+    num_scenes: ScenesOption = None,
+    scene_seed: SceneSeedOption = None,
+    limit: DataLimitOption = None,
     report: Annotated[
         str | None, typer.Option(metavar="DIR", help="write a page there, local or s3://")
     ] = None,
@@ -63,9 +53,7 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="write all figures there")
     ] = None,
-    use_gpu: Annotated[
-        bool | None, typer.Option("--gpu/--cpu", help="where the checkpoint runs")
-    ] = None,
+    use_gpu: GpuOption = None,
     precision: PrecisionOption = None,
 ) -> None:
     """Print PQ, SQ and RQ of a run; of a checkpoint AP, mIoU and reliability as well."""
@@ -73,15 +61,16 @@ def evaluate(
     of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}
     of_model = {"report": report, "num_worst": num_worst, "use_gpu": use_gpu}
     of_model |= {"precision": precision}
+    _require_folder_of(json_file)
     if _kind(subject, data) == "run":
         _refuse_for_run(subject, {"data": data, **of_data, **of_model})
         record = _evaluate_run(subject, ground_truth)
     else:
+        _refuse_ground_truth(subject, ground_truth)
         from pipelines.config import load_config
         from pipelines.model_evaluation import EvaluateConfig
 
-        settings = _data_settings(subject, data, ground_truth, of_data)
-        flags = {"model": subject, "data": settings, **of_model}
+        flags = {"model": subject, "data": data_settings(subject, data, of_data), **of_model}
         record = _evaluate_model(load_config(EvaluateConfig, None, flags))
     if json_file:
         _write_json(json_file, record)
@@ -114,6 +103,22 @@ def _refuse_for_run(run: str, flags: dict[str, Any]) -> None:
         )
 
 
+def _refuse_ground_truth(model: str, ground_truth: Path | None) -> None:
+    if ground_truth is not None:
+        raise ConfigError(
+            f"expected --data with the checkpoint {model}, got --ground-truth, which is about runs;"
+            " say --data playground, or --data panoptic.json --images DIR --vocabulary NAME"
+        )
+
+
+def _require_folder_of(json_file: Path | None) -> None:
+    """Return only if there is one: measuring takes a while."""
+    if json_file is not None and not json_file.parent.is_dir():
+        raise ConfigError(
+            f"expected a folder at {json_file.parent} for --json, but there is none; make it"
+        )
+
+
 def _evaluate_run(run: str, ground_truth: Path | None) -> dict[str, Any]:
     from rich.console import Console
 
@@ -129,36 +134,13 @@ def _evaluate_run(run: str, ground_truth: Path | None) -> dict[str, Any]:
     return report.to_json()
 
 
-def _data_settings(
-    model: str, data: str | None, ground_truth: Path | None, flags: dict[str, Any]
-) -> dict[str, Any]:
-    """The settings of `DataConfig`."""
-    if data is None or ground_truth is not None:
-        got = "--ground-truth, which is about runs" if ground_truth else "none"
-        raise ConfigError(
-            f"expected --data with the checkpoint {model}, got {got}; say --data playground,"
-            " --data workshop, or --data panoptic.json --images DIR --vocabulary NAME"
-        )
-    given = {name: value for name, value in flags.items() if value is not None}
-    if data in WORLDS:
-        scenes = {"num_scenes": DEFAULT_SCENES, "scene_seed": DEFAULT_SEED}
-        return {"source": "playground", "world": data, **scenes, **given}
-    if not data.endswith(".json"):
-        near = difflib.get_close_matches(data, WORLDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "name one of them"
-        raise ConfigError(
-            f"expected --data playground, workshop or a .json in COCO panoptic format, got {data};"
-            f" {hint}"
-        )
-    return {"source": "coco-panoptic", "annotations": data, **given}
-
-
 def _evaluate_model(config: "EvaluateConfig") -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from pipelines.model_evaluation import evaluate_model, to_record, to_terminal, write_page
+    from pipelines.model_evaluation import EvaluationPage, evaluate_model, to_record, to_terminal
 
+    page = EvaluationPage(config.report) if config.report else None
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("measuring", total=None)
@@ -167,8 +149,8 @@ def _evaluate_model(config: "EvaluateConfig") -> dict[str, Any]:
             on_images=lambda done, total: progress.update(task, completed=done, total=total),
         )
     Console().print(to_terminal(evaluation))
-    if config.report:
-        typer.echo(f"wrote {write_page(evaluation, config)}")
+    if page:
+        typer.echo(f"wrote {page.write(evaluation, config)}")
     return to_record(evaluation)
 
 

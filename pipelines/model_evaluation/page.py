@@ -22,61 +22,61 @@ from possam_core.evaluation.panoptic_quality import overlap_segments
 
 PAGE_SIZE = 8  # pictures in a file
 VIEWER_FILES = ("viewer.css", "columns.js")  # of the report: its looks, and how elements are made
+OWN = resources.files(__package__) / "page"
 OWN_FILES = ("evaluation.css", "figures.js", "charts.js", "worst.js", "evaluation.js")
 
 
-def write_page(evaluation: ModelEvaluation, config: EvaluateConfig) -> str:
-    """Write the page into the folder `config.report`; the address of the file to open.
-
-    The worst images are read and labelled once more, so that measuring keeps none.
-
-    Raises:
-        ConfigError: the folder cannot be written, or holds a run or another page.
-    """
-    assert config.report is not None
-    writer = _Writer(config.report)
-    worst = evaluation.worst_images(config.num_worst)
-    writer.put(HEAD, b"possam.evaluation(%s);\n" % _to_json(_content(evaluation, worst)))
-    pictures = list(_pictures(evaluation, config, worst))
-    for number, first in enumerate(range(0, len(pictures), PAGE_SIZE)):
-        page = _to_json(pictures[first : first + PAGE_SIZE])
-        writer.put(f"data/page-{number:05d}.js", b"possam.pictures(%d,%s);\n" % (first, page))
-    return writer.finish(f"{evaluation.model} on {evaluation.data_name}", len(pictures))
-
-
-class _Writer:
-    """Puts files into the folder, and in the end the page that names them."""
+class EvaluationPage:
+    """Opens the folder, so that what is wrong with it shows at once; writes when all is known."""
 
     def __init__(self, location: str) -> None:
+        """Open or make the folder, local or `s3://`.
+
+        Raises:
+            ConfigError: it cannot be written, or holds a run or another page.
+        """
         self._folder = StaticFolder(location)
         self._digest = hashlib.sha256()
 
-    def put(self, key: str, data: bytes) -> None:
+    def write(self, evaluation: ModelEvaluation, config: EvaluateConfig) -> str:
+        """Write the page; the address of the file to open.
+
+        The worst images are read and labelled once more, so that measuring keeps none.
+        """
+        worst = evaluation.worst_images(config.num_worst)
+        content = _content(evaluation, worst)
+        self._put(HEAD, b"possam.evaluation(%s);\n" % _to_json(content))
+        pictures = list(_pictures(evaluation, config, worst))
+        pages = range(0, len(pictures), PAGE_SIZE)
+        for number, first in enumerate(pages):
+            page = _to_json(pictures[first : first + PAGE_SIZE])
+            self._put(f"data/page-{number:05d}.js", b"possam.pictures(%d,%s);\n" % (first, page))
+        self._put_viewer()
+        self._folder.put(START, self._start(str(content["title"]), len(pages)))
+        self._folder.remove_stale()
+        return f"{self._folder.location}/{START}"
+
+    def _put(self, key: str, data: bytes) -> None:
         self._folder.put(key, data)
         self._digest.update(data)
 
-    def finish(self, title: str, num_pictures: int) -> str:
-        own, viewer = resources.files(__package__) / "page", resources.files("pipelines.report")
-        for name in VIEWER_FILES:
-            self.put(f"viewer/{name}", (viewer / "viewer" / name).read_bytes())
-        for name in OWN_FILES:
-            self.put(f"viewer/{name}", (own / name).read_bytes())
+    def _put_viewer(self) -> None:
+        viewer = resources.files("pipelines.report") / "viewer"
         plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
-        self.put("viewer/plotly.min.js", plotly.read_bytes())
-        version = self._digest.hexdigest()[:16]  # links change with what they lead to
-        pages = range(-(-num_pictures // PAGE_SIZE))
-        template = Template((own / START).read_text(encoding="utf-8"))
-        start = template.substitute(
-            title=escape(title),
-            version=version,
-            pages="\n".join(
-                f'<script defer src="data/page-{number:05d}.js?v={version}"></script>'
-                for number in pages
-            ),
-        )
-        self._folder.put(START, start.encode())
-        self._folder.remove_stale()
-        return f"{self._folder.location}/{START}"
+        files = [viewer / name for name in VIEWER_FILES] + [OWN / name for name in OWN_FILES]
+        for file in (*files, plotly):
+            self._put(f"viewer/{file.name}", file.read_bytes())
+
+    def _start(self, title: str, num_pages: int) -> bytes:
+        """The page itself; its links change with what they lead to."""
+        version = self._digest.hexdigest()[:16]
+        pages = [
+            f'<script defer src="data/page-{number:05d}.js?v={version}"></script>'
+            for number in range(num_pages)
+        ]
+        template = Template((OWN / START).read_text(encoding="utf-8"))
+        text = template.substitute(title=escape(title), version=version, pages="\n".join(pages))
+        return text.encode()
 
 
 def _content(evaluation: ModelEvaluation, worst: list[ImageResult]) -> dict[str, Any]:

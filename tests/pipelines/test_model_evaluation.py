@@ -15,14 +15,15 @@ from safetensors.torch import save_file
 from pipelines.cli import main
 from pipelines.model_evaluation import (
     EvaluateConfig,
+    EvaluationPage,
     ModelEvaluation,
     evaluate_model,
     to_record,
-    write_page,
 )
 from pipelines.model_evaluation.evaluate_model import measure_images, open_predictor
 from pipelines.train_config import DataConfig
 from pipelines.train_data import open_images
+from possam_core.errors import ConfigError
 from possam_core.evaluation.measurement import Measurement
 from possam_core.playground import PLAYGROUND, write_corpus
 from tests.pipelines.browser import WatchedPage, chromium
@@ -126,7 +127,7 @@ def test_the_page_shows_figures_classes_confusion_and_the_worst_images(
 ) -> None:
     folder = tmp_path / "page"
     config = EvaluateConfig(model="possam-tiny", data=SCENES, report=str(folder), num_worst=2)
-    index = write_page(evaluation, config)
+    index = EvaluationPage(str(folder)).write(evaluation, config)
     with chromium() as browser:
         watched = WatchedPage(browser)
         page = watched.open(index, state="drawn")
@@ -152,15 +153,14 @@ def test_the_page_shows_figures_classes_confusion_and_the_worst_images(
 def test_the_page_is_written_anew_over_an_earlier_one_and_over_nothing_else(
     evaluation: ModelEvaluation, tmp_path: Path
 ) -> None:
-    config = EvaluateConfig(
-        model="possam-tiny", data=SCENES, report=str(tmp_path / "page"), num_worst=1
-    )
-    assert write_page(evaluation, config) == write_page(evaluation, config)
+    place = str(tmp_path / "page")
+    config = EvaluateConfig(model="possam-tiny", data=SCENES, report=place, num_worst=1)
+    written = [EvaluationPage(place).write(evaluation, config) for _ in range(2)]
+    assert written[0] == written[1]
     (tmp_path / "other").mkdir()
     (tmp_path / "other/index.html").write_text("mine")
-    other = EvaluateConfig(model="possam-tiny", data=SCENES, report=str(tmp_path / "other"))
-    with pytest.raises(Exception, match="holds something else"):
-        write_page(evaluation, other)
+    with pytest.raises(ConfigError, match="holds something else"):
+        EvaluationPage(str(tmp_path / "other"))
     assert (tmp_path / "other/index.html").read_text() == "mine"
 
 
@@ -206,6 +206,10 @@ def test_the_command_prints_figures_and_writes_record_and_page(
         (["possam-tiny", "--data", "workshop", "--limit", "0"], ["limit must be at least 1"]),
         (["possam-tiny", "--data", "playground", "--num-scenes", "0"], ["num_scenes must be"]),
         (["possam-tiny", "--data", "playground", "--precision", "float16"], ["'bfloat16'"]),
+        (
+            ["possam-tiny", "--data", "playground", "--json", "nowhere/a.json"],
+            ["folder at nowhere"],
+        ),
         (["nowhere.safetensors", "--data", "playground"], ["nowhere.safetensors"]),
     ],
 )
