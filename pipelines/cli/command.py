@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.assets import config_app, vocabulary_app, weights_app
+from pipelines.cli.calibration import calibration_app
 from pipelines.cli.care import care_app
 from pipelines.cli.corrections import corrections_app
 from pipelines.cli.evaluation import evaluation_app
@@ -30,6 +31,7 @@ for commands in (
     care_app,
     pictures_app,
     evaluation_app,
+    calibration_app,
     stats_app,
     export_app,
     corrections_app,

@@ -3,7 +3,7 @@
 Axes: N segments of an image, K classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,12 +78,17 @@ class _Claims:
     pq: float | None
 
 
+def _say_nothing() -> None:
+    pass
+
+
 def calibrate_model(
     model: PosSAM,
     inference: InferenceConfig,
     *,
     fit_on: LabelledImages,
     measure_on: LabelledImages,
+    on_image: Callable[[], None] = _say_nothing,
 ) -> Calibrated:
     """Fit what `CalibrationConfig` holds; then measure. A function of the arguments alone.
 
@@ -94,23 +99,24 @@ def calibrate_model(
         inference: as tuned; a calibration that it holds counts for nothing.
         fit_on: images that the model has not learned from.
         measure_on: others, whose vocabulary may be another.
+        on_image: called after each image of both.
     """
     plain = replace(inference, calibration=CalibrationConfig())
-    claims = [_claims(labelled, eta=plain.merge.eta) for labelled in _label(model, plain, fit_on)]
-    category_ids = [c.category_id for c in fit_on.vocabulary.classes]
-    config = _fit(claims, category_ids)
+    eta = plain.merge.eta
+    claims = [_claims(one, eta=eta) for one in _label(model, plain, fit_on, on_image)]
+    config = _fit(claims, [c.category_id for c in fit_on.vocabulary.classes])
+    measured = _measure(_label(model, plain, measure_on, on_image), config, eta=eta)
     return Calibrated(
         inference=replace(plain, calibration=config),
-        metrics={
-            "fit_images": len(fit_on),
-            "measured_images": len(measure_on),
-            **_measure(_label(model, plain, measure_on), config, eta=plain.merge.eta),
-        },
+        metrics={"fit_images": len(fit_on), "measured_images": len(measure_on), **measured},
     )
 
 
 def _label(
-    model: PosSAM, inference: InferenceConfig, images: LabelledImages
+    model: PosSAM,
+    inference: InferenceConfig,
+    images: LabelledImages,
+    on_image: Callable[[], None],
 ) -> Iterator[_Labelled]:
     predictor = Predictor(model, images.vocabulary, inference=inference)
     for index in range(len(images)):
@@ -119,6 +125,7 @@ def _label(
         truth = image.annotation(images.vocabulary)
         overlaps = overlap_segments(truth, annotation(merged.segmentation))
         yield _Labelled(merged=merged, overlaps=overlaps, counts=count_segments(overlaps))
+        on_image()
 
 
 def _claims(labelled: _Labelled, *, eta: float) -> _Claims:

@@ -23,9 +23,11 @@ from pipelines.model_evaluation import (
 from pipelines.model_evaluation.evaluate_model import measure_images, open_predictor
 from pipelines.train_config import DataConfig
 from pipelines.train_data import open_images
+from possam_core.checkpoint import promised_grades
 from possam_core.errors import ConfigError
 from possam_core.evaluation.measurement import Measurement
 from possam_core.playground import PLAYGROUND, write_corpus
+from possam_core.weights import load_model
 from tests.pipelines.browser import WatchedPage, chromium
 
 NUM_SCENES = 6
@@ -272,3 +274,57 @@ def test_a_checkpoint_of_another_architecture_is_named(call: Call, tmp_path: Pat
     code, _, err = call(file, "--data", "playground", "--num-scenes", 1)
     assert (code, err.count("\n")) == (2, 1)
     assert "detector.safetensors" in err
+
+
+def test_a_checkpoint_is_calibrated_with_labelled_images_and_stays_the_same_otherwise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "calibrated.safetensors"
+    scenes = ("--data", "playground", "--num-scenes", "44", "--scene-seed", "31")
+    command = ["possam", "calibrate", "possam-tiny", *scenes, "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert "fitted on 22 images, measured on 22 others" in capsys.readouterr().out
+    before, after = load_model("possam-tiny"), load_model(str(output))
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], value, rtol=0, atol=0)
+    assert after.card.metrics["quality"] == before.card.metrics["quality"]
+    assert after.card.inference.merge == before.card.inference.merge
+    assert after.card.inference.calibration.expected_pq is not None
+    grades = promised_grades(str(output))
+    assert grades is not None
+    assert sum(record["images"] for record in grades.values()) == 22
+
+    data = DataConfig(source="playground", num_scenes=4, scene_seed=77)
+    evaluation = evaluate_model(EvaluateConfig(model=str(output), data=data))
+    assert all(image.expected_pq is not None for image in evaluation.measurement.images)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--output", "a.safetensors"], "expected --data"),
+        (["--output", "a.bin", "--data", "playground"], "expected a .safetensors file"),
+        (["--output", "no/a.safetensors", "--data", "playground"], "existing folder"),
+        (
+            ["--output", "a.safetensors", "--data", "playground", "--num-scenes", "1"],
+            "two images at least",
+        ),
+    ],
+)
+def test_what_calibration_cannot_work_with_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["possam", "calibrate", "possam-tiny", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    err = capsys.readouterr().err
+    assert (caught.value.code, err.count("\n"), words in err) == (2, 1, True)
+    assert list(tmp_path.iterdir()) == []
