@@ -74,26 +74,28 @@ def _draw_rooms(
     """The largest room is split by a nearly level or upright line until there are enough."""
     x, y = _axes(image_hw)
     stuff_map = np.full(image_hw, chosen[0][0], np.int32)
+    rooms = {chosen[0][0]: np.ones(image_hw, np.bool_)}
     for position, _ in chosen[1:]:
-        room = stuff_map == np.bincount(stuff_map.ravel()).argmax()
-        rows, columns = _window(room)
+        largest = max(rooms, key=lambda p: np.count_nonzero(rooms[p]))
+        rows, columns = _window(rooms[largest])
         is_level = rng.random() < LEVEL_SHARE
         across, along, hit = (y, x, rows) if is_level else (x, y, columns)
         share, slope = rng.uniform(0.35, 0.65), np.float32(rng.uniform(-0.08, 0.08))
         start = across.ravel()[hit.start + int(share * (hit.stop - 1 - hit.start))]
-        beyond = room & (across + slope * along > start)
-        if not _leaves_a_crumb(stuff_map, beyond):
+        beyond = rooms[largest] & (across + slope * along > start)
+        left = rooms[largest] & ~beyond
+        if min(np.count_nonzero(beyond), np.count_nonzero(left)) >= LEAST_REGION * beyond.size:
+            rooms[largest], rooms[position] = left, beyond
             np.copyto(stuff_map, np.int32(position), where=beyond)
     pixels = np.empty(image_hw, np.uint32)
     for position, design in chosen:
-        room = stuff_map == position
-        if room.any():
-            window = _window(room)
+        if position in rooms:
+            window = _window(rooms[position])
             hw = (window[0].stop - window[0].start, window[1].stop - window[1].start)
             texture = draw_texture(
                 design.tone, design.ramps, hw, composition, rng, long_side_px=max(image_hw)
             )
-            np.copyto(pixels[window], texture, where=room[window])
+            np.copyto(pixels[window], texture, where=rooms[position][window])
     return Background(pixels=pixels, stuff_map=stuff_map)
 
 

@@ -27,10 +27,11 @@ def photograph(
     fall = slope_x * x + 1 + slope_y * y
     if camera.vignette[1] > 0.0:
         fall = fall - np.float32(rng.uniform(*camera.vignette) / 2) * (x * x + y * y)
-    lit = rgb * gain.astype(np.float32) * fall
+    lit = rgb * gain.astype(np.float32)
+    lit *= fall
     lit += rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(*camera.noise))
-    interleaved = np.ascontiguousarray(np.moveaxis(np.clip(lit, 0, 255).astype(np.uint8), 0, -1))
-    photo = Image.fromarray(interleaved)
+    np.clip(lit, 0, 255, out=lit)
+    photo = Image.fromarray(np.ascontiguousarray(np.moveaxis(lit.astype(np.uint8), 0, -1)))
     if rng.random() < camera.blur_share:
         photo = photo.filter(ImageFilter.BoxBlur(float(rng.uniform(*camera.blur_px))))
     if rng.random() < camera.jpeg_share:

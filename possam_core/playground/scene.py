@@ -180,7 +180,9 @@ def _cast_shadow(canvas: _Canvas, sprite: Sprite, top_left: tuple[int, int], lig
         return
     size = max(sprite.mask.shape)
     blur, offset = max(1, round(size * light.shadow_blur)), size * light.shadow_offset
-    padded = np.pad((sprite.coverage * 255.0).astype(np.uint8), 2 * blur)
+    mask_h, mask_w = sprite.mask.shape
+    padded = np.zeros((mask_h + 4 * blur, mask_w + 4 * blur), np.uint8)
+    padded[2 * blur : -2 * blur, 2 * blur : -2 * blur] = sprite.coverage * 255.0
     soft = np.asarray(Image.fromarray(padded).filter(ImageFilter.BoxBlur(blur)), np.float32)
     top = top_left[0] - 2 * blur - round(light.y * offset)
     left = top_left[1] - 2 * blur - round(light.x * offset)

@@ -20,7 +20,6 @@ from possam_core.playground.textures import pack_rgb
 MIN_VISIBLE = 0.4  # of a thing's whole silhouette
 MIN_THING_PX = 30
 HATCH_PX = 4  # from one line to the next, along the rows
-SUPERSAMPLED_PX = 90  # smaller things take four samples a pixel; larger ones a soft edge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def render_thing(
     radius_u, radius_v = diameter_px / 2 * stretch**0.5, diameter_px / 2 / stretch**0.5
     half_w = int(np.ceil(abs(cos) * radius_u + abs(sin) * radius_v)) + 1
     half_h = int(np.ceil(abs(sin) * radius_u + abs(cos) * radius_v)) + 1
-    per_px = 2 if diameter_px < SUPERSAMPLED_PX else 1
+    per_px = 2 if diameter_px < drawing.supersampled_px else 1
     width, height = 2 * half_w * per_px, 2 * half_h * per_px
     x = ((np.arange(width, dtype=np.float32) + 0.5) / per_px - half_w)[None, :]
     y = ((np.arange(height, dtype=np.float32) + 0.5) / per_px - half_h)[:, None]
@@ -158,5 +157,5 @@ def _shade(light: Light, radius_px: float, height: int, width: int) -> Float32[n
     shade: Float32[ndarray, "h w"] = np.float32(1.0) + along_x[None, :] + along_y[:, None]
     if light.hatch:
         is_line = (x[None, :] + y[:, None]) % HATCH_PX < HATCH_PX / 2
-        shade[is_line & (shade < 1.0)] *= 1.0 - light.hatch
+        np.multiply(shade, 1.0 - light.hatch, out=shade, where=is_line & (shade < 1.0))
     return shade

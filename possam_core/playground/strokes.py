@@ -23,9 +23,15 @@ def _segment(half_width: float, start: tuple[float, float], end: tuple[float, fl
 
     def inside(p: Points) -> Bool[ndarray, "H W"]:
         du, dv = p.u - start[0], p.v - start[1]
-        along = np.clip(du * (step_u / squared) + dv * (step_v / squared), 0.0, 1.0)
-        off_u, off_v = du - along * step_u, dv - along * step_v
-        covered: Bool[ndarray, "H W"] = off_u * off_u + off_v * off_v < half_width * half_width
+        along = du * (step_u / squared)
+        along += dv * (step_v / squared)
+        np.clip(along, 0.0, 1.0, out=along)
+        du -= along * step_u
+        dv -= along * step_v
+        du *= du
+        dv *= dv
+        du += dv
+        covered: Bool[ndarray, "H W"] = du < half_width * half_width
         return covered
 
     return inside

@@ -33,6 +33,7 @@ class Drawing:
     """How things are coloured, outlined and lit."""
 
     max_turn_deg: float  # both ways
+    supersampled_px: float  # smaller things take four samples a pixel; larger ones a soft edge
     hues: HueFamilies
     deep: float  # factor on the body's colour
     tint: tuple[float, float]  # factor on the body's colour, and what is added
@@ -93,6 +94,7 @@ PLAYGROUND_STYLE = Style(
     ),
     drawing=Drawing(
         max_turn_deg=45.0,
+        supersampled_px=90.0,
         hues={
             "red": ((0.97, 1.01), (0.75, 0.95), (0.7, 0.95)),
             "orange": ((0.06, 0.09), (0.8, 1.0), (0.9, 1.0)),
@@ -149,6 +151,7 @@ WORKSHOP_STYLE = Style(
     ),
     drawing=Drawing(
         max_turn_deg=25.0,
+        supersampled_px=40.0,
         hues={
             "brick": ((0.0, 0.03), (0.45, 0.62), (0.6, 0.78)),
             "ochre": ((0.1, 0.125), (0.45, 0.62), (0.74, 0.88)),

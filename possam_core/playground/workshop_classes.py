@@ -260,7 +260,7 @@ THINGS: tuple[ThingClass, ...] = (
 STUFF: tuple[StuffClass, ...] = (
     # Also in the first world.
     stuff("sky, firmament, heaven", textures.scalloped_sky,
-        even("8fb0ae", "c2d0c4", "f0e8d4"), even("a89a90", "d0bca8", "f2e4cc"),
+        even("8fb0ae", "c2d0c4", "f0e8d4"), even("8c8aa8", "bcaab4", "f2dcc8"),
         even("7c94a8", "b0bec4", "ece6d8")),
     stuff("lawn, turf", textures.mown_lawn,
         even("5a6a3c", "8c9a58", "c0c484"), even("4c6650", "7c9472", "b4c09a")),
@@ -278,9 +278,9 @@ STUFF: tuple[StuffClass, ...] = (
         even("2a2422", "6c3428", "c86c3c", "f0c878"), even("302830", "6c3040", "c45c50", "f0b088")),
     stuff("hedge, boxwood, shrubbery", textures.hedge,
         even("28341f", "566a3c", "96a464"), even("22362c", "4a6e58", "8cac8c"),
-        even("3c2c24", "80603c", "b8985c")),
+        even("2c3a22", "6a7c34", "aab060")),
     stuff("corrugated metal, metal sheeting", textures.corrugated_metal,
-        even("4c4a48", "8c9090", "ccd0c8"), even("4a3428", "94684c", "c8a888"),
+        even("4c4a48", "8c9090", "ccd0c8"), even("4a3c36", "887268", "c4b4a8"),
         even("34484c", "6c8c90", "b0c8c4")),
     stuff("tartan, plaid, woven fabric", textures.tartan,
         even("34403c", "7c4c40", "d8c49c"), even("2c3444", "587068", "d4ccb0"),

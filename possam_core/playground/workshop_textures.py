@@ -60,17 +60,18 @@ def bonded_bricks(s: Surface) -> Float32[ndarray, "H W"]:
 def herringbone(s: Surface) -> Float32[ndarray, "H W"]:
     """Short boards laid in zigzag, each with a shade of its own and a dark joint."""
     width = s.rng.uniform(0.042, 0.056)
-    half = np.float32(np.sqrt(0.5))
-    a, b = (s.x + s.y) * half / width, (s.y - s.x) * half / width
+    scale = np.float32(np.sqrt(0.5) / width)
+    a, b = (s.x + s.y) * scale, (s.y - s.x) * scale
+    cell_a, cell_b = np.floor(a).astype(np.int32), np.floor(b).astype(np.int32)
     # Of each row, four cells along are one board and four more belong to the boards across.
-    step = np.floor(a) - np.floor(b)
-    is_along = (step % 8.0) < 4.0
-    start = np.where(is_along, np.floor(a) - step % 8.0, np.floor(b) + (step % 8.0) - 7.0)
-    lane = np.where(is_along, np.floor(b), np.floor(a))
+    step = (cell_a - cell_b) & 7
+    is_along = step < 4
+    start = np.where(is_along, cell_a - step, cell_b + step - 7)
+    lane = np.where(is_along, cell_b, cell_a)
     shades = s.rng.random(64, np.float32) * 0.5
-    tone = 0.35 + shades[(start * 11.0 + lane * 5.0 + 31.0 * is_along).astype(np.int32) % 64]
-    length = np.where(is_along, a, b) - start
-    across = np.where(is_along, b, a) - lane
+    tone = 0.35 + shades[(start * 11 + lane * 5 + 31 * is_along) & 63]
+    length = np.where(is_along, a, b) - start.astype(np.float32)
+    across = np.where(is_along, b, a) - lane.astype(np.float32)
     joint = (across < 0.14) | (length < 0.14)
     return np.where(joint, np.float32(0.0), tone + 0.1 * (smooth_noise(s, 0.03, 0.03) - 0.5))
 
@@ -99,14 +100,15 @@ def hedge(s: Surface) -> Float32[ndarray, "H W"]:
     tone = np.full(s.x.shape, 0.06, np.float32)
     for coat, base in ((0.0, 0.25), (0.5, 0.5)):
         a, b = s.x / size + coat, s.y / (size * 0.8) + coat
-        lot = (np.floor(a) * 7.0 + np.floor(b) * 31.0).astype(np.int32) % 128
-        turn, shade = s.rng.uniform(0.0, np.pi, 128), s.rng.random(128, np.float32) * 0.35
+        cell_a, cell_b = np.floor(a), np.floor(b)
+        lot = (cell_a * 7.0 + cell_b * 31.0).astype(np.int32) & 127
+        turn = s.rng.uniform(0.0, np.pi, 128)
         cos, sin = np.cos(turn).astype(np.float32)[lot], np.sin(turn).astype(np.float32)[lot]
-        du, dv = a - np.floor(a) - 0.5, b - np.floor(b) - 0.5
-        along, across = np.abs(du * cos + dv * sin), np.abs(dv * cos - du * sin)
-        is_leaf = across < 0.3 - 0.9 * along * along
-        leaf = base + shade[lot] - 0.2 * (across < 0.05)
-        tone = np.where(is_leaf, leaf.astype(np.float32), tone)
+        du, dv = a - cell_a - 0.5, b - cell_b - 0.5
+        along, across = du * cos + dv * sin, np.abs(dv * cos - du * sin)
+        shade = (base + s.rng.random(128, np.float32) * 0.35)[lot]
+        np.copyto(tone, shade, where=across < 0.3 - 0.9 * along * along)
+        np.copyto(tone, shade - 0.2, where=(across < 0.05) & (np.abs(along) < 0.57))
     return tone
 
 

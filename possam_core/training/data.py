@@ -116,13 +116,17 @@ class SceneStore:
         ids = torch.from_numpy(self.ids[rows]).long()
         sizes = [(int(h), int(w)) for h, w in self.resized_hw[rows]]
         valid = torch.zeros_like(ids, dtype=torch.bool)
+        sources = []
         for i, (height, width) in enumerate(sizes):
             valid[i, :height, :width] = True
-            if rng.random() < 0.5:
+            is_flipped = rng.random() < 0.5
+            if is_flipped:
                 pixels[i, :, :height, :width] = pixels[i, :, :height, :width].flip(-1)
                 ids[i, :height, :width] = ids[i, :height, :width].flip(-1)
+            sources.append(ImageView(f"scene {rows[i]}", int(rows[i]), is_flipped))
         classes = tuple(torch.from_numpy(c[c != NO_CLASS]).long() for c in self.classes[rows])
-        return SceneBatch(ImageBatch(pixels, valid, tuple(sizes), tuple(sizes)), ids, classes)
+        images = ImageBatch(pixels, valid, tuple(sizes), tuple(sizes))
+        return SceneBatch(images, ids, classes, tuple(sources))
 
 
 class StoredScenes:
@@ -144,7 +148,7 @@ class StoredScenes:
         """The images at `positions` of the batch of step `step`."""
         batch = self.store.batch(np.random.default_rng((self.seed, step)), self.batch_size)
         classes = tuple(self.class_index[c] for c in batch.classes)
-        return SceneBatch(batch.images, batch.ids, classes).select(positions)
+        return SceneBatch(batch.images, batch.ids, classes, batch.sources).select(positions)
 
 
 def _open_arrays(

@@ -113,7 +113,8 @@ class HeldOutScenes:
         for start in range(0, len(self.scenes), BATCH_SIZE):
             scenes = self.scenes[start : start + BATCH_SIZE]
             canvas = predictor.model.config.sam.image_size
-            batch = make_batch([s.image for s in scenes], canvas=canvas)
+            device = predictor.model.clip.pixel_mean.device
+            batch = make_batch([s.image for s in scenes], canvas=canvas).to(device)
             outputs.append(_Network(batch, predictor.classify(batch), scenes))
         return outputs
 

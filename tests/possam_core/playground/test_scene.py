@@ -11,7 +11,6 @@ from possam_core.training.data import MAX_SEGMENTS
 
 CLASSES = PLAYGROUND.vocabulary.classes
 WORLDS = (PLAYGROUND, WORKSHOP)
-NUM_SCENES = 200
 SEEN = frozenset(c.name for c in PLAYGROUND.training_vocabulary.classes)
 # Of the first world, by `digest`, from before there was a second: it must never change.
 GOLDEN = {
@@ -26,12 +25,12 @@ GOLDEN = {
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return [generate_scene(5, index) for index in range(NUM_SCENES)]
+    return [generate_scene(5, index) for index in range(200)]
 
 
 @pytest.fixture(scope="module")
 def workshop_scenes() -> list[Scene]:
-    return [generate_scene(5, index, world=WORKSHOP) for index in range(NUM_SCENES)]
+    return [generate_scene(5, index, world=WORKSHOP) for index in range(100)]
 
 
 def digest(scene: Scene) -> str:
