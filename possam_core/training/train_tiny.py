@@ -42,14 +42,17 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    train_tiny(TinyRecipe(), arguments.output, torch.device(arguments.device))
+    device = torch.device(arguments.device)
+    train_tiny(TinyRecipe(), PosSAMConfig(), arguments.output, device)
 
 
-def train_tiny(recipe: TinyRecipe, folder: Path, device: torch.device) -> None:
+def train_tiny(
+    recipe: TinyRecipe, config: PosSAMConfig, folder: Path, device: torch.device
+) -> None:
     """The encoders, the head, the choice of thresholds, and the report."""
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    encoders = train_encoders(PosSAMConfig(), recipe.encoders, folder, device)
+    encoders = train_encoders(config, recipe.encoders, folder, device)
     logger.info("the encoders are trained, %.0f min", (time.monotonic() - started) / 60)
     model = fresh_head(encoders, PLAYGROUND, seed=recipe.head.seed)
     train_on_world(

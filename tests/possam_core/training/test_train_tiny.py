@@ -11,8 +11,11 @@ from possam_core.model import InferenceConfig
 from possam_core.playground import PLAYGROUND, WORKSHOP, generate_scene
 from possam_core.training import train_tiny as recipe
 from possam_core.training.data import NO_CLASS, SceneSet, SceneStore
+from possam_core.training.encoder_stages import EncoderRecipe
 from possam_core.training.evaluate import HeldOutScenes
+from possam_core.training.world_stage import WorldRecipe
 from possam_core.weights import load_model
+from tests.factories import small_model
 
 
 def test_scenes_on_disk_are_those_of_the_generator_and_survive_reopening(tmp_path: Path) -> None:
@@ -83,25 +86,25 @@ def test_the_recipe_runs_resumes_and_ships_what_it_measured(
 ) -> None:
     monkeypatch.setattr("possam_core.training.evaluate.GRID", {"merge.eta": (0.0, 1.0)})
     small = recipe.TinyRecipe(
-        num_scenes=16,
-        clip_steps=1,
-        possam_steps=1,
-        clip_held_out_scenes=32,
-        progress_scenes=1,
+        encoders=EncoderRecipe(num_scenes=16, clip_steps=2, sam_steps=2, held_out_scenes=32),
+        head=WorldRecipe(num_scenes=16, num_steps=1, progress_scenes=1),
         tuning_scenes=2,
         report_scenes=2,
         calibration_scenes=2,
     )
-    recipe.train_tiny(small, tmp_path)
+    config, cpu = small_model().config, torch.device("cpu")
+    recipe.train_tiny(small, config, tmp_path, cpu)
     first = load_model(str(tmp_path / "possam-tiny.safetensors"))
-    assert first.card.metrics["recipe"]["clip_steps"] == 1
+    assert first.card.metrics["recipe"]["encoders"]["clip_steps"] == 2
     assert first.card.metrics["calibration"]["measured_images"] == 2
     assert set(first.card.metrics["quality"]) == {"all", "things", "stuff", "seen", "unseen"}
     trained = PLAYGROUND.vocabulary.seen_in(first.card.training_names)
     shown = PLAYGROUND.training_vocabulary.classes
     assert trained == tuple(c in shown for c in PLAYGROUND.vocabulary.classes)
 
-    recipe.train_tiny(small, tmp_path)  # both stages are done: the same weights come out
+    recipe.train_tiny(
+        small, config, tmp_path, cpu
+    )  # every stage is done: the same weights come out
     second = load_model(str(tmp_path / "possam-tiny.safetensors"))
     for name, value in first.state_dict().items():
         torch.testing.assert_close(value, second.state_dict()[name])
