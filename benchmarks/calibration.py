@@ -23,6 +23,7 @@ from scipy.stats import spearmanr
 from benchmarks.report import write_json
 from possam_core.boundary import boundary_sharpness
 from possam_core.consistency import CHANGES, is_sampled, measure_consistency
+from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import (
     PanopticAnnotation,
     PanopticQualityCounts,
@@ -32,7 +33,6 @@ from possam_core.evaluation.panoptic_quality import (
 from possam_core.playground import PLAYGROUND, Scene, generate_scene
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.quality import EXPECTED_PQ, GRADES, Quality, assess
-from possam_core.training.evaluate import annotation
 
 OUTPUT = Path("build/bench/calibration.json")
 SEED_TO_CHOOSE, SEED_TO_REPORT = 501, 502

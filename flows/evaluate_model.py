@@ -111,7 +111,7 @@ def grade_table(report: EvaluationReport) -> Table:
             "grade": grade.grade,
             "images": f"{grade.num_images:,}",
             "PQ": f"{100 * grade.quality.pq:.1f}",
-            "expected": f"{100 * grade.expected_pq:.1f}",
+            "expected": "-" if grade.expected_pq is None else f"{100 * grade.expected_pq:.1f}",
         }
         for grade in report.grades
     ]

@@ -1,4 +1,4 @@
-"""report, compare, evaluate, playground and demo: what shows how good labels are."""
+"""report, compare, playground and demo: what shows labels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -43,19 +43,6 @@ def compare(
 
     compared = compare_runs(run_a, run_b, output, allowed_hosts=tuple(allowed_host or ()))
     print_report(compared.to_terminal())
-
-
-@pictures_app.command()
-def evaluate(
-    run: RunArgument,
-    ground_truth: Annotated[Path, typer.Option(help="JSON in COCO panoptic format")],
-) -> None:
-    """Print PQ, SQ and RQ of a run against ground truth."""
-    from rich.console import Console
-
-    from pipelines.evaluate import evaluate_run
-
-    Console().print(evaluate_run(run, ground_truth).to_table())
 
 
 @pictures_app.command()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import (
     Category,
     PanopticAnnotation,
@@ -18,7 +19,6 @@ from possam_core.evaluation.panoptic_quality import (
 )
 from possam_core.images import ImageBatch, make_batch
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
-from possam_core.panoptic import PanopticSegmentation
 from possam_core.playground import PLAYGROUND, Scene, World, generate_scene
 from possam_core.predictor import Predictor
 
@@ -133,13 +133,6 @@ class HeldOutScenes:
             for i, index in enumerate(scene.class_indices, start=1)
         }
         return PanopticAnnotation(ids=scene.ids, category_ids=ids)
-
-
-def annotation(prediction: PanopticSegmentation) -> PanopticAnnotation:
-    """A prediction in the form that is compared with ground truth."""
-    return PanopticAnnotation(
-        ids=prediction.ids, category_ids={s.id: s.category_id for s in prediction.segments}
-    )
 
 
 def _with(config: InferenceConfig, setting: str, value: float) -> InferenceConfig:

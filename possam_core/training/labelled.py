@@ -4,7 +4,7 @@ Axes: H W pixels of the image.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Int32, UInt8
 from numpy import ndarray
@@ -45,6 +45,23 @@ class LabelledImages(Protocol):
         Raises:
             GroundTruthError: the image or its truth is missing, damaged or contradictory.
         """
+
+
+class EveryOther:
+    """Half of a data set: its images 0, 2, 4, ..., or 1, 3, 5, ..."""
+
+    def __init__(self, images: LabelledImages, *, first: Literal[0, 1]) -> None:
+        """Take every other one of `images`, from the one at `first` on."""
+        self._images, self._first = images, first
+        self.vocabulary = images.vocabulary
+        self.key = f"{images.key} {first}::2"
+
+    def __len__(self) -> int:
+        return (len(self._images) + 1 - self._first) // 2
+
+    def read(self, index: int) -> LabelledImage:
+        """Image `index` of the half."""
+        return self._images.read(self._first + 2 * index)
 
 
 class PlaygroundImages:

@@ -11,9 +11,11 @@ import torch
 
 from possam_core.model import ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import PLAYGROUND, World
+from possam_core.training.calibrate import calibrate_model
 from possam_core.training.clip_stage import clip_accuracy
 from possam_core.training.encoder_stages import EncoderRecipe, clip_lessons, train_encoders
 from possam_core.training.evaluate import HeldOutScenes
+from possam_core.training.labelled import PlaygroundImages
 from possam_core.training.world_stage import WorldRecipe, train_on_world
 from possam_core.weights import save_model
 
@@ -29,6 +31,8 @@ class TinyRecipe:
     report_seed: int = 301
     tuning_scenes: int = 100
     report_scenes: int = 300
+    calibration_seed: int = 202
+    calibration_scenes: int = 400
 
 
 def main() -> None:
@@ -73,7 +77,7 @@ def fresh_head(encoders: PosSAM, world: World, *, seed: int) -> PosSAM:
 
 
 def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
-    """Choose thresholds, measure on scenes used for nothing else, and write the checkpoint.
+    """Choose thresholds, calibrate, measure on scenes used for nothing else, and write.
 
     Measured is what ships: the model as rounded to half precision.
     """
@@ -82,15 +86,22 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
     inference = tuning.tune(model)
     measured = report.measure(model, inference)
+    calibrated = calibrate_model(
+        model,
+        inference,
+        fit_on=_all_classes(recipe.calibration_seed, recipe.calibration_scenes),
+        measure_on=_all_classes(recipe.report_seed, recipe.report_scenes),
+    )
     lesson, *_ = clip_lessons(recipe.encoders, folder, canvas=model.config.sam.image_size)
     model.card = replace(
         model.card,
-        inference=inference,
+        inference=calibrated.inference,
         metrics={
             "recipe": dataclasses.asdict(recipe),
             "report_scenes": len(report.scenes),
             "quality": {name: dataclasses.asdict(q) for name, q in measured.groups.items()},
             "pq_by_class": {name: q.pq for name, q in measured.classes.items()},
+            "calibration": calibrated.metrics,
             "clip_accuracy_under_true_masks": clip_accuracy(model.clip, lesson),
         },
     )
@@ -98,6 +109,11 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     for name, quality in measured.groups.items():
         figures = [f"{100 * v:.1f}" for v in (quality.pq, quality.sq, quality.rq)]
         logger.info("%s: PQ %s  SQ %s  RQ %s", name, *figures)
+
+
+def _all_classes(seed: int, num_scenes: int) -> PlaygroundImages:
+    vocabulary = PLAYGROUND.vocabulary
+    return PlaygroundImages(seed=seed, num_scenes=num_scenes, vocabulary=vocabulary)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from possam_core.panoptic import PanopticSegmentation
+from possam_core.panoptic import Expectation, PanopticSegmentation
 from possam_core.quality import EXPECTED_PQ, GRADES, Quality, assess
 from tests.factories import make_panoptic, make_segment
 
@@ -78,3 +79,15 @@ def test_a_better_grade_promises_a_better_panoptic_quality() -> None:
     promised = [EXPECTED_PQ[grade] for grade in GRADES]
     assert promised == sorted(promised, reverse=True)
     assert len(set(promised)) == len(GRADES)
+
+
+@pytest.mark.parametrize(
+    ("pq", "grade"), [(0.9, "A"), (0.6, "A"), (0.59, "B"), (0.45, "B"), (0.3, "C"), (0.29, "D")]
+)
+def test_the_labels_of_a_calibrated_model_are_graded_by_the_quality_to_expect(
+    pq: float, grade: str
+) -> None:
+    expected = Expectation(pq=pq, low=("coverage", "mean_score"))
+    quality = graded(replace(make_panoptic(segments=[make_segment(score=0.1)]), expected=expected))
+    assert quality.grade == grade
+    assert quality.reasons == (() if grade == "A" else ("much_void", "low_score"))

@@ -90,11 +90,13 @@ def test_the_recipe_runs_resumes_and_ships_what_it_measured(
         head=WorldRecipe(num_scenes=16, num_steps=1, progress_scenes=1),
         tuning_scenes=2,
         report_scenes=2,
+        calibration_scenes=2,
     )
     config, cpu = small_model().config, torch.device("cpu")
     recipe.train_tiny(small, config, tmp_path, cpu)
     first = load_model(str(tmp_path / "possam-tiny.safetensors"))
     assert first.card.metrics["recipe"]["encoders"]["clip_steps"] == 2
+    assert first.card.metrics["calibration"]["measured_images"] == 2
     assert set(first.card.metrics["quality"]) == {"all", "things", "stuff", "seen", "unseen"}
     trained = PLAYGROUND.vocabulary.seen_in(first.card.training_names)
     shown = PLAYGROUND.training_vocabulary.classes
