@@ -26,6 +26,7 @@ from pipelines.run_folder import (
 )
 from pipelines.schema import ROW_SCHEMA
 from pipelines.verify import folder, verify_run
+from pipelines.verify.labels import Labels, label_problems
 from possam_core.errors import ConfigError
 from tests.pipelines.corrections.annotators import write_coco
 from tests.pipelines.spoiling import (
@@ -740,3 +741,20 @@ def test_classes_that_contradict_the_plan_are_named(run: Path) -> None:
     )
     path.write_text("{}")
     assert problems_of(run) == [f"{VOCABULARY_KEY}: cannot be understood (KeyError: 'categories')"]
+
+
+def test_an_image_in_which_nothing_was_found_is_sound() -> None:
+    nothing = Labels(
+        image_hw=(2, 2),
+        ids=[],
+        category_ids=[],
+        is_thing=[],
+        areas_px=[],
+        boxes_xywh=np.empty((0, 4)),
+        sizes_hw=np.empty((0, 2)),
+        counts=[],
+        coverage=0.0,
+        num_things=0,
+        num_stuff=0,
+    )
+    assert list(label_problems(nothing)) == []
