@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from possam_core.calibration import CalibrationConfig
 from possam_core.clip import ClipConfig, ClipEncoder, TextEmbeddings
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, VocabularyError
 from possam_core.images import ImageBatch
 from possam_core.ldp import (
     LocalDiscriminativePooling,
@@ -142,6 +142,22 @@ class PosSAM(nn.Module):
         from possam_core.weights import load_model  # it needs this class
 
         return load_model(model)
+
+    def embed(self, vocabulary: Vocabulary, given: TextEmbeddings | None = None) -> TextEmbeddings:
+        """The embeddings `given` for the vocabulary, or else those of the model's text tower.
+
+        Raises:
+            VocabularyError: those given are of another number of classes.
+        """
+        if given is None:
+            return self.clip.embed_vocabulary(vocabulary)
+        if given.num_classes != len(vocabulary):
+            raise VocabularyError(
+                f"expected text embeddings of the {len(vocabulary)} classes of"
+                f" {vocabulary.name!r}, got those of {given.num_classes}; make them for this"
+                " vocabulary"
+            )
+        return given
 
     def forward(
         self, batch: ImageBatch, text: TextEmbeddings, *, all_layers: bool = False

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from possam_core.calibration import calibrate, class_scores
+from possam_core.clip import TextEmbeddings
 from possam_core.errors import ConfigError
 from possam_core.forms import ImageForms, find_instances, label_pixels
 from possam_core.images import ImageBatch, make_batch
@@ -35,6 +36,7 @@ class Predictor:
         model: PosSAM,
         vocabulary: Vocabulary | None = None,
         *,
+        text: TextEmbeddings | None = None,
         inference: InferenceConfig | None = None,
         precision: Precision = "float32",
         compile_for: int | None = None,
@@ -44,6 +46,7 @@ class Predictor:
         Args:
             model: on the device to predict on.
             vocabulary: what to look for.
+            text: its embeddings, see `precomputed_text`; None: by the model's own text tower.
             inference: ensemble and thresholds.
             precision: of the encoders and decoders. Under bfloat16 sampling points, classes and the
                 merge are float32 all the same.
@@ -57,7 +60,7 @@ class Predictor:
         self._compile_for = compile_for
         if compile_for is not None:
             model.sam.encoder.compile(dynamic=False, backend=COMPILE_BACKEND)
-        self._text = model.clip.embed_vocabulary(self.vocabulary)
+        self._text = model.embed(self.vocabulary, text)
         self._is_seen = self.vocabulary.seen_in(model.card.training_names)
 
     @property

@@ -1,16 +1,22 @@
-"""Benchmarks that nobody runs every day, at their smallest, so that they are found sound."""
+"""Benchmarks that need what is seldom at hand, on small things, so that they are found sound."""
 
+import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 
-from benchmarks.ablation.measure import bootstrap, pq
-from benchmarks.ablation.study import ROWS, StudyRecipe, run_study
-from benchmarks.ablation.table import BEGIN, END, figures, markdown, write_table
+from benchmarks import photographs
 from benchmarks.gpu import matmul_flops, measure
-from possam_core.weights import save_model
+from possam_core.clip import ClipConfig, ClipEncoder
+from possam_core.mobile_sam import MobileSamEncoder, official_key
+from possam_core.playground import PLAYGROUND, write_corpus
+from possam_core.vocabularies import find_vocabulary
 from tests.factories import small_model
 
 
@@ -27,50 +33,62 @@ def test_the_gpu_benchmark_runs_through_where_there_is_no_gpu(
     assert float(rows["tiny bfloat16 = float32"].split("%")[0]) > 90
 
 
-def test_the_ablation_trains_measures_and_writes_its_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchmarks.ablation.ensembles.TAUS", (0.5,))
-    monkeypatch.setattr("benchmarks.ablation.ensembles.WEIGHTS", (0.4, 0.8))
-    for name in ("OBJECT_THRESHOLDS", "OVERLAP_THRESHOLDS", "ETAS"):
-        monkeypatch.setattr(f"benchmarks.ablation.measure.{name}", (0.5,))
-    checkpoint = tmp_path / "small.safetensors"
-    save_model(checkpoint, small_model())
-    recipe = StudyRecipe(
-        checkpoint=str(checkpoint),
-        num_steps=1,
-        num_scenes=16,
-        seeds=(1,),
-        head_scenes=16,
-        head_steps=2,
-        progress_scenes=1,
-        tuning_scenes=1,
-        report_scenes=1,
+def write_text(folder: Path, names: list[str]) -> None:
+    """Rows 512 wide for `names`, in the files and formats of the real ones."""
+    folder.mkdir(parents=True)
+    (folder / "coco_stuff_171_names.json").write_text(json.dumps(names))
+    rows = np.random.default_rng(0).normal(size=(len(names), 512)).astype(np.float16)
+    np.save(folder / "coco_multi.npy", rows)
+
+
+def write_shared(folder: Path) -> None:
+    """Three playground scenes, random weights and random text, where the real things lie."""
+    data, vocabulary = folder / "data", PLAYGROUND.vocabulary
+    write_corpus(data / "coco128_train", num_images=3, seed=9)
+    (data / "coco128_train/panoptic.json").rename(data / "coco128_train/panoptic_train.json")
+    write_text(data / "clip_text_embeddings", [n for c in vocabulary.classes for n in c.all_names])
+    tensors = MobileSamEncoder().state_dict()
+    (data / "weights").mkdir()
+    save_file(
+        {f"image_encoder.{official_key(k)}": v for k, v in tensors.items()},
+        data / "weights/mobile_sam.safetensors",
     )
-    run_study(recipe, tmp_path, torch.device("cpu"), num_processes=1)
-    written = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
-    assert len(written) == 4, "two worlds, with SAM's features and without"
-    run_study(recipe, tmp_path, torch.device("cpu"), num_processes=1)
-    assert written == {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
-
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_table(page, markdown(figures(recipe, tmp_path)))
-    text = page.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert "\nold\n" not in text
-    assert all(f"| {row.name} |" in text for row in ROWS)
 
 
-def test_pq_of_counts_is_the_mean_over_the_classes_that_occur() -> None:
-    # Two hits of IoU 0.8 and 0.6 and a miss: 1.4 / 2.5 = 0.56; a class of false positives: 0.
-    counts = np.array([[2, 0, 1, 1.4], [0, 3, 0, 0], [0, 0, 0, 0]], float)
-    assert pq(counts) == pytest.approx(28.0)
+def test_the_photographs_benchmark_runs_through_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_shared(tmp_path / "shared")
+    loop = replace(photographs.LOOP, num_steps=2, batch_size=2, log_every=1, evaluate_every=2)
+    settings = {
+        "LOOP": loop,
+        "CANVAS": 64,
+        "VOCABULARY": "playground",
+        "OUTPUT": tmp_path,
+        "NUM_PHOTOGRAPHS": 2,
+    }
+    for name, value in settings.items():
+        monkeypatch.setattr(photographs, name, value)
+    monkeypatch.setattr(sys, "argv", ["photographs", "--shared", str(tmp_path / "shared")])
+    photographs.main()
+    first = json.loads((tmp_path / "photographs.json").read_text())
+    photographs.main()
+    again = json.loads((tmp_path / "photographs.json").read_text())
+
+    assert first["photographs"] == ["scene-00000.jpg", "scene-00001.jpg"]
+    assert [first["steps_timed"], again["steps_timed"]] == [2, 0]
+    assert first["quality"]["truth on the mask grid"]["all"]["rq"] > 0.5
+    corpus = tmp_path / "shared/data/coco128_train/images"
+    widths = [Image.open(corpus / name).width for name in first["photographs"]]
+    with Image.open(tmp_path / "photographs.png") as sheet:
+        assert sheet.width == 2 * 3 * max(widths)  # two strips of photograph, truth and labels
 
 
-def test_a_bootstrap_of_equals_is_zero_and_of_a_sure_gain_lies_above_it() -> None:
-    worse = np.tile([[[1.0, 0, 1, 0.6]]], (2, 30, 1, 1))  # in every scene PQ 0.6 / 1.5 = 0.4
-    better = np.tile([[[2.0, 0, 0, 1.2]]], (2, 30, 1, 1))  # in every scene 0.6
-    np.testing.assert_allclose(bootstrap(worse, worse), 0)
-    np.testing.assert_allclose(bootstrap(better, worse), 20)
+def test_photographs_are_named_by_the_text_rows_of_their_classes(tmp_path: Path) -> None:
+    vocabulary = find_vocabulary("coco-panoptic")
+    clip = ClipEncoder(ClipConfig(embed_dim=512), image_size=48)
+    published = {"brick wall": "wall-brick", "sky": "sky-other", "ceiling": "ceiling-other"}
+    names = [published.get(c.name, c.name) for c in vocabulary.classes]
+    write_text(tmp_path / "text", [*names, "hill", "clouds"])
+    text = photographs.read_text(clip, vocabulary, tmp_path / "text")
+    assert text.class_of_name.tolist() == [*range(133), vocabulary.class_index("mountain")]

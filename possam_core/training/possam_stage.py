@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from possam_core.clip import TextEmbeddings
 from possam_core.model import EncoderFeatures, PosSAM
 from possam_core.training.batches import ReadAhead, split_share
 from possam_core.training.data import Batches, SceneBatch
@@ -36,6 +37,7 @@ class MaskTraining:
     vocabulary: Vocabulary  # what the classifier may know; classes of batches are positions in it
     batches: Batches
     loop: LoopConfig
+    text: TextEmbeddings | None = None  # of the vocabulary; None: by the model's own text tower
     loss: LossConfig = field(default_factory=LossConfig)
     sam_learns_until: float = 0.0  # share of the steps before SAM is frozen; 0: it is all along
     cache: FeatureCache | None = None  # of a SAM that is frozen all along
@@ -83,7 +85,7 @@ class _MaskLearner:
 
     def __init__(self, model: PosSAM, training: MaskTraining, workers: Workers) -> None:
         self.model, self.training, self.workers = model, training, workers
-        self.text = model.clip.embed_vocabulary(training.vocabulary)
+        self.text = model.embed(training.vocabulary, training.text)
         self.device = self.text.embeddings.device
         loop = training.loop
         self.parts = split_share(workers.share(loop.batch_size), loop.images_at_once)

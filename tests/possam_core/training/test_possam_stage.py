@@ -135,3 +135,14 @@ def test_a_batch_that_spoils_the_losses_is_kept_with_the_names_of_its_images(
     (part,) = torch.load(tmp_path / "possam.spoiled-step-3.worker-0.pt", weights_only=True)
     assert sorted(part["names"]) == [f"scene {i} of seed 3" for i in range(4)]
     assert part["pixels"].shape == (4, 3, 48, 48)
+
+
+def test_text_that_is_given_takes_the_place_of_the_text_tower(tmp_path: Path) -> None:
+    own = small_model().clip.embed_vocabulary(VOCABULARY)
+    turned = replace(own, embeddings=-own.embeddings)
+    losses = [
+        run(make_training(1, text=text), tmp_path / name)[1].loss
+        for name, text in (("tower", None), ("own", own), ("turned", turned))
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
