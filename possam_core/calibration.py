@@ -58,23 +58,25 @@ class LogitMap:
 class ExpectedPqConfig:
     """How the panoptic quality of one image follows from its segments, as fitted.
 
-    sigmoid(intercept + of_segments * logit(s) + of_coverage * logit(c)), where s is the mean over
-    segments of score times predicted IoU and c the share of labelled pixels, both kept within
-    [0.01, 0.99]. No weight is negative, so more of either never promises less.
+    sigmoid(intercept + of_segments * logit(s) + of_coverage * logit(c) - of_few / n), where s is
+    the mean over segments of score times predicted IoU and c the share of labelled pixels, both
+    kept within [0.01, 0.99], and n the number of segments: where there are few, others were missed.
+    No weight is negative, so more of any never promises less.
     """
 
     intercept: float
     of_segments: float
     of_coverage: float
+    of_few: float
     usual_coverage: float  # means over the images that it was fitted on
     usual_score: float
     usual_predicted_iou: float
 
     def __post_init__(self) -> None:
-        if not (self.of_segments >= 0 and self.of_coverage >= 0):
+        weights = (self.of_segments, self.of_coverage, self.of_few)
+        if not all(weight >= 0 for weight in weights):
             raise ConfigError(
-                "the weights of an expected quality must be 0 or more, got"
-                f" {self.of_segments} and {self.of_coverage}"
+                f"the weights of an expected quality must be 0 or more, got {weights}"
             )
         usual = (self.usual_coverage, self.usual_score, self.usual_predicted_iou)
         if not all(value > 0 for value in usual):
@@ -151,11 +153,9 @@ def expect_quality(
     if not segments:
         return Expectation(pq=0.0, low=())
     scores, ious = [s.score for s in segments], [s.predicted_iou for s in segments]
-    logit = (
-        config.intercept
-        + config.of_segments * bounded_logit(segment_quality(scores, ious))
-        + config.of_coverage * bounded_logit(coverage)
-    )
+    weights = (config.of_segments, config.of_coverage, config.of_few)
+    features = quality_features(scores, ious, coverage)
+    logit = config.intercept + sum(w * x for w, x in zip(weights, features, strict=True))
     ratios = {  # to what the model usually has
         "coverage": coverage / config.usual_coverage,
         "mean_score": _mean(scores) / config.usual_score,
@@ -167,21 +167,27 @@ def expect_quality(
     )
 
 
-def segment_quality(scores: Sequence[float], ious: Sequence[float]) -> float:
-    """Mean over segments of score times predicted IoU: what each is expected to add to PQ."""
-    return _mean([score * iou for score, iou in zip(scores, ious, strict=True)])
+def quality_features(
+    scores: Sequence[float], ious: Sequence[float], coverage: float
+) -> tuple[float, float, float]:
+    """What the expected quality of an image with segments is made of; the more, the better.
 
-
-def bounded_logit(share: float) -> float:
-    """Of a share that is first brought within `LEAST_SHARE` and 1 minus it."""
-    share = min(max(share, LEAST_SHARE), 1 - LEAST_SHARE)
-    return math.log(share / (1 - share))
+    They are the logits of what a segment is expected to add to PQ and of the coverage, and minus
+    one over the number of segments.
+    """
+    added = [score * iou for score, iou in zip(scores, ious, strict=True)]
+    return _bounded_logit(_mean(added)), _bounded_logit(coverage), -1 / len(added)
 
 
 def of_segments(per_query: Tensor, merged: Merged) -> Tensor:
     """What is known of each query (Q first), of those that the segments are of (N first)."""
     queries = [merged.query_of[s.id] for s in merged.segmentation.segments]
     return per_query[queries].double().cpu()
+
+
+def _bounded_logit(share: float) -> float:
+    share = min(max(share, LEAST_SHARE), 1 - LEAST_SHARE)
+    return math.log(share / (1 - share))
 
 
 def _mean(values: Sequence[float]) -> float:

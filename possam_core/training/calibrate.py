@@ -16,12 +16,11 @@ from torch import Tensor
 from possam_core.calibration import (
     CalibrationConfig,
     ExpectedPqConfig,
-    bounded_logit,
     calibrate,
     class_scores,
     of_segments,
     presence_claims,
-    segment_quality,
+    quality_features,
     tempered,
 )
 from possam_core.evaluation.fitting import fit_logistic, fit_logit_map, fit_temperature
@@ -171,17 +170,18 @@ def _fit_expected_pq(
         of_class = tempered(c.class_probs, config.temperature).amax(dim=-1)
         scores = (config.presence(c.presence) * of_class).tolist()
         ious = config.iou(c.iou).tolist()
-        features.append([bounded_logit(segment_quality(scores, ious)), bounded_logit(c.coverage)])
+        features.append(quality_features(scores, ious, c.coverage))
         usual.append([c.coverage, float(np.mean(scores)), float(np.mean(ious))])
         found.append(c.pq)
     if len(found) < MIN_IMAGES:
         return None
-    intercept, of_segments, of_coverage = fit_logistic(np.array(features), np.array(found)).tolist()
+    intercept, *weights = fit_logistic(np.array(features), np.array(found)).tolist()
     coverage, score, predicted_iou = np.mean(usual, axis=0).tolist()
     return ExpectedPqConfig(
         intercept=intercept,
-        of_segments=of_segments,
-        of_coverage=of_coverage,
+        of_segments=weights[0],
+        of_coverage=weights[1],
+        of_few=weights[2],
         usual_coverage=coverage,
         usual_score=score,
         usual_predicted_iou=predicted_iou,

@@ -172,6 +172,7 @@ def calibrated_model(tmp_path):
         intercept=0.0,
         of_segments=1.0,
         of_coverage=1.0,
+        of_few=1.0,
         usual_coverage=1.0,
         usual_score=1.0,
         usual_predicted_iou=1.0,

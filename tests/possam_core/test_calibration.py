@@ -32,6 +32,7 @@ EXPECTED_PQ = ExpectedPqConfig(
     intercept=-0.5,
     of_segments=1.0,
     of_coverage=0.5,
+    of_few=2.0,
     usual_coverage=0.8,
     usual_score=0.6,
     usual_predicted_iou=0.7,
@@ -114,17 +115,18 @@ def test_the_expected_quality_follows_the_formula_and_names_what_is_low() -> Non
     found = expect_quality(segments, 0.5, EXPECTED_PQ)
     quality = (0.8 * 0.9 + 0.4 * 0.7) / 2  # 0.5: its logit is 0, as is that of the coverage
     assert quality == pytest.approx(0.5)
-    assert found.pq == pytest.approx(1 / (1 + math.exp(0.5)))
+    assert found.pq == pytest.approx(1 / (1 + math.exp(0.5 + 2 / 2)))
     assert found.low == ("coverage",)  # the mean score is as usual, the mean IoU above it
 
 
 def test_more_of_anything_never_promises_less() -> None:
-    def expected(score: float, coverage: float) -> float:
-        segments = [make_segment(score=score, predicted_iou=0.9)]
+    def expected(score: float, coverage: float, number: int = 1) -> float:
+        segments = [make_segment(score=score, predicted_iou=0.9)] * number
         return expect_quality(segments, coverage, EXPECTED_PQ).pq
 
     assert expected(0.9, 0.9) > expected(0.5, 0.9) > expected(0.5, 0.5)
-    assert 0 < expected(0.0, 0.0) < expected(1.0, 1.0) < 1
+    assert expected(0.5, 0.5, 4) > expected(0.5, 0.5, 2) > expected(0.5, 0.5)
+    assert 0 < expected(0.0, 0.0) < expected(1.0, 1.0, 9) < 1
 
 
 def test_the_lowest_measure_is_named_where_none_is_below_the_usual() -> None:
@@ -152,6 +154,7 @@ def test_the_expectation_comes_with_the_calibrated_segmentation() -> None:
                 intercept=0.0,
                 of_segments=-1.0,
                 of_coverage=0.0,
+                of_few=0.0,
                 usual_coverage=1.0,
                 usual_score=1.0,
                 usual_predicted_iou=1.0,
