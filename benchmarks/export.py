@@ -3,7 +3,8 @@
 The run holds the true segments of the photographs in `../shared/data` many times over, in shards of
 256; without that folder, segments of the same size with wavering borders on smooth pictures. The
 clock runs from the call to the end of it, with the start of the worker processes. The first rows
-tell what one image costs step by step, in one process. Writes `build/bench/export.json`.
+tell what one image costs step by step, in one process. On a machine that does something else, too,
+the milliseconds of processors say more than the images a second. Writes `build/bench/export.json`.
 
 usage: python -m benchmarks.export [--num-images N] [--format FORMAT ...]
 """
@@ -12,6 +13,7 @@ import argparse
 import io
 import os
 import platform
+import resource
 import shutil
 import tempfile
 import time
@@ -56,7 +58,7 @@ def measure_steps(corpus: Corpus) -> dict[str, float]:
         lambda: [decode_runs(*pair) for pair in zip(codes, shapes, strict=True)],
         lambda: [r.areas_and_boxes() for r in runs],
         lambda: [r.paint(n, void=0) for r, n in zip(runs, names, strict=True)],
-        lambda: [encode_ids(ids) for ids in painted],
+        lambda: [encode_ids(*pair) for pair in zip(runs, names, strict=True)],
         pillow,
     )
     return {
@@ -69,15 +71,24 @@ def measure_steps(corpus: Corpus) -> dict[str, float]:
     }
 
 
-def measure_format(run: str, folder: Path, format: ExportFormat, **settings: bool) -> float:
-    """Images a second."""
+def measure_format(
+    run: str, folder: Path, format: ExportFormat, **settings: bool
+) -> tuple[float, float]:
+    """Images a second, and milliseconds of processors an image, all processes together."""
     output = folder / "out"
     config = ExportConfig(run=run, output=str(output), format=format, **settings)
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), _processor_seconds()
     report = run_export(config, console=Console(stderr=True))
-    seconds = time.perf_counter() - started
+    seconds, busy = time.perf_counter() - started, _processor_seconds() - busy
     shutil.rmtree(output)
-    return sum(report.num_images.values()) / seconds
+    num_images = sum(report.num_images.values())
+    return num_images / seconds, 1e3 * busy / num_images
+
+
+def _processor_seconds() -> float:
+    """Of this process, and of the children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def measure(folder: Path, num_images: int, formats: Sequence[ExportFormat]) -> dict[str, Any]:
@@ -88,10 +99,13 @@ def measure(folder: Path, num_images: int, formats: Sequence[ExportFormat]) -> d
     figures |= measure_steps(corpus)
     run = write_run(folder, corpus, num_images, shard_size=SHARD_SIZE)
     for format in formats:
+        cases: dict[str, dict[str, bool]] = {str(format): {}}
         if format.writer.image_use is ImageUse.OPTIONAL:
-            rate = measure_format(run, folder, format, labels_only=True)
-            figures[f"{format}, labels only, images/s"] = rate
-        figures[f"{format}, images/s"] = measure_format(run, folder, format)
+            cases[f"{format}, labels only"] = {"labels_only": True}
+        for name, settings in cases.items():
+            rate, busy = measure_format(run, folder, format, **settings)
+            figures[f"{name}, images/s"] = rate
+            figures[f"{name}, ms of processors an image"] = busy
     return figures
 
 

@@ -6,7 +6,7 @@ picture. Each page is opened ten times, in a new browser process with an empty c
 begins where the browser begins to load the page; "usable" is when all images are listed, sorted and
 to be filtered, "pictures" when all in view are there, "histograms" when they are drawn, too. Then
 the page is scrolled by a tenth of its height in 240 frames, and jumps to 20 places; a stall is a
-frame that takes longer than 100 ms, as one sees it. Writes `build/bench/viewer.json`.
+frame that takes longer than 100 ms. Writes `build/bench/viewer.json`.
 
 usage: python -m benchmarks.viewer [--run RUN] [--chromium FILE]
 """
@@ -63,8 +63,8 @@ requestAnimationFrame(look);
 """
 
 REACHED = """async () => {
-  const reached = window.reached;
-  while (!(reached.drawn && reached.pictures)) await new Promise(requestAnimationFrame);
+  const isDone = () => window.reached.drawn && window.reached.pictures;
+  while (!isDone()) await new Promise(requestAnimationFrame);
   return window.reached;
 }"""
 
@@ -148,6 +148,13 @@ def _open(playwright: Playwright, chromium: str, page: Path) -> dict[str, float]
         return reached
 
 
+def _print(name: str, figures: dict[str, float]) -> None:
+    table = Table("figure", "value", title=name, title_justify="left")
+    for label, value in figures.items():
+        table.add_row(label, f"{value:,.2f}")
+    Console().print(table)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -159,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if options.run:
             figures[options.run] = measure(options.run, folder / "report", options.chromium)
+            _print(options.run, figures[options.run])
         else:
             for corpus, number in ((make_corpus(), NUM_IMAGES), (drawings(SMALL_HW), NUM_LISTED)):
                 name = f"{number:,} {corpus.kind}"
@@ -166,13 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 place.mkdir()
                 run = write_run(place, corpus, number, shard_size=SHARD_SIZE)
                 figures[name] = measure(run, place / "report", options.chromium)
+                _print(name, figures[name])
     finally:
         shutil.rmtree(folder)
-    for name, found in figures.items():
-        table = Table("figure", "value", title=name, title_justify="left")
-        for label, value in found.items():
-            table.add_row(label, f"{value:,.2f}")
-        Console().print(table)
     write_json(OUTPUT, {"machine": platform.platform(), "figures": figures})
 
 
