@@ -81,7 +81,7 @@ def test_an_operator_labels_a_corpus_from_the_form_and_sees_what_came_out(
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible(timeout=LABELS_WITHIN_MS)
     page.reload()  # for the graph as a whole; it is drawn in steps
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(3000)
     page.screenshot(path=pictures / "prefect-run.png")
 
     run = page.url.partition("?")[0]

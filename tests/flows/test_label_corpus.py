@@ -18,6 +18,7 @@ import pytest
 import requests
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
@@ -30,6 +31,7 @@ from prefect.states import State
 from flows.corpus_form import LabelCorpusForm, label_config
 from flows.form import VocabularyChoice
 from flows.label_corpus import label_corpus
+from flows.labelling import GPU_LIMIT
 from pipelines.prepare import prepare
 from pipelines.run_folder import plan_part_key
 from pipelines.verify import verify_run
@@ -325,6 +327,29 @@ def test_a_run_with_open_shards_fails_and_is_neither_judged_nor_told_as_finished
     assert set(told) == {"possam.run.started", "possam.run.failed"}
     failed = told["possam.run.failed"]
     assert (failed["images"], failed["labelled"]) == (NUM_IMAGES, 0)
+
+
+def test_a_run_with_gpus_takes_a_place_in_the_global_limit(
+    story: Story, client: SyncPrefectClient, prefect_server: str, tmp_path: Path
+) -> None:
+    limit = GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=1)
+    place = f"prefect.concurrency-limit.{client.create_global_concurrency_limit(limit)}"
+    output = str(tmp_path / "run")
+    form = replace(story.form, output=output, canary_images=0, approval=False, gpus_per_worker=1.0)
+    state = label_corpus(form, return_state=True)  # fails where there is no GPU
+
+    def holders() -> list[str]:
+        wanted = {"event": {"name": ["prefect.concurrency-limit.acquired"]}}
+        answer = requests.post(
+            f"{prefect_server}/api/events/filter", json={"filter": wanted}, timeout=10
+        )
+        taken = [
+            e for e in answer.json()["events"] if e["resource"]["prefect.resource.id"] == place
+        ]
+        return [r["prefect.resource.id"] for event in taken for r in event["related"]]
+
+    wait_until(lambda: f"prefect.flow-run.{run_id(state)}" in holders())
+    assert client.read_global_concurrency_limit_by_name(GPU_LIMIT).active_slots == 0
 
 
 def test_a_wrong_form_fails_at_once_with_every_mistake_named(

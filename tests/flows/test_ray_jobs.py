@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import psutil
 import pytest
 import requests
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
@@ -23,7 +24,8 @@ from ray.job_submission import JobStatus
 
 from flows.corpus_form import LabelCorpusForm, label_config
 from flows.label_corpus import label_corpus
-from flows.labelling import stop_ray_jobs
+from flows.label_new import label_new
+from flows.retry_failed import retry_failed
 from pipelines import ray_job
 from pipelines.label_config import LabelConfig
 from pipelines.prepare import prepare
@@ -43,7 +45,6 @@ import sys
 from pydantic import TypeAdapter
 from flows.corpus_form import LabelCorpusForm
 from flows.label_corpus import label_corpus
-from flows.labelling import stop_ray_jobs
 label_corpus(TypeAdapter(LabelCorpusForm).validate_json(sys.argv[1]))
 """
 
@@ -207,9 +208,7 @@ def test_a_cluster_that_only_just_starts_is_asked_again_and_an_id_is_never_used_
     assert end.reason.endswith("/none does not exist; check the path")
     assert f"possam: {end.reason}" in lines
     assert cluster.start(request, "possam-none", {}) == "possam-none-2"
-    # As Prefect's runner does when it had to kill a cancelled flow.
-    form = {"output": config.output, "ray_address": ray_jobs}
-    stop_ray_jobs(label_corpus, FlowRun(flow_id=uuid4(), parameters={"form": form}), Cancelling())
+    cluster.stop(["possam-none-2"])
     assert not [job_id for job_id in cluster.open_jobs() if job_id.startswith("possam-none")]
 
 
@@ -244,6 +243,28 @@ def test_a_signal_that_ends_the_wait_stops_the_job(ray_jobs: str, tmp_path: Path
     finally:
         signal.signal(signal.SIGUSR1, previous)
     assert cluster._client.get_job_status("possam-sleeper") is JobStatus.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("flow", "form", "meant", "another"),
+    [
+        (label_corpus, {"output": "/labels/run/"}, "/labels/run-canary-64", "/labels/run-2"),
+        (label_new, {"output": "/labels/series"}, "/labels/series/000007", "/labels/series-2/1"),
+        (retry_failed, {"run": "/labels/run"}, "/labels/run", "/labels/run/in"),
+    ],
+    ids=["label-corpus", "label-new", "retry-failed"],
+)
+def test_the_hook_of_a_cancelled_flow_stops_the_jobs_on_its_runs_and_no_others(
+    ray_jobs: str, flow: Flow[..., None], form: dict[str, str], meant: str, another: str
+) -> None:
+    cluster, jobs = RayJobs(ray_jobs), {f"possam-{uuid4().hex}": run for run in (meant, another)}
+    for job_id, run in jobs.items():
+        submit_sleeper(cluster, job_id, run)
+    (hook,) = flow.on_cancellation_hooks
+    flow_run = FlowRun(flow_id=uuid4(), parameters={"form": form | {"ray_address": ray_jobs}})
+    hook(flow, flow_run, Cancelling())
+    assert [jobs[job_id] for job_id in cluster.open_jobs() if job_id in jobs] == [another]
+    cluster.stop(jobs)
 
 
 def test_a_job_that_is_stopped_in_rays_dashboard_fails_the_flow_with_a_sentence(
