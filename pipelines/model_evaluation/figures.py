@@ -57,8 +57,13 @@ class ModelEvaluation:
     measurement: Measurement
 
     @property
+    def model_name(self) -> str:
+        """For titles."""
+        return self.model.rpartition("/")[2]
+
+    @property
     def data_name(self) -> str:
-        """Of the data, for titles."""
+        """For titles."""
         data = self.data
         if data.source == "playground":
             return f"{data.world}, seed {data.scene_seed}"

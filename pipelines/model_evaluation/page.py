@@ -84,7 +84,7 @@ def _content(evaluation: ModelEvaluation, worst: list[ImageResult]) -> dict[str,
     record = to_record(evaluation)
     del record["images"]  # only the worst are shown
     return record | {
-        "title": f"{evaluation.model} on {evaluation.data_name}",
+        "title": f"{evaluation.model_name} on {evaluation.data_name}",
         "claims": CLAIM_NAMES,
         "mistakes": evaluation.mistakes(evaluation.measurement.segment_pairs),
         "worst": [

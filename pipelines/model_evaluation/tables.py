@@ -27,7 +27,7 @@ def percent(share: float | None) -> str:
 
 def _quality(evaluation: ModelEvaluation) -> Table:
     table = _table(
-        f"{evaluation.model} on {len(evaluation.measurement.images):,} images, in percent",
+        f"{evaluation.model_name} on {len(evaluation.measurement.images):,} images, in percent",
         *("classes", "PQ", "SQ", "RQ", "mIoU", "number"),
     )
     for name, q in evaluation.quality.items():

@@ -1,6 +1,7 @@
 "use strict";
 // Puts the parts together. Scripts run in the order of the page: this one, the data, then Plotly.
 
+const MANY_CLASSES = 60; // from where on the map at first shows only what is confused
 let record = null;
 
 possam.evaluation = (content) => {
@@ -10,6 +11,7 @@ possam.evaluation = (content) => {
   showMistakes(record);
   showGrades(record);
   showCards(record);
+  byId("only-mistakes").checked = record.classes.length > MANY_CLASSES;
   listenToPictureTools();
   document.body.dataset.state = "ready";
 };
