@@ -18,7 +18,7 @@ from pipelines.manifest import finalise
 from pipelines.plan import load_plan, read_shard
 from pipelines.planning import write_parts
 from pipelines.rows import error_row, shard_bytes
-from pipelines.run_folder import RunFolder, plan_key, shard_key
+from pipelines.run_folder import RunFolder, draft_folder, plan_key, shard_key
 from pipelines.schema import SCHEMA_VERSION
 from possam_core.errors import ConfigError
 from possam_core.image_decode import ImageError, ImageErrorCode
@@ -47,7 +47,7 @@ def retry(run: RunFolder, results: dict[InputImage, ImageErrorCode], round: int 
     plan = load_plan(run)
     assert plan is not None
     planned = pa.RecordBatch.from_pylist([asdict(i) for i in results], schema=CANDIDATE_SCHEMA)
-    parts = write_parts(run, [planned], shard_size=3, round=round)
+    parts = write_parts(run, [planned], shard_size=3, folder=draft_folder(round, ["empty"]))
     head = {
         "schema_version": SCHEMA_VERSION,
         "plan_id": plan.plan_id,
