@@ -51,12 +51,19 @@ VIEWPORT = {"width": 1440, "height": 900}
 # Runs before any script of the page: notes when the page says that it has come further.
 WATCH = """
 window.reached = {};
+const isFilled = (card) => {
+  const photo = card.querySelector(".photo");
+  return !card.querySelector(".note").hidden || (photo.complete && photo.naturalWidth);
+};
+window.isThere = () => {
+  const cards = [...document.querySelectorAll(".card")];
+  return cards.length && cards.every(isFilled);
+};
 const note = (name) => { window.reached[name] ??= performance.now(); };
 const look = () => {
   const state = document.body?.dataset.state;
   if (state) note(state);
-  const photos = [...document.querySelectorAll(".card .photo")];
-  if (state && photos.length && photos.every((p) => p.complete && p.naturalWidth)) note("pictures");
+  if (state && window.isThere()) note("pictures");
   if (!(window.reached.drawn && window.reached.pictures)) requestAnimationFrame(look);
 };
 requestAnimationFrame(look);
@@ -88,17 +95,9 @@ JUMP = """async () => {
   for (let i = 1; i <= 20; i++) {
     box.scrollTop = box.scrollHeight * ((i * 7) % 20) / 20;
     const start = performance.now();
-    const isThere = () => {
-      const cards = [...document.querySelectorAll(".card")];
-      return cards.length && cards.every((card) => {
-        const photo = card.querySelector(".photo");
-        const note = card.querySelector(".note");
-        return !note.hidden || (photo.complete && photo.naturalWidth);
-      });
-    };
     await new Promise(requestAnimationFrame);
     await new Promise(requestAnimationFrame);
-    while (!isThere()) await new Promise(requestAnimationFrame);
+    while (!window.isThere()) await new Promise(requestAnimationFrame);
     waits.push(performance.now() - start);
   }
   return waits;
