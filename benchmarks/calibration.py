@@ -1,18 +1,22 @@
-"""What the grades promise: panoptic quality of possam-tiny on playground scenes, by grade.
+"""What the grades promise, and whether it holds: panoptic quality of playground scenes, by grade.
 
-The scenes of one seed serve to choose the thresholds in `possam_core/quality.py`; those of another,
-which no choice has seen, give its table EXPECTED_PQ. For both seeds it prints images and PQ of each
-grade, and how well each measure orders the images by their PQ (Spearman's rank correlation).
-Consistency is measured on a quarter of the scenes. Writes `build/bench/calibration.json`.
+Scenes of two seeds are labelled and graded. Of a calibrated checkpoint neither seed was used
+before, and its header says what each grade was worth when it was calibrated; else the first seed
+served to choose the thresholds in `possam_core/quality.py`, and the second gives its table
+EXPECTED_PQ. Printed are images and PQ of each grade, and how well each measure orders the images by
+their own PQ (Spearman's rank correlation). Consistency is measured on a quarter of the scenes.
+Writes `build/bench/calibration.json`.
 
-usage: python -m benchmarks.calibration
+usage: python -m benchmarks.calibration [--model possam-tiny]
 """
 
+import argparse
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -22,20 +26,21 @@ from scipy.stats import spearmanr
 
 from benchmarks.report import write_json
 from possam_core.boundary import boundary_sharpness
+from possam_core.checkpoint import promised_grades
 from possam_core.consistency import CHANGES, is_sampled, measure_consistency
+from possam_core.evaluation.measurement import annotation, image_pq
 from possam_core.evaluation.panoptic_quality import (
     PanopticAnnotation,
     PanopticQualityCounts,
     count_matches,
     summarise,
 )
-from possam_core.playground import Scene, generate_scene, playground_vocabulary
+from possam_core.playground import PLAYGROUND, Scene, generate_scene
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.quality import EXPECTED_PQ, GRADES, Quality, assess
-from possam_core.training.evaluate import annotation
 
 OUTPUT = Path("build/bench/calibration.json")
-SEED_TO_CHOOSE, SEED_TO_REPORT = 501, 502
+SEEDS = (501, 502)
 NUM_SCENES = 400  # of each seed
 CONSISTENCY_SHARE = 0.25
 MEASURES = (
@@ -49,18 +54,13 @@ class Graded:
     """One labelled scene: what is said of its labels, and how they match the truth."""
 
     quality: Quality
+    expected_pq: float | None  # None: the model is not calibrated
     counts: PanopticQualityCounts
 
     @property
     def pq(self) -> float:
-        """Of this scene alone."""
-        return pq_of([self])
-
-
-def pq_of(scenes: Sequence[Graded]) -> float:
-    """PQ over the classes that occur in some scenes, in [0, 1]."""
-    counts = sum((s.counts for s in scenes), PanopticQualityCounts())
-    return summarise(counts, {"all": counts.per_category})["all"].pq
+        """Of this scene alone; every scene has something to find."""
+        return image_pq(self.counts) or 0.0
 
 
 def label_scenes(predictor: Predictor, seed: int) -> Iterator[Graded]:
@@ -74,59 +74,83 @@ def label_scenes(predictor: Predictor, seed: int) -> Iterator[Graded]:
             consistency = measure_consistency(segmentation, copies)
         sharpness = boundary_sharpness(scene.image, segmentation.ids)
         quality = assess(segmentation, boundary_sharpness=sharpness, consistency=consistency)
-        yield Graded(quality, count_matches(truth_of(scene), annotation(segmentation)))
+        expected = segmentation.expected.pq if segmentation.expected else None
+        yield Graded(quality, expected, count_matches(truth_of(scene), annotation(segmentation)))
 
 
 def truth_of(scene: Scene) -> PanopticAnnotation:
     """The scene as ground truth names it."""
-    classes = playground_vocabulary().classes
+    classes = PLAYGROUND.vocabulary.classes
     names = {i: classes[c].category_id for i, c in enumerate(scene.class_indices, start=1)}
     return PanopticAnnotation(ids=scene.ids, category_ids=names)
 
 
 def grades_of(scenes: Sequence[Graded]) -> dict[str, dict[str, float]]:
-    """Images and PQ of each grade that occurs."""
+    """Images of each grade that occurs, PQ of them together, and the mean of their own."""
     by_grade = defaultdict(list)
     for scene in scenes:
         by_grade[scene.quality.grade].append(scene)
-    return {
-        grade: {"images": len(by_grade[grade]), "pq": pq_of(by_grade[grade])}
-        for grade in GRADES
-        if by_grade[grade]
-    }
+    found = {}
+    for grade in GRADES:
+        if images := by_grade[grade]:
+            counts = sum((s.counts for s in images), PanopticQualityCounts())
+            found[grade] = {
+                "images": len(images),
+                "pq": summarise(counts, {"all": counts.per_category})["all"].pq,
+                "image_pq": sum(s.pq for s in images) / len(images),
+            }
+    return found
 
 
 def correlations_of(scenes: Sequence[Graded]) -> dict[str, float]:
     """Spearman's rank correlation of each measure with the PQ of the scene."""
     found = {}
-    for name in MEASURES:
-        known = [s for s in scenes if getattr(s.quality, name) is not None]
-        values = [getattr(s.quality, name) for s in known]
-        found[name] = float(spearmanr(values, [s.pq for s in known]).statistic)
+    values_of = {name: [getattr(s.quality, name) for s in scenes] for name in MEASURES}
+    values_of["expected_pq"] = [s.expected_pq for s in scenes]
+    for name, values in values_of.items():
+        known = [(v, s.pq) for v, s in zip(values, scenes, strict=True) if v is not None]
+        if known:
+            found[name] = float(spearmanr(*zip(*known, strict=True)).statistic)
     return found
+
+
+def grade_table(
+    grades: Mapping[int, Mapping[str, Mapping[str, float]]], expected: Mapping[str, Any]
+) -> Table:
+    """Images, PQ of all together, and the mean PQ of an image, beside what to expect."""
+    titles = [f"seed {seed}: images, PQ, PQ of an image" for seed in grades]
+    table = Table("grade", *titles, "expected", title=f"{NUM_SCENES} scenes a seed")
+    for grade in GRADES:
+        found = [of_seed.get(grade) for of_seed in grades.values()]
+        cells = [
+            f"{g['images']:.0f}, {100 * g['pq']:.1f}, {100 * g['image_pq']:.1f}" if g else "none"
+            for g in found
+        ]
+        shares = [expected[grade][n] for n in ("pq", "image_pq") if n in expected.get(grade, {})]
+        table.add_row(grade, *cells, ", ".join(f"{100 * share:.1f}" for share in shares) or "-")
+    return table
 
 
 def main() -> None:
     """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", default="possam-tiny")
+    model = parser.parse_args().model
     torch.set_num_threads(1)
-    predictor = load_predictor("possam-tiny")
-    seeds = {s: list(label_scenes(predictor, s)) for s in (SEED_TO_CHOOSE, SEED_TO_REPORT)}
+    predictor = load_predictor(model)
+    expected = promised_grades(model) or {grade: {"pq": pq} for grade, pq in EXPECTED_PQ.items()}
+    seeds = {seed: list(label_scenes(predictor, seed)) for seed in SEEDS}
     grades = {seed: grades_of(scenes) for seed, scenes in seeds.items()}
     correlations = {seed: correlations_of(scenes) for seed, scenes in seeds.items()}
-    titles = [f"seed {seed}: images, PQ" for seed in seeds]
-    table = Table("grade", *titles, "expected PQ", title=f"{NUM_SCENES} scenes a seed")
-    for grade in GRADES:
-        found = (grades[seed].get(grade) for seed in seeds)
-        cells = [f"{g['images']:.0f}, {100 * g['pq']:.1f}" if g else "none" for g in found]
-        table.add_row(grade, *cells, f"{100 * EXPECTED_PQ[grade]:.1f}")
     ranks = Table("measure", *(f"seed {seed}" for seed in seeds), title="rank correlation with PQ")
-    for name in MEASURES:
+    for name in correlations[SEEDS[0]]:
         ranks.add_row(name, *(f"{correlations[seed][name]:.2f}" for seed in seeds))
-    Console().print(table, ranks)
+    Console().print(grade_table(grades, expected), ranks)
     write_json(
         OUTPUT,
         {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "model": model,
             "num_scenes": NUM_SCENES,
             "grades": grades,
             "correlations": correlations,

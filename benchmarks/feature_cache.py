@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.report import write_json
 from possam_core.model import ModelCard, PosSAM, full_size
-from possam_core.playground import seen_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.training.augment import AugmentConfig
 from possam_core.training.batches import ViewedImages
 from possam_core.training.data import SceneBatch
@@ -32,7 +32,7 @@ from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import LoopConfig
 
 OUTPUT = Path("build/bench/feature_cache.json")
-VOCABULARY = seen_vocabulary().subset(("apple", "star", "sky", "grass"), name="few")
+VOCABULARY = PLAYGROUND.training_vocabulary.subset(("apple", "star", "sky", "grass"), name="few")
 STEPS, TURNS = 3, 2
 
 

@@ -25,7 +25,7 @@ from possam_core.images import ImageBatch
 from possam_core.masks import rle_counts
 from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig, full_size
 from possam_core.panoptic import MergeConfig, PanopticSegmentation
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.predictor import Predictor
 
 OUTPUT = Path("build/bench/gpu.json")
@@ -60,7 +60,7 @@ def main() -> None:
 def measure(name: str, config: PosSAMConfig, device: torch.device, peak: float) -> list[Row]:
     """All rows of one SAM encoder."""
     torch.manual_seed(0)
-    card = ModelCard(vocabulary=playground_vocabulary(), training_names=())
+    card = ModelCard(vocabulary=PLAYGROUND.vocabulary, training_names=())
     predictor = Predictor(PosSAM(config, card).to(device))
     batch = random_batch(config.sam.image_size, BATCH_SIZE).to(device)
     with torch.inference_mode():

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Annotated
 
 from flows.form import (
+    AS_PRESET,
     PRESETS,
     ModelFields,
     Preset,
@@ -25,7 +26,8 @@ from pipelines.store import is_s3, normalise_location, split_s3
 class LabelCorpusForm:
     """What to label, with what, where to, and how good it has to be."""
 
-    # "Not given" is an empty text or a 0: Prefect draws `X | None` as a choice between two types.
+    # "Not given" is an empty text or 0, or -1 where 0 means something: Prefect draws `X | None` as
+    # a choice between two types.
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
 
@@ -139,8 +141,8 @@ class LabelCorpusForm:
         shown(19, "Workers", "Models at work at once; 0: one less than CPUs, or one for each GPU"),
     ] = 0
     gpus_per_worker: Annotated[
-        float | None, shown(20, "GPUs of a worker", "None: as the preset; 0: label on CPUs")
-    ] = None
+        float, shown(20, "GPUs of a worker", "-1: as the preset; 0: label on CPUs")
+    ] = AS_PRESET
     shard_size: Annotated[int, shown(21, "Images in a file", "0: as the preset")] = 0
     error_budget: Annotated[
         float, shown(22, "Stop at errors", "Stop by itself when a larger share of images fails")
@@ -204,7 +206,8 @@ def _config(
     form: LabelCorpusForm, *, images: str, output: str, model: str, vocabulary: str | None
 ) -> LabelConfig:
     preset = PRESETS[form.preset]
-    gpus = preset.gpus_per_worker if form.gpus_per_worker is None else form.gpus_per_worker
+    is_given = form.gpus_per_worker != AS_PRESET
+    gpus = form.gpus_per_worker if is_given else preset.gpus_per_worker
     return LabelConfig(
         images=images,
         output=output,

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
 
 from flows.figures import Table
 from flows.form import mistakes_in, shown, together
 from flows.logs import our_logs_in_run
-from flows.steps import in_words
+from flows.steps import in_words, step
 from pipelines.committed import open_committed
 from pipelines.evaluate import EvaluationReport, evaluate_run
 from pipelines.redaction import without_secrets
@@ -44,9 +45,14 @@ class EvaluateModelForm:
         ),
     ]
     min_pq: Annotated[
-        float | None,
-        shown(2, "PQ at least", "In percent, of all classes; a run below it fails", examples=[40]),
-    ] = None
+        float,
+        shown(
+            2,
+            "PQ at least",
+            "In percent, of all classes; a run below it fails; 0: any",
+            examples=[40],
+        ),
+    ] = 0.0
 
 
 def problems(form: EvaluateModelForm) -> list[str]:
@@ -54,7 +60,7 @@ def problems(form: EvaluateModelForm) -> list[str]:
     found = mistakes_in(
         partial(open_committed, form.run), partial(read_ground_truth, Path(form.ground_truth))
     )
-    if form.min_pq is not None and not 0 <= form.min_pq <= 100:
+    if not 0 <= form.min_pq <= 100:
         found.append(f"min_pq must be a percentage, got {form.min_pq:g}")
     return found
 
@@ -67,14 +73,14 @@ def evaluate_model(form: EvaluateModelForm) -> None:
         if found := problems(form):
             raise ConfigError(together(found))
         pq = evaluate(form.run, form.ground_truth)
-        if form.min_pq is not None and pq < form.min_pq:
+        if pq < form.min_pq:
             raise PossamError(
                 f"the model falls short: its PQ is {pq:.1f}, at least {form.min_pq:g} is wanted"
             )
 
 
-@task
-@in_words
+@task(cache_policy=NO_CACHE)
+@step
 def evaluate(run: str, ground_truth: str) -> float:
     """The panoptic quality of all classes, in percent; tables show more."""
     report = evaluate_run(run, Path(ground_truth))
@@ -105,7 +111,7 @@ def grade_table(report: EvaluationReport) -> Table:
             "grade": grade.grade,
             "images": f"{grade.num_images:,}",
             "PQ": f"{100 * grade.quality.pq:.1f}",
-            "expected": f"{100 * grade.expected_pq:.1f}",
+            "expected": "-" if grade.expected_pq is None else f"{100 * grade.expected_pq:.1f}",
         }
         for grade in report.grades
     ]

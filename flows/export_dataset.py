@@ -7,11 +7,12 @@ from typing import Annotated
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
 
 from flows.figures import Table
 from flows.form import mistakes_in, shown, together
 from flows.logs import our_logs_in_run
-from flows.steps import in_words
+from flows.steps import in_words, step
 from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_export
 from pipelines.export.classes import choose_classes
 from pipelines.reader import open_run
@@ -53,31 +54,31 @@ class ExportDatasetForm:
         ExportFormat.COCO_PANOPTIC
     )
     where: Annotated[
-        str | None,
+        str,
         shown(
             3,
             "Only where",
             "SQL condition over one row an image; empty: all",
             examples=["mean_score > 0.6 and num_segments > 2"],
         ),
-    ] = None
-    min_grade: Annotated[
-        GradeChoice | None, shown(4, "Grade at least", "A is best; empty: all grades")
-    ] = None
+    ] = ""
+    min_grade: Annotated[GradeChoice, shown(4, "Grade at least", "A is best; D: all grades")] = (
+        GradeChoice.D
+    )
     classes: Annotated[
-        str | None,
+        str,
         shown(
             5,
             "Classes",
             "Names with commas, or a YAML that maps new names to old ones; empty: all",
             examples=["person, car"],
         ),
-    ] = None
+    ] = ""
     val_share: Annotated[
         float, shown(6, "Share for validation", "Of the images; the rest is for training")
     ] = 0.0
     labels_only: Annotated[bool, shown(7, "Labels only", "Leave the images where they are")] = False
-    num_workers: Annotated[int | None, shown(8, "Processes", "Empty: one for each CPU")] = None
+    num_workers: Annotated[int, shown(8, "Processes", "0: one for each CPU")] = 0
     allowed_hosts: Annotated[
         tuple[str, ...], shown(9, "Web hosts", "Whose addresses the run's manifest names")
     ] = ()
@@ -87,8 +88,8 @@ def problems(form: ExportDatasetForm) -> list[str]:
     """Every mistake in the form, each in a sentence; none: it can be worked with."""
 
     def choose() -> None:
-        run = open_run(form.run, where=form.where)
-        choose_classes(run.categories, form.classes)
+        run = open_run(form.run, where=form.where or None)
+        choose_classes(run.categories, form.classes or None)
 
     return mistakes_in(partial(export_config, form), choose)
 
@@ -103,12 +104,12 @@ def export_config(form: ExportDatasetForm) -> ExportConfig:
         run=form.run,
         output=form.output,
         format=form.format,
-        where=form.where,
-        min_grade=None if form.min_grade is None else form.min_grade.value,
-        classes=form.classes,
+        where=form.where or None,
+        min_grade=form.min_grade.value,
+        classes=form.classes or None,
         val_share=form.val_share,
         labels_only=form.labels_only,
-        num_workers=form.num_workers,
+        num_workers=form.num_workers or None,
         allowed_hosts=form.allowed_hosts,
     )
 
@@ -123,8 +124,8 @@ def export_dataset(form: ExportDatasetForm) -> None:
         export(export_config(form))
 
 
-@task
-@in_words
+@task(cache_policy=NO_CACHE)
+@step
 def export(config: ExportConfig) -> None:
     """Write the export, and show what is in it."""
     report = run_export(config)

@@ -19,12 +19,13 @@ from pydantic import Field
 from pipelines.inputs.glob_pattern import split_glob
 from pipelines.inputs.source import require_corpus
 from pipelines.store import normalise_location
-from possam_core.checkpoint import model_vocabulary, resolve_model
+from possam_core.checkpoint import resolve_model
 from possam_core.errors import ConfigError, PossamError
 from possam_core.vocabularies import find_vocabulary
 from possam_core.vocabulary import Vocabulary
 
 TINY = "possam-tiny"
+AS_PRESET = -1.0  # where 0 means something
 
 
 class Preset(StrEnum):
@@ -72,6 +73,7 @@ class VocabularyChoice(StrEnum):
     PASCAL_CONTEXT_459 = "pascal-context-459"
     PASCAL_CONTEXT_59 = "pascal-context-59"
     PLAYGROUND = "playground"
+    WORKSHOP = "workshop"
 
 
 def shown(position: int, title: str, help: str, *, examples: Iterable[object] = ()) -> Any:
@@ -123,7 +125,7 @@ def location_problems(images: str, output: str) -> list[str]:
     return found
 
 
-def ray_address_problems(address: str | None) -> list[str]:
+def ray_address_problems(address: str) -> list[str]:
     """What is wrong with the address of a Jobs API."""
     if not address:
         return []
@@ -142,7 +144,7 @@ def ray_address_problems(address: str | None) -> list[str]:
     return []
 
 
-def time_problems(name: str, time: str | None) -> list[str]:
+def time_problems(name: str, time: str) -> list[str]:
     """What is wrong with a date or time."""
     try:
         datetime.fromisoformat(time or "2026-01-31")
@@ -156,10 +158,10 @@ class ModelFields:
     """The fields of a form that choose a model and its classes."""
 
     preset: Preset
-    checkpoint: str | None  # this and the other two: empty or None is "not given"
+    checkpoint: str  # this and the other two: empty is "not given"
     vocabulary: VocabularyChoice
-    vocabulary_file: str | None
-    classes: str | None  # of the vocabulary, with commas; not given: all
+    vocabulary_file: str
+    classes: str  # of the vocabulary, with commas; not given: all
 
     @property
     def model(self) -> str:
@@ -205,7 +207,7 @@ class ModelFields:
     @property
     def class_names(self) -> list[str]:
         """The chosen classes; none: all."""
-        return [name.strip() for name in (self.classes or "").split(",") if name.strip()]
+        return [name.strip() for name in self.classes.split(",") if name.strip()]
 
     def problems(self) -> list[str]:
         """Every mistake in these fields."""
@@ -223,8 +225,6 @@ class ModelFields:
         """The vocabulary that `classes` are chosen from; None if they cannot be."""
         if self.vocabulary is VocabularyChoice.OWN_FILE:
             return find_vocabulary(self.vocabulary_file) if self.vocabulary_file else None
-        if self.vocabulary is VocabularyChoice.PLAYGROUND:
-            return model_vocabulary(TINY)  # the same classes, without torch
         if self.vocabulary is VocabularyChoice.MODELS_OWN:
             return None
         return find_vocabulary(self.vocabulary.value)

@@ -17,7 +17,7 @@ from flows.form import together
 from flows.labelling import label_run, stop_ray_jobs
 from flows.logs import our_logs_in_run
 from flows.showing import show_run
-from flows.steps import in_words
+from flows.steps import in_words, step
 from pipelines.canary import canary_config, plan_canary
 from pipelines.gate import shortfalls
 from pipelines.label_config import LabelConfig
@@ -61,28 +61,28 @@ def label_corpus(form: LabelCorpusForm) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-@in_words
+@step
 def plan(config: LabelConfig) -> Plan:
     """Freeze the list of images, or find it frozen."""
     return prepare(config).plan
 
 
 @task(cache_policy=NO_CACHE)
-@in_words
-def label(config: LabelConfig, ray_address: str | None, stage: str) -> None:
-    """Label what is open of a planned run, here if there is no address of a cluster."""
+@step
+def label(config: LabelConfig, ray_address: str, stage: str) -> None:
+    """Label what is open of a planned run, here if the address of a cluster is empty."""
     label_run(config, ray_address, key=f"{stage}-progress")
 
 
 @task(cache_policy=NO_CACHE)
-@in_words
+@step
 def summarise(location: str) -> Statistics:
     """The statistics of a run."""
     return run_statistics(location)
 
 
 @task(cache_policy=NO_CACHE)
-@in_words
+@step
 def report(config: LabelConfig, statistics: Statistics, missed: list[str], stage: str) -> None:
     """Write the HTML report, and show the run in the UI."""
     show_run(config, statistics, missed, key=stage)

@@ -4,15 +4,17 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 
 from flows.corpus_form import LabelCorpusForm, label_config, problems
 from flows.events import RunEvents
-from flows.form import Preset, VocabularyChoice, shown, together
+from flows.form import AS_PRESET, Preset, VocabularyChoice, shown, together
 from flows.label_corpus import CORPUS, judge, label, summarise
+from flows.labelling import stop_ray_jobs_at
 from flows.logs import our_logs_in_run
-from flows.steps import in_words
+from flows.steps import in_words, step
 from pipelines.label_config import LabelConfig
 from pipelines.plan import load_plan
 from pipelines.run_folder import RunFolder
@@ -50,60 +52,77 @@ class LabelNewForm:
         Preset, shown(2, "Preset", "Model and settings that suit it; fields below win over it")
     ] = Preset.TINY_DEMO
     checkpoint: Annotated[
-        str | None,
-        shown(3, "Checkpoint", "Path, s3:// or hf:// address of a trained head"),
-    ] = None
+        str,
+        shown(
+            3,
+            "Checkpoint",
+            "Path, s3:// or hf:// address of a trained head; SAM-B and SAM-H need one",
+            examples=["/models/possam-vit-b-head.safetensors"],
+        ),
+    ] = ""
     vocabulary: Annotated[VocabularyChoice, shown(4, "Vocabulary", "The classes to look for")] = (
         VocabularyChoice.MODELS_OWN
     )
     vocabulary_file: Annotated[
-        str | None,
-        shown(5, "Vocabulary file", "YAML of your own classes, if that is the vocabulary chosen"),
-    ] = None
+        str,
+        shown(
+            5,
+            "Vocabulary file",
+            "YAML of your own classes, if that is the vocabulary chosen",
+            examples=["/data/street.yaml"],
+        ),
+    ] = ""
     classes: Annotated[
-        str | None,
-        shown(6, "Only these classes", "Names from the vocabulary, with commas; empty: all"),
-    ] = None
+        str,
+        shown(
+            6,
+            "Only these classes",
+            "Names from the vocabulary, with commas; empty: all",
+            examples=["person, car, road"],
+        ),
+    ] = ""
     limit: Annotated[
-        int | None,
-        shown(7, "Limit", "Label at most so many images a time; the next time goes on"),
-    ] = None
+        int,
+        shown(7, "Limit", "Label at most so many images a time, the next time goes on; 0: all"),
+    ] = 0
     max_error_share: Annotated[
-        float | None, shown(8, "Errors at most", "Share of the images without labels")
+        float, shown(8, "Errors at most", "Share of the images without labels; 1: any")
     ] = 0.2
     min_mean_score: Annotated[
-        float | None, shown(9, "Mean score at least", "Over the labelled images, in [0, 1]")
-    ] = None
+        float, shown(9, "Mean score at least", "Over the labelled images, up to 1; 0: any")
+    ] = 0.0
     min_mean_grade: Annotated[
-        float | None, shown(10, "Mean grade at least", "4 is all A, 3 is all B, 1 is all D")
-    ] = None
+        float, shown(10, "Mean grade at least", "4 is all A, 3 is all B, 1 is all D; 0: any")
+    ] = 0.0
     reference: Annotated[
-        str | None,
+        str,
         shown(
-            11, "Reference run", "Run folder whose classes, sizes and scores these must resemble"
+            11,
+            "Reference run",
+            "Run folder whose classes, sizes and scores these must resemble; empty: none",
         ),
-    ] = None
+    ] = ""
     max_drift: Annotated[
         float,
         shown(12, "Drift at most", "Population stability index; from 0.25 on much has changed"),
     ] = 0.25
     ray_address: Annotated[
-        str | None,
+        str,
         shown(
             13,
             "Ray cluster",
             "Address of Ray's dashboard; empty: label where the flow runs",
             examples=["http://ray-head:8265"],
         ),
-    ] = None
+    ] = ""
     num_workers: Annotated[
-        int | None,
-        shown(14, "Workers", "Models at work at once; empty: one less than CPUs, one for each GPU"),
-    ] = None
+        int,
+        shown(14, "Workers", "Models at work at once; 0: one less than CPUs, or one for each GPU"),
+    ] = 0
     gpus_per_worker: Annotated[
-        float | None, shown(15, "GPUs of a worker", "Empty: as the preset; 0: label on CPUs")
-    ] = None
-    shard_size: Annotated[int | None, shown(16, "Images in a file", "Empty: as the preset")] = None
+        float, shown(15, "GPUs of a worker", "-1: as the preset; 0: label on CPUs")
+    ] = AS_PRESET
+    shard_size: Annotated[int, shown(16, "Images in a file", "0: as the preset")] = 0
     error_budget: Annotated[
         float, shown(17, "Stop at errors", "Stop by itself when a larger share of images fails")
     ] = 0.5
@@ -113,14 +132,10 @@ class LabelNewForm:
 
 
 def stop_ray_jobs_of_series(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Stop the Ray jobs of a cancelled run, in case its process was killed before it could."""
+    """Stop the Ray job of a cancelled run, as `stop_ray_jobs` does."""
     form = flow_run.parameters["form"]
-    if form.get("ray_address") is None:
-        return
-    from pipelines.ray_job import RayJobs  # Ray: seconds that a wrong form does without
-
     output = normalise_location(form["output"])
-    RayJobs(form["ray_address"]).stop_runs(lambda location: location.startswith(f"{output}/"))
+    stop_ray_jobs_at(form, lambda place: place.startswith(f"{output}/"))
 
 
 @flow(name="label-new", on_cancellation=[stop_ray_jobs_of_series])
@@ -136,7 +151,7 @@ def label_new(form: LabelNewForm) -> None:
         if found := problems(corpus):
             raise ConfigError(together(found))
         config = label_config(corpus)
-        reference = None if form.reference is None else summarise(form.reference)
+        reference = summarise(form.reference) if form.reference else None
         for run in find_unfinished(config):
             get_run_logger().info("finishing %s first", run.output)
             label_and_judge(run, corpus, reference)
@@ -147,15 +162,15 @@ def label_new(form: LabelNewForm) -> None:
             label_and_judge(new, corpus, reference)
 
 
-@task
-@in_words
+@task(cache_policy=NO_CACHE)
+@step
 def find_unfinished(config: LabelConfig) -> list[LabelConfig]:
     """The runs of the series that have work left."""
     return Series(config).unfinished()
 
 
-@task
-@in_words
+@task(cache_policy=NO_CACHE)
+@step
 def plan_new(config: LabelConfig) -> LabelConfig | None:
     """Plan a run of what is new."""
     return Series(config).plan_new()

@@ -36,7 +36,8 @@ DEPLOYMENT = "laptop"
 NUM_GPU_JOBS = 1  # that may run at once, on one machine
 
 STARTS_WITHIN_S = 180.0
-ENDS_WITHIN_S = 60.0
+SERVER_ENDS_WITHIN_S = 10.0
+WORKER_ENDS_WITHIN_S = 60.0  # a flow at work has 20 seconds for the shards in flight
 LAST_LINES = 20
 
 
@@ -85,14 +86,18 @@ def serving(home: Path) -> Iterator[str]:
     with ExitStack() as stack:
         console.print("starting the server ...")
         server = ["server", "start", "--host", HOST, "--port", str(port)]
-        process = stack.enter_context(_running(server, environment, home / "server.log"))
+        process = stack.enter_context(
+            _running(server, environment, home / "server.log", SERVER_ENDS_WITHIN_S)
+        )
         _wait_for(url, process, home / "server.log")
         console.print("deploying the flows ...")
         _make_pool_and_limit(url)
         deploy = ["--prefect-file", str(DEPLOYMENTS), "--name", DEPLOYMENT]
         _run(["--no-prompt", "deploy", *deploy], environment, home / "deploy.log")
         worker = ["worker", "start", "--pool", POOL]
-        stack.enter_context(_running(worker, environment, home / "worker.log"))
+        stack.enter_context(
+            _running(worker, environment, home / "worker.log", WORKER_ENDS_WITHIN_S)
+        )
         yield url
 
 
@@ -100,6 +105,8 @@ def free_port() -> int:
     """The usual port, if nobody has it, or any other."""
     for port in (USUAL_PORT, 0):
         with socket.socket() as listener, suppress(OSError):
+            # As servers do, or the port of one that has just ended is not free for a minute.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((HOST, port))
             return int(listener.getsockname()[1])
     raise DidNotStart(f"expected a free port on {HOST}, found none; close some programs")
@@ -107,9 +114,9 @@ def free_port() -> int:
 
 @contextmanager
 def _running(
-    arguments: list[str], environment: Mapping[str, str], log: Path
+    arguments: list[str], environment: Mapping[str, str], log: Path, ends_within_s: float
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A `prefect` command at work, while inside."""
+    """A `prefect` command at work, while inside; one that does not end in time is killed."""
     with log.open("wb") as stream:
         process = subprocess.Popen(
             _command(arguments),
@@ -124,9 +131,9 @@ def _running(
         finally:
             process.terminate()
             try:
-                process.wait(ENDS_WITHIN_S)
+                process.wait(ends_within_s)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # and what it has started
                 process.wait()
 
 

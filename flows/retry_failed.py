@@ -1,31 +1,29 @@
 """Label again the images of a finished run that failed, where that may help."""
 
-import signal
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
-from prefect.runtime import flow_run as this_run
-from rich.console import Console
 
 from flows.figures import overview_table
 from flows.form import mistakes_in, ray_address_problems, shown, together
+from flows.labelling import label_round, stop_ray_jobs_at
 from flows.logs import our_logs_in_run
-from flows.progress import Workforce, progress_shown
-from flows.steps import in_words
+from flows.steps import in_words, step
 from pipelines.advice import CAN_RETRY
 from pipelines.label_config import LabelConfig
-from pipelines.plan import Plan, load_rounds
+from pipelines.plan import load_rounds
 from pipelines.redaction import without_secrets
 from pipelines.retry import prepare_retry, retry_config
 from pipelines.run_folder import RunFolder
 from pipelines.stats import run_statistics
 from pipelines.store import normalise_location
-from possam_core.errors import ConfigError, PossamError
+from possam_core.errors import ConfigError
 from possam_core.image_decode import ImageErrorCode
 
 
@@ -45,27 +43,27 @@ class RetryFailedForm:
         ),
     ]
     codes: Annotated[
-        str | None,
+        str,
         shown(
             1,
             "Errors",
             "Codes to try again, with commas; empty: those where a retry may help",
             examples=["not_found, corrupt_read"],
         ),
-    ] = None
+    ] = ""
     ray_address: Annotated[
-        str | None,
+        str,
         shown(
             2,
             "Ray cluster",
             "Address of Ray's dashboard; empty: label where the flow runs",
             examples=["http://ray-head:8265"],
         ),
-    ] = None
+    ] = ""
     num_workers: Annotated[
-        int | None,
-        shown(3, "Workers", "Models at work at once; empty: one less than CPUs, one for each GPU"),
-    ] = None
+        int,
+        shown(3, "Workers", "Models at work at once; 0: one less than CPUs, or one for each GPU"),
+    ] = 0
     gpus_per_worker: Annotated[float, shown(4, "GPUs of a worker", "0: label on CPUs")] = 0.0
     allowed_hosts: Annotated[
         tuple[str, ...], shown(5, "Web hosts", "Whose addresses the run's manifest names")
@@ -74,7 +72,7 @@ class RetryFailedForm:
     @property
     def error_codes(self) -> tuple[str, ...]:
         """The chosen codes, or those where a retry may help."""
-        chosen = [code.strip() for code in (self.codes or "").split(",") if code.strip()]
+        chosen = [code.strip() for code in self.codes.split(",") if code.strip()]
         return tuple(chosen or sorted(code.value for code in CAN_RETRY))
 
 
@@ -93,14 +91,10 @@ def problems(form: RetryFailedForm) -> list[str]:
 
 
 def stop_ray_jobs_of_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Stop the Ray jobs of a cancelled run, in case its process was killed before it could."""
+    """Stop the Ray job of a cancelled run, as `stop_ray_jobs` does."""
     form = flow_run.parameters["form"]
-    if form.get("ray_address") is None:
-        return
-    from pipelines.ray_job import RayJobs  # Ray: seconds that a wrong form does without
-
     run = normalise_location(form["run"])
-    RayJobs(form["ray_address"]).stop_runs(lambda location: location == run)
+    stop_ray_jobs_at(form, lambda place: place == run)
 
 
 @flow(name="retry-failed", on_cancellation=[stop_ray_jobs_of_run])
@@ -133,22 +127,17 @@ def open_codes(config: LabelConfig, wanted: tuple[str, ...]) -> tuple[str, ...] 
     return tuple(code for code in wanted if failed.get(code)) or None
 
 
-@task
-@in_words
-def retry(config: LabelConfig, codes: tuple[str, ...], ray_address: str | None) -> None:
+@task(cache_policy=NO_CACHE)
+@step
+def retry(config: LabelConfig, codes: tuple[str, ...], ray_address: str) -> None:
     """Label what failed again."""
     plan = prepare_retry(config, codes).plan
     get_run_logger().info("trying %d images again", plan.num_images)
-    workforce = Workforce(num_workers=config.num_workers, gpus_per_worker=config.gpus_per_worker)
-    with progress_shown(config.output, key="retry-progress", workforce=workforce):
-        if ray_address is None:
-            _retry_here(config)
-        else:
-            _retry_on_ray(config, plan, ray_address)
+    label_round(plan, config, ray_address, key="retry-progress")
 
 
-@task
-@in_words
+@task(cache_policy=NO_CACHE)
+@step
 def show(config: LabelConfig) -> None:
     """The statistics of the run as it is now."""
     create_table_artifact(
@@ -161,37 +150,7 @@ def show(config: LabelConfig) -> None:
 def _config(form: RetryFailedForm) -> LabelConfig:
     return replace(
         retry_config(form.run),
-        num_workers=form.num_workers,
+        num_workers=form.num_workers or None,
         gpus_per_worker=form.gpus_per_worker,
         allowed_hosts=form.allowed_hosts,
     )
-
-
-def _retry_here(config: LabelConfig) -> None:
-    from pipelines.runner import run_retry  # Ray, as above
-    from pipelines.summary import why_open
-
-    report = run_retry(config, console=Console(quiet=True))
-    if report.is_stopped:
-        # The runner has taken the signal for itself to end well; now it is Prefect's turn.
-        signal.raise_signal(signal.SIGTERM)
-    if report.manifest is None:
-        raise PossamError(why_open(report))
-
-
-def _retry_on_ray(config: LabelConfig, plan: Plan, ray_address: str) -> None:
-    from ray.job_submission import JobStatus  # as above
-
-    from pipelines.ray_job import JobRequest, job_name, run_on_ray
-
-    logger = get_run_logger()
-    end = run_on_ray(
-        ray_address,
-        JobRequest(config=config, codes=()),
-        job_name(plan, config.output),
-        on_line=lambda line: logger.info("%s", without_secrets(line)),
-        metadata={"flow_run_id": str(this_run.get_id())},
-    )
-    if end.status is not JobStatus.SUCCEEDED:
-        reason = end.reason or "it was stopped before it was done; run the same form again"
-        raise PossamError(f"Ray job {end.job_id} has not succeeded: {reason}")

@@ -5,7 +5,7 @@ Axes: H W pixels of the image.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,10 +15,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from pipelines.committed import open_committed, read_machine_rows
+from pipelines.plan import load_plan
 from pipelines.run_folder import RunFolder
 from pipelines.schema import OK
-from possam_core.errors import GroundTruthError
+from possam_core.checkpoint import model_fingerprint, promised_grades
+from possam_core.errors import CheckpointError, GroundTruthError
 from possam_core.evaluation.coco_panoptic import TrueImage, read_annotation, read_ground_truth
+from possam_core.evaluation.measurement import image_pq
 from possam_core.evaluation.panoptic_quality import (
     PanopticAnnotation,
     PanopticQuality,
@@ -27,7 +30,7 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
-from possam_core.panoptic import VOID_ID
+from possam_core.masks import VOID_ID
 from possam_core.quality import EXPECTED_PQ, GRADES
 
 Row = dict[str, Any]
@@ -42,7 +45,9 @@ class GradeCalibration:
     grade: str
     num_images: int
     quality: PanopticQuality  # of these images together
-    expected_pq: float  # of possam-tiny on playground scenes
+    expected_pq: float | None  # the same when the model was calibrated; None: it had no such image
+    image_pq: float | None  # mean of the images' own; None: nothing was to be found in any
+    expected_image_pq: float | None  # likewise; None: also of a model that is not calibrated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,7 @@ class EvaluationReport:
     quality: Mapping[str, PanopticQuality]  # of all, things, stuff and, where known, seen, unseen
     counts: PanopticQualityCounts
     grades: tuple[GradeCalibration, ...]  # from A to D; those that no image has are left out
+    is_calibrated: bool  # else possam-tiny on playground scenes stands for what to expect
     num_images: int  # that quality is about
     num_errors: int  # of those, images without labels: each true segment of theirs is missed
     num_without_truth: int  # images of the run that the ground truth does not know; left out
@@ -61,6 +67,18 @@ class EvaluationReport:
     def to_table(self) -> RenderableType:
         """The scores x 100, of classes and of grades, for a terminal."""
         return Group(self._quality_table(), *([self._grade_table()] if self.grades else []))
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, in [0, 1]."""
+        return {
+            "run": self.run,
+            "num_images": self.num_images,
+            "num_errors": self.num_errors,
+            "num_without_truth": self.num_without_truth,
+            "num_without_row": self.num_without_row,
+            "panoptic": {name: asdict(quality) for name, quality in self.quality.items()},
+            "grades": [asdict(grade) for grade in self.grades],
+        }
 
     def _quality_table(self) -> Table:
         caption = f"{self.num_images} images"
@@ -80,14 +98,18 @@ class EvaluationReport:
         return table
 
     def _grade_table(self) -> Table:
-        caption = "expected: as measured for possam-tiny on playground scenes"
-        table = Table(title="Calibration of the grades", caption=caption)
+        of = "this model on the images that it was calibrated with"
+        if not self.is_calibrated:
+            of = "possam-tiny on playground scenes"
+        table = Table(title="Calibration of the grades", caption=f"expected: as measured for {of}")
         table.add_column("grade")
-        for name in ("images", "PQ", "expected", "difference"):
+        of_image = ("PQ of an image", "expected", "difference") if self.is_calibrated else ()
+        for name in ("images", "PQ", "expected", "difference", *of_image):
             table.add_column(name, justify="right")
         for g in self.grades:
-            measured, expected = 100 * g.quality.pq, 100 * g.expected_pq
-            scores = [f"{measured:.1f}", f"{expected:.1f}", f"{measured - expected:+.1f}"]
+            scores = _compared(g.quality.pq, g.expected_pq)
+            if self.is_calibrated:
+                scores += _compared(g.image_pq, g.expected_image_pq)
             table.add_row(g.grade, f"{g.num_images:,}", *scores)
         return table
 
@@ -102,12 +124,13 @@ def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
         GroundTruthError: the ground truth is unusable, or of other images or classes.
     """
     truth = read_ground_truth(ground_truth)
+    folder = open_committed(run)
     unmatched = _by_name(truth.images)
     names = {category.id: category.name for category in truth.categories}
     counts, outcomes = PanopticQualityCounts(), Counter[str]()
     by_grade: defaultdict[str, PanopticQualityCounts] = defaultdict(PanopticQualityCounts)
-    num_by_grade = Counter[str]()
-    for row in _read_rows(open_committed(run)):
+    image_pqs: defaultdict[str, list[float | None]] = defaultdict(list)
+    for row in _read_rows(folder):
         name = PurePosixPath(row["uri"]).name
         image = unmatched.pop(name, None)
         if image is None:
@@ -118,31 +141,69 @@ def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
         counts += found
         if row["status"] == OK:
             by_grade[row["quality"]["grade"]] += found
-            num_by_grade[row["quality"]["grade"]] += 1
+            image_pqs[row["quality"]["grade"]].append(image_pq(found))
     num_images = outcomes.total() - outcomes["without_truth"]
     if not num_images:
         raise GroundTruthError(
             f"expected ground truth of the images in {run}, but {ground_truth} names none of them"
         )
+    promised = _promised_by_model(folder)
     return EvaluationReport(
         run=run,
         quality=summarise(counts, category_groups(truth.categories)),
         counts=counts,
         grades=tuple(
-            GradeCalibration(
-                grade=grade,
-                num_images=num_by_grade[grade],
-                quality=summarise(by_grade[grade], category_groups(truth.categories))["all"],
-                expected_pq=EXPECTED_PQ[grade],
-            )
+            _calibration(grade, by_grade[grade], image_pqs[grade], promised)
             for grade in GRADES
-            if num_by_grade[grade]
+            if image_pqs[grade]
         ),
+        is_calibrated=promised is not None,
         num_images=num_images,
         num_errors=num_images - outcomes[OK],
         num_without_truth=outcomes["without_truth"],
         num_without_row=len(unmatched),
     )
+
+
+def _promised_by_model(run: RunFolder) -> Mapping[str, Mapping[str, Any]] | None:
+    """What the grades were worth when the run's model was calibrated.
+
+    None: it was not, or it is not here any more; then nobody can tell.
+    """
+    plan = load_plan(run)
+    assert plan is not None  # it was opened as a run
+    try:
+        if model_fingerprint(plan.settings.model) != plan.settings.model_sha256:
+            return None
+        return promised_grades(plan.settings.model)
+    except CheckpointError:
+        return None
+
+
+def _calibration(
+    grade: str,
+    counts: PanopticQualityCounts,
+    image_pqs: Sequence[float | None],
+    promised: Mapping[str, Mapping[str, Any]] | None,
+) -> GradeCalibration:
+    known = [pq for pq in image_pqs if pq is not None]
+    of_grade = {"pq": EXPECTED_PQ[grade]} if promised is None else promised.get(grade, {})
+    return GradeCalibration(
+        grade=grade,
+        num_images=len(image_pqs),
+        quality=summarise(counts, {"all": counts.per_category})["all"],
+        expected_pq=of_grade.get("pq"),
+        image_pq=sum(known) / len(known) if known else None,
+        expected_image_pq=of_grade.get("image_pq"),
+    )
+
+
+def _compared(measured: float | None, expected: float | None) -> list[str]:
+    """Both and their difference, x 100."""
+    told = ["-" if value is None else f"{100 * value:.1f}" for value in (measured, expected)]
+    if measured is None or expected is None:
+        return [*told, "-"]
+    return [*told, f"{100 * (measured - expected):+.1f}"]
 
 
 def _by_name(images: Sequence[TrueImage]) -> dict[str, TrueImage]:

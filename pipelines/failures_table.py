@@ -12,11 +12,11 @@ def failures_table(report: FailureReport) -> RenderableType:
     counts = f"{report.num_failed:,} of {report.num_rows:,} images failed"
     if report.num_open:
         counts += f"; {report.num_open:,} more of {report.location} are not labelled yet"
-    parts: list[RenderableType] = [Text(counts, overflow="fold")]
+    parts: list[RenderableType] = [Text(counts)]
     if report.codes:
         parts += [_table(report), *_samples(report)]
     if report.retry_command and not report.num_open:
-        parts.append(Text(f"next      {report.retry_command}", overflow="fold"))
+        parts.append(Text(f"next      {report.retry_command}"))
     return Group(*parts)
 
 
@@ -32,7 +32,7 @@ def _table(report: FailureReport) -> Table:
 
 def _samples(report: FailureReport) -> list[Text]:
     return [
-        Text(f"{code.code.value}  {sample.uri}  {sample.message}", overflow="fold")
+        Text(f"{code.code.value}  {sample.uri}  {sample.message}")
         for code in report.codes
         for sample in code.samples
     ]

@@ -150,7 +150,7 @@ class ShardLabeller:
         return (COMMITTED if is_new else EXISTED), ""
 
     def _rows(self, shard: int, attempt: int) -> "Iterator[Row]":
-        images = read_shard(self.run, shard, self.plan.round)
+        images = read_shard(self.run, shard, self.plan.parts_folder)
         if attempt < CAREFUL_FROM_ATTEMPT and not self.job.is_careful:
             return self.labeller.rows(images)
         from pipelines.careful import CarefulLabeller

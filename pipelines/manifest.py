@@ -194,5 +194,5 @@ def _errors(rows: pa.Table) -> Counter[str]:
 
 
 def _image_ids(run: RunFolder, plan: Plan) -> list[pa.Array]:
-    shards = (read_shard(run, shard, plan.round) for shard in range(plan.num_shards))
+    shards = (read_shard(run, shard, plan.parts_folder) for shard in range(plan.num_shards))
     return [pa.array([image.image_id for image in images], pa.string()) for images in shards]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.inputs.image import InputImage
-from pipelines.run_folder import RunFolder, plan_key, plan_part_key
+from pipelines.run_folder import PLAN_FOLDER, RunFolder, plan_key, plan_part_key
 from pipelines.schema import SCHEMA_VERSION
 from possam_core.errors import ConfigError
 
@@ -67,6 +67,7 @@ class Plan:
     round: int = 0
     codes: tuple[str, ...] = ()  # error codes that a later round tries again
     num_dropped: int = 0  # images that repeat a planned one; round 0 only
+    parts_folder: str = PLAN_FOLDER  # where the lists of its images lie
 
     def images_in(self, shard: int) -> int:
         """How many images a shard holds; all but the last are full."""
@@ -91,7 +92,7 @@ def load_plan(run: RunFolder, round: int = 0) -> Plan | None:
                 f" got {found}; use the version of possam that made it, or another --output"
             )
         return _parse_plan(content, settings["settings"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise ConfigError(
             f"expected a plan of schema {SCHEMA_VERSION} in {run.location}/{plan_key(round)}, but"
             f" it lacks or adds something ({error}); restore it from a copy"
@@ -119,24 +120,24 @@ def refuse_other_settings(run: RunFolder, plan: Plan, settings: PlanSettings) ->
         )
 
 
-def read_shard(run: RunFolder, shard: int, round: int = 0) -> list[InputImage]:
-    """The planned images of one shard, in plan order.
+def read_shard(run: RunFolder, shard: int, folder: str = PLAN_FOLDER) -> list[InputImage]:
+    """The planned images of one shard, in plan order; `folder` is `parts_folder` of the plan.
 
     Raises:
         ConfigError: the part file is gone.
     """
-    part = open_part(run, shard // SHARDS_A_PART, round)
+    part = open_part(run, shard // SHARDS_A_PART, folder)
     table = part.read_row_group(shard % SHARDS_A_PART)
     return [InputImage(**row) for row in table.drop_columns(["shard", "position"]).to_pylist()]
 
 
-def open_part(run: RunFolder, part: int, round: int = 0) -> pq.ParquetFile:
-    """The list of the images of SHARDS_A_PART shards, a row group each.
+def open_part(run: RunFolder, part: int, folder: str = PLAN_FOLDER) -> pq.ParquetFile:
+    """The list of the images of SHARDS_A_PART shards, a row group each; `folder` as above.
 
     Raises:
         ConfigError: it is gone.
     """
-    key = plan_part_key(part, round)
+    key = plan_part_key(part, folder)
     data = run.read(key)
     if data is None:
         raise ConfigError(f"expected {key} in {run.location}, found none; restore it")
@@ -152,4 +153,5 @@ def _parse_plan(content: Any, settings: Any) -> Plan:
         round=content["round"],
         codes=tuple(content["codes"]),
         num_dropped=sum(content["dropped"].values()),
+        parts_folder=content["parts"][0]["key"].rpartition("/")[0],
     )

@@ -22,7 +22,13 @@ import pyarrow.parquet as pq
 from pipelines.candidates import CANDIDATE_SCHEMA, Candidates, drop
 from pipelines.frozen_vocabulary import FrozenVocabulary
 from pipelines.plan import SHARDS_A_PART, Plan, PlanSettings, load_plan, refuse_other_settings
-from pipelines.run_folder import RunFolder, dropped_part_key, plan_key, plan_part_key
+from pipelines.run_folder import (
+    PLAN_FOLDER,
+    RunFolder,
+    dropped_part_key,
+    plan_key,
+    plan_part_key,
+)
 from pipelines.schema import PLAN_SCHEMA, SCHEMA_VERSION
 from possam_core.errors import ConfigError
 
@@ -121,10 +127,10 @@ def write_parts(
     batches: Iterable[pa.RecordBatch],
     *,
     shard_size: int,
-    round: int = 0,
+    folder: str = PLAN_FOLDER,
     limit: int | None = None,
 ) -> WrittenParts:
-    """Cut `batches` of images into shards and shards into part files, and write them.
+    """Cut `batches` of images into shards and shards into part files, and write them to `folder`.
 
     Raises:
         ConfigError: the folder holds an unfinished plan of other images.
@@ -141,7 +147,7 @@ def write_parts(
 
     with ThreadPoolExecutor(WRITE_THREADS) as pool:
         for i, rows in enumerate(_cut(batches, SHARDS_A_PART * shard_size, limit)):
-            key = plan_part_key(i, round)
+            key = plan_part_key(i, folder)
             first_row = i * SHARDS_A_PART * shard_size
             pending.append(pool.submit(_write_part, run, key, rows, (first_row, shard_size)))
             if len(pending) > WRITE_THREADS:
@@ -203,7 +209,7 @@ def _write_part(
     if not run.put_new(key, data) and run.read(key) != data:
         raise ConfigError(
             f"expected an empty run folder, but {run.location}/{key} lists other images;"
-            " delete its _plan folder or choose another --output"
+            f" delete its folder {key.rpartition('/')[0]} or choose another --output"
         )
     return key, data, rows.num_rows
 

@@ -22,7 +22,7 @@ from pipelines.plan import (
 )
 from pipelines.planning import write_parts
 from pipelines.prepare import PreparedRun, resolve_settings
-from pipelines.run_folder import RunFolder, plan_key
+from pipelines.run_folder import RunFolder, draft_folder, drafts_folder, plan_key
 from pipelines.schema import SCHEMA_VERSION
 from pipelines.store import normalise_location
 from possam_core.errors import ConfigError
@@ -96,10 +96,7 @@ def prepare_retry(config: LabelConfig, codes: tuple[str, ...]) -> PreparedRun:
         if is_finalised or (codes and set(codes) != set(last.codes)):
             last = _freeze(run, rounds, codes)
     elif codes and set(codes) != set(last.codes):
-        raise ConfigError(
-            f"expected to finish retry {last.round} of {', '.join(last.codes)} first, got other"
-            " codes; leave --codes out and run the command again"
-        )
+        raise _other_codes(last)
     return PreparedRun(run=run, plan=last, vocabulary=vocabulary)
 
 
@@ -111,7 +108,12 @@ def _freeze(run: RunFolder, rounds: list[Plan], codes: tuple[str, ...]) -> Plan:
         )
     first, number = rounds[0], len(rounds)
     shard_size = first.settings.shard_size
-    parts = write_parts(run, _failed(run, sorted(codes)), shard_size=shard_size, round=number)
+    parts = write_parts(
+        run,
+        _failed(run, sorted(codes)),
+        shard_size=shard_size,
+        folder=draft_folder(number, codes),
+    )
     if not parts.num_images:
         raise ConfigError(
             f"expected images that failed with {', '.join(codes)} in {run.location}, found none;"
@@ -128,7 +130,23 @@ def _freeze(run: RunFolder, rounds: list[Plan], codes: tuple[str, ...]) -> Plan:
     run.put_new(plan_key(number), json.dumps(head, indent=2).encode())
     plan = load_plan(run, number)
     assert plan is not None
+    _drop_other_drafts(run, plan)
+    if set(plan.codes) != set(codes):
+        raise _other_codes(plan)  # somebody was faster
     return plan
+
+
+def _drop_other_drafts(run: RunFolder, plan: Plan) -> None:
+    """Remove what others had listed who wanted to be this round, or died over it."""
+    drafts = run.keys(drafts_folder(plan.round))
+    run.remove(key for key in drafts if not key.startswith(f"{plan.parts_folder}/"))
+
+
+def _other_codes(plan: Plan) -> ConfigError:
+    return ConfigError(
+        f"expected to finish retry {plan.round} of {', '.join(plan.codes)} first, got other"
+        " codes; leave --codes out and run the command again"
+    )
 
 
 def _failed(run: RunFolder, codes: list[str]) -> Iterator[pa.RecordBatch]:

@@ -4,12 +4,13 @@ No rename, lock, lease or database: every commit is one put-if-absent, and what 
 plan minus a listing.
 """
 
+import hashlib
 import json
 import logging
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST_KEY = "_manifest.json"
 VOCABULARY_KEY = "_plan/vocabulary.json"
+PLAN_FOLDER = "_plan"  # of the corpus
 SHARDS_A_FOLDER = 1000
 SHARD_KEY = re.compile(r"(data|data-retry-\d{3,})/g=\d{4,}/shard-(\d{8,})\.parquet")
 ATTEMPT_KEY = re.compile(r"_attempts/(retry-\d{3,}/)?shard-(\d{8,})/\d+")
@@ -39,13 +41,24 @@ def plan_key(round: int) -> str:
     return f"_plan/retry-{round:03d}.json" if round else "_plan/plan.json"
 
 
-def plan_part_key(part: int, round: int) -> str:
+def plan_part_key(part: int, folder: str = PLAN_FOLDER) -> str:
     """Where a list of planned images lies."""
-    return (
-        f"_plan/retry-{round:03d}/part-{part:05d}.parquet"
-        if round
-        else (f"_plan/part-{part:05d}.parquet")
-    )
+    return f"{folder}/part-{part:05d}.parquet"
+
+
+def drafts_folder(round: int) -> str:
+    """Where the lists of a retry lie, and those of others that wanted to be it."""
+    return f"_plan/retry-{round:03d}"
+
+
+def draft_folder(round: int, codes: Iterable[str]) -> str:
+    """Where the lists of a retry of `codes` lie.
+
+    Other codes have another folder, so that whoever dies before the head of its plan, or is
+    second with it, is in nobody's way.
+    """
+    name = hashlib.sha256(",".join(sorted(codes)).encode()).hexdigest()[:8]
+    return f"{drafts_folder(round)}/{name}"
 
 
 def dropped_part_key(part: int) -> str:
@@ -176,9 +189,13 @@ class RunFolder:
 
     def clear_attempts(self) -> None:
         """Forget all attempts: nothing is open any more."""
-        if keys := list(self.keys("_attempts")):
+        self.remove(self.keys("_attempts"))
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Delete `keys`: only what nobody needs any more."""
+        if unneeded := list(keys):
             # Many with one request, where the store can.
-            patiently(lambda: obstore.delete(self._store, keys))
+            patiently(lambda: obstore.delete(self._store, unneeded))
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys below `prefix`; one listing."""

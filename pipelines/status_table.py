@@ -16,11 +16,11 @@ NOTHING = "-"
 
 def status_table(status: RunStatus) -> RenderableType:
     """A table of figures, then one line for each thing to look at."""
-    headline = Text(f"{status.location} is {status.state}", overflow="fold")
+    headline = Text(f"{status.location} is {status.state}")
     table = Table("", "", show_header=False)
     for name, value in _lines(status):
         table.add_row(name, Text(value, overflow="fold"))
-    return Group(headline, table, *(Text(alarm, overflow="fold") for alarm in alarms(status)))
+    return Group(headline, table, *(Text(alarm) for alarm in alarms(status)))
 
 
 def alarms(status: RunStatus) -> list[str]:

@@ -26,13 +26,14 @@ CHANGEABLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Labelled images: playground scenes, drawn on the fly, or a data set in COCO's format."""
+    """Labelled images: scenes of a world, drawn on the fly, or a data set in COCO's format."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
     source: Literal["playground", "coco-panoptic"]
     limit: int | None = None  # take at most so many images, the first
     # playground
+    world: Literal["playground", "workshop"] = "playground"
     num_scenes: int | None = None
     scene_seed: int = 0
     seen_only: bool = False  # only the classes that training may show
@@ -54,6 +55,8 @@ class DataConfig:
         if is_coco != (self.num_scenes is None):
             verb = "must be left out" if is_coco else "must be named"
             wrong.append(f"num_scenes {verb} for the source {self.source!r}")
+        if is_coco and self.world != "playground":
+            wrong.append(f"world must be left out for the source {self.source!r}")
         for name in ("num_scenes", "limit"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 wrong.append(f"{name} must be at least 1, got {getattr(self, name)}")

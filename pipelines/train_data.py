@@ -6,7 +6,7 @@ from pipelines.object_reader import ObjectReader
 from pipelines.store import is_s3, open_store, trouble_named
 from pipelines.train_config import DataConfig
 from possam_core.errors import ConfigError
-from possam_core.playground import playground_vocabulary, seen_vocabulary
+from possam_core.playground import find_world
 from possam_core.training.coco_images import CocoFiles, CocoImages, Reader
 from possam_core.training.labelled import LabelledImages, PlaygroundImages
 from possam_core.vocabularies import find_vocabulary
@@ -20,10 +20,12 @@ def open_images(config: DataConfig) -> LabelledImages:
     """
     if config.source == "playground":
         assert config.num_scenes is not None
+        world = find_world(config.world)
         return PlaygroundImages(
             seed=config.scene_seed,
             num_scenes=min(config.num_scenes, config.limit or config.num_scenes),
-            vocabulary=seen_vocabulary() if config.seen_only else playground_vocabulary(),
+            vocabulary=world.training_vocabulary if config.seen_only else world.vocabulary,
+            world=world,
         )
     assert config.vocabulary is not None
     assert config.images is not None

@@ -4,7 +4,9 @@ Every run of a series is a run folder like any other, `<series>/000001` and so o
 taken is read from the plans of the runs, so a missed night is caught up by the next. Two calls at
 once are safe without a lock: each freezes its plan as a draft in a folder of its own, and claims
 the next number for it with one put-if-absent. Whoever loses plans again without what the winner
-has. A claim is for good: its plan is copied to its number by anybody who finds it missing there.
+has. A claim is for good: its plan is copied to its number by anybody who finds it missing
+there. A draft is removed once it is in place or has lost; what a killed process has left of one is
+read by nobody.
 """
 
 import hashlib
@@ -86,10 +88,11 @@ class Series:
                 if draft is None:
                     return None
                 number = len(claims) + 1
-                if self._folder.put_new(_claim_key(number), draft.encode()):
+                if self._claim(number, draft):
                     run, plan = self._run(number)
                     logger.info("planned %d new images in %s", plan.num_images, run.location)
                     return self._config_of(run, plan)
+                self._forget(draft)
                 logger.info("another call has claimed run %d, planning again", number)
 
     def _draft(self, taken: Digests) -> str | None:
@@ -121,7 +124,8 @@ class Series:
         # The head comes last: it is the plan's commit.
         for key in sorted(draft.keys("_plan"), key=lambda key: key == plan_key(0)):
             content = draft.read(key)
-            assert content is not None  # drafts stay, too
+            if content is None:
+                break  # somebody else has put it in place meanwhile
             run.put_new(key, content)
         plan = load_plan(run)
         if plan is None:
@@ -129,7 +133,20 @@ class Series:
                 f"expected the plan of run {number} in {draft.location}, found none; restore it"
                 " from a copy, or begin another series with another output"
             )
+        self._forget(name.decode())
         return run, plan
+
+    def _forget(self, draft: str) -> None:
+        """Remove a draft that is in place as a plan, or never will be."""
+        self._folder.remove(self._folder.keys(f"_drafts/{draft}"))
+
+    def _claim(self, number: int, draft: str) -> bool:
+        """Whether the draft has the number now."""
+        content = draft.encode()
+        if self._folder.put_new(_claim_key(number), content):
+            return True
+        # After a lost reply it is our own claim that is there.
+        return self._folder.read(_claim_key(number)) == content
 
     def _claims(self) -> range:
         """The numbers that are taken; one listing."""

@@ -113,6 +113,23 @@ def model_training_names(model: str) -> tuple[str, ...]:
         raise unfit_header(path, error) from error
 
 
+def promised_grades(model: str) -> dict[str, dict[str, Any]] | None:
+    """What each grade was worth when the checkpoint was calibrated, from its header alone.
+
+    By grade, `images`, `pq` of all of them together, and means over images of their own
+    `image_pq` and of the `expected_pq`; None: it was not calibrated.
+    """
+    path = resolve_model(model).checkpoint
+    try:
+        content = read_header(path)
+        if content["inference"].get("calibration", {}).get("expected_pq") is None:
+            return None
+        grades: dict[str, dict[str, Any]] = content["metrics"]["calibration"]["grades"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise unfit_header(path, error) from error
+    return grades
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """The JSON beside the tensors.
 

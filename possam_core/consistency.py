@@ -22,8 +22,8 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
-from possam_core.masks import present_ids
-from possam_core.panoptic import VOID_ID, PanopticSegmentation
+from possam_core.masks import VOID_ID, present_ids
+from possam_core.panoptic import PanopticSegmentation
 
 SCALE = 0.75
 VOID_CATEGORY = -1  # stands for void, so that it is compared like a class

@@ -71,7 +71,15 @@ class LocalDiscriminativePooling(nn.Module):
             clip_embeddings: c_k, CLIP's head over CLIP's features pooled under the mask; zeros
                 where the mask claims no cell.
         """
-        pooled = mask_pool(mask_features, masks)
+        return self.sharpen(mask_pool(mask_features, masks), queries, clip_embeddings)
+
+    def sharpen(
+        self,
+        pooled: Float[Tensor, "B Q C"],
+        queries: Float[Tensor, "B Q _"],
+        clip_embeddings: Float[Tensor, "B Q D"],
+    ) -> Float[Tensor, "B Q D"]:
+        """G_ldp from F_masked pooled under each mask."""
         local = self.mlp(self.descriptor(self.norm(pooled)) + queries)
         embeddings: Tensor = functional.normalize(clip_embeddings, dim=-1) + self.gamma * local
         return embeddings

@@ -88,8 +88,25 @@ def geometric_ensemble(
         has_clip: False where a mask claims no cell; there LDP decides alone (METHOD 7.9).
         config: weights.
     """
+    clip_weight = torch.where(trusted, config.alpha, config.beta).unsqueeze(1)  # (B, 1, K)
+    return blend(ldp_logits, clip_logits, clip_weight, has_clip)
+
+
+def blend(
+    ldp_logits: Float[Tensor, "B Q K"],
+    clip_logits: Float[Tensor, "B Q K"],
+    clip_weight: Float[Tensor, "#B #Q #K"],
+    has_clip: Bool[Tensor, "B Q"],
+) -> Float[Tensor, "B Q K"]:
+    """Class probabilities: LDP^(1 - lambda) * CLIP^lambda, normalised over the classes.
+
+    Args:
+        ldp_logits: LDP's scaled logits, without void.
+        clip_logits: frozen CLIP's scaled logits.
+        clip_weight: lambda, in [0, 1].
+        has_clip: False where a mask claims no cell; there LDP decides alone (METHOD 7.9).
+    """
     ldp = ldp_logits.float().log_softmax(dim=-1)
     clip = clip_logits.float().log_softmax(dim=-1)
-    weight = torch.where(trusted, config.alpha, config.beta).unsqueeze(1)  # lambda_c, (B, 1, K)
-    weight = weight * has_clip.unsqueeze(-1)  # (B, Q, K)
+    weight = clip_weight * has_clip.unsqueeze(-1)  # (B, Q, K)
     return ((1 - weight) * ldp + weight * clip).softmax(dim=-1)

@@ -70,12 +70,20 @@ def hold_contest(
     return _all_at_once(mask_logits, scores, frame)
 
 
+def resize_logits(mask_logits: Float[Tensor, "N h w"], frame: Frame) -> Float[Tensor, "N H W"]:
+    """The logits at the image's size: bilinear, to the canvas first and then to the image.
+
+    Memory: 4 bytes times masks times pixels, of the canvas or the image.
+    """
+    height, width = frame.resized_hw
+    on_canvas = _resize(mask_logits.float(), (frame.canvas, frame.canvas))
+    return _resize(on_canvas[:, :height, :width], frame.image_hw)
+
+
 def _all_at_once(mask_logits: Tensor, scores: Tensor, frame: Frame) -> Contest:
     """Memory: about 10 bytes times masks times pixels."""
     num_masks = len(mask_logits)
-    size = (frame.canvas, frame.canvas)
-    height, width = frame.resized_hw
-    logits = _resize(_resize(mask_logits.float(), size)[:, :height, :width], frame.image_hw)
+    logits = resize_logits(mask_logits, frame)
     strongest = (scores[:, None, None] * logits.sigmoid()).argmax(dim=0)  # (H, W)
     inside = logits >= 0  # sigmoid >= 0.5
     winner = torch.where(inside.gather(0, strongest[None])[0], strongest, -1)

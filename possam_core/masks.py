@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64
 from numpy import ndarray
 
+VOID_ID = 0  # in an id map: of pixels that belong to no segment
 _MAX_CHARS = 8  # 40 bits, more than any count of a 32-bit image
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from possam_core.calibration import CalibrationConfig
 from possam_core.clip import ClipConfig, ClipEncoder, TextEmbeddings
 from possam_core.errors import ConfigError, VocabularyError
 from possam_core.images import ImageBatch
@@ -72,10 +73,11 @@ def full_size(sam: str, clip: str = "convnext_large_d_320") -> PosSAMConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceConfig:
-    """How masks become classes and segments."""
+    """How masks become classes and segments, and what the figures of segments mean."""
 
     mase: MaseConfig = field(default_factory=MaseConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

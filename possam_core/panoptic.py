@@ -4,7 +4,7 @@ Axes: Q mask queries, N kept masks, K classes, h w mask grid, H W pixels of the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,8 @@ from torch import Tensor
 
 from possam_core.errors import ConfigError, PossamError
 from possam_core.mask_contest import Contest, Frame, hold_contest
-from possam_core.masks import areas_and_boxes, present_ids
+from possam_core.masks import VOID_ID, areas_and_boxes, present_ids
 from possam_core.vocabulary import Vocabulary
-
-VOID_ID = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +30,8 @@ class Segment:
     is_thing: bool
     area_px: int
     bbox_xywh: tuple[int, int, int, int]  # in pixels; x y of the top-left pixel
-    score: float  # predicted IoU^eta times class probability after void, in [0, 1]
-    predicted_iou: float  # the IoU head's estimate for the mask, in [0, 1]
+    score: float  # predicted IoU^eta times class probability after void, or calibrated, in [0, 1]
+    predicted_iou: float  # the IoU head's estimate for the mask, or calibrated, in [0, 1]
     margin: float  # best minus second-best class probability, in [0, 1]
     stability_score: float  # IoU of the mask cut a little higher and a little lower, in [0, 1]
     entropy: float  # of the class probabilities, over ln(number of classes), in [0, 1]
@@ -42,11 +40,20 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """How good a calibrated model expects its labels of one image to be."""
+
+    pq: float  # panoptic quality of the image, in [0, 1]
+    low: tuple[str, ...]  # measures below what the model usually has, or else the lowest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PanopticSegmentation:
     """Every pixel of one image belongs to one segment or to void."""
 
     ids: Int32[ndarray, "H W"]  # segment id of each pixel; 0 is void
     segments: tuple[Segment, ...]
+    expected: Expectation | None = None  # None: nobody calibrated the model, or a person labelled
 
     def __post_init__(self) -> None:
         ids = [s.id for s in self.segments]
@@ -108,6 +115,15 @@ class ScoredMasks:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """A segmentation, the masks that were merged, and which of them each segment is of."""
+
+    segmentation: PanopticSegmentation
+    masks: ScoredMasks
+    query_of: Mapping[int, int]  # segment id -> position of its best mask among the Q
+
+
 def merge(
     masks: ScoredMasks,
     vocabulary: Vocabulary,
@@ -118,6 +134,24 @@ def merge(
     canvas: int,
     image_hw: tuple[int, int],
 ) -> PanopticSegmentation:
+    """The segmentation of `merge_masks` alone."""
+    return merge_masks(
+        masks,
+        vocabulary,
+        config,
+        is_seen=is_seen,
+        frame=Frame(canvas=canvas, resized_hw=resized_hw, image_hw=image_hw),
+    ).segmentation
+
+
+def merge_masks(
+    masks: ScoredMasks,
+    vocabulary: Vocabulary,
+    config: MergeConfig,
+    *,
+    is_seen: Sequence[bool],
+    frame: Frame,
+) -> Merged:
     """Give each pixel to the mask that claims it most strongly.
 
     Masks are filtered by score first, so only the kept ones are ever resized to full size. A mask
@@ -128,15 +162,12 @@ def merge(
         vocabulary: names of the K classes.
         config: thresholds.
         is_seen: per class, whether training knew it.
-        resized_hw: part of the canvas that the image fills, in pixels.
-        canvas: side of the canvas, in pixels.
-        image_hw: size of the result, in pixels.
+        frame: where the image lies on the canvas.
     """
     scores = masks.scores(config.eta)
     order = scores.argsort(descending=True, stable=True)
     chosen = order[scores[order] >= config.object_threshold]
     kept = masks.keep(chosen)
-    frame = Frame(canvas=canvas, resized_hw=resized_hw, image_hw=image_hw)
     contest = hold_contest(kept.mask_logits, scores[chosen], frame)
     kept_classes = kept.class_probs.argmax(dim=-1).tolist()
     ids, members = _number_segments(contest, kept_classes, vocabulary, config.overlap_threshold)
@@ -164,7 +195,11 @@ def merge(
                 is_seen=is_seen[kept_classes[mask]],
             )
         )
-    return PanopticSegmentation(ids=ids, segments=tuple(segments))
+    return Merged(
+        segmentation=PanopticSegmentation(ids=ids, segments=tuple(segments)),
+        masks=masks,
+        query_of=dict(zip(members, chosen[[*members.values()]].tolist(), strict=True)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,27 @@
 Axes: B images, Q mask queries, K classes, H W pixels of an image.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from possam_core.calibration import calibrate, class_scores
 from possam_core.clip import TextEmbeddings
 from possam_core.errors import ConfigError
+from possam_core.forms import ImageForms, find_instances, label_pixels
 from possam_core.images import ImageBatch, make_batch
 from possam_core.mase import ensemble, geometric_ensemble
+from possam_core.mask_contest import Frame
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
-from possam_core.panoptic import PanopticSegmentation, ScoredMasks, merge
+from possam_core.panoptic import Merged, PanopticSegmentation, ScoredMasks, merge_masks
 from possam_core.vocabulary import Vocabulary
 from possam_core.weights import load_model
 
 Precision = Literal["float32", "bfloat16"]
+Result = TypeVar("Result")
 
 COMPILE_BACKEND = "inductor"  # torch.compile's own default
 
@@ -78,9 +82,34 @@ class Predictor:
         Raises:
             PossamError: there is no image, or one has no pixels.
         """
+        return self._batch_by_batch(images, self.merge)
+
+    def forms(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[ImageForms]:
+        """The panoptic labels of a call, with instances and a class for every pixel; for measuring.
+
+        Memory: in addition 4 bytes times the pixels of an image, for each class and for 32 masks.
+
+        Raises:
+            PossamError: there is no image, or one has no pixels.
+        """
+        return self._batch_by_batch(images, self._forms)
+
+    def uncalibrated(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Merged]:
+        """The labels of a call before their figures are calibrated, and what they came from.
+
+        Raises:
+            PossamError: there is no image, or one has no pixels.
+        """
+        return self._batch_by_batch(images, self._merged)
+
+    def _batch_by_batch(
+        self,
+        images: Sequence[UInt8[ndarray, "_ _ 3"]],
+        finish: Callable[[ImageBatch, MaskClassification], list[Result]],
+    ) -> list[Result]:
         device = self._text.embeddings.device
         size = self._compile_for or (1 if device.type == "cpu" else len(images))
-        results: list[PanopticSegmentation] = []
+        results: list[Result] = []
         for start in range(0, max(1, len(images)), max(1, size)):
             chunk = list(images[start : start + size])
             num_images = len(chunk)
@@ -88,7 +117,7 @@ class Predictor:
                 chunk += chunk[:1] * (size - num_images)
             batch = make_batch(chunk, canvas=self.model.config.sam.image_size).to(device)
             with torch.inference_mode():
-                results += self.merge(batch, self.classify(batch))[:num_images]
+                results += finish(batch, self.classify(batch))[:num_images]
         return results
 
     def classify(self, batch: ImageBatch) -> MaskClassification:
@@ -99,19 +128,41 @@ class Predictor:
         return layers[-1]
 
     def merge(self, batch: ImageBatch, result: MaskClassification) -> list[PanopticSegmentation]:
-        """Ensemble classes and merge masks, per image, by this predictor's configuration."""
+        """Ensemble classes, merge masks and calibrate, per image, by this predictor's settings.
+
+        Calibration comes last: the reported figures alone depend on it.
+        """
+        return [self._calibrated(merged) for merged in self._merged(batch, result)]
+
+    def _merged(self, batch: ImageBatch, result: MaskClassification) -> list[Merged]:
         return [
-            merge(
+            merge_masks(
                 masks,
                 self.vocabulary,
                 self.inference.merge,
                 is_seen=self._is_seen,
-                resized_hw=batch.resized_hw[i],
-                canvas=batch.pixels.shape[-1],
-                image_hw=batch.image_hw[i],
+                frame=_frame(batch, i),
             )
             for i, masks in enumerate(self.score(result))
         ]
+
+    def _calibrated(self, merged: Merged) -> PanopticSegmentation:
+        return calibrate(merged, self.inference.calibration, eta=self.inference.merge.eta)
+
+    def _forms(self, batch: ImageBatch, result: MaskClassification) -> list[ImageForms]:
+        return [
+            self._forms_of_one(merged, _frame(batch, i))
+            for i, merged in enumerate(self._merged(batch, result))
+        ]
+
+    def _forms_of_one(self, merged: Merged, frame: Frame) -> ImageForms:
+        eta = self.inference.merge.eta
+        return ImageForms(
+            panoptic=self._calibrated(merged),
+            class_scores=tuple(class_scores(merged, self.inference.calibration).tolist()),
+            instances=find_instances(merged.masks, self.vocabulary, eta=eta, frame=frame),
+            class_indices=label_pixels(merged.masks, frame=frame),
+        )
 
     def score(self, result: MaskClassification) -> list[ScoredMasks]:
         """Per image, masks with the probabilities of this vocabulary's classes."""
@@ -136,6 +187,14 @@ class Predictor:
             )
             for i in range(len(probs))
         ]
+
+
+def _frame(batch: ImageBatch, index: int) -> Frame:
+    return Frame(
+        canvas=batch.pixels.shape[-1],
+        resized_hw=batch.resized_hw[index],
+        image_hw=batch.image_hw[index],
+    )
 
 
 def load_predictor(

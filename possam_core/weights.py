@@ -106,22 +106,42 @@ def save_head(path: Path, model: PosSAM, *, sam: Path, clip: Path) -> None:
     _save(path, model, learned, frozen)
 
 
+def copy_with_card(source: Path, target: Path, card: ModelCard) -> None:
+    """Write the checkpoint `source` to `target` with the same tensors and another card.
+
+    Raises:
+        CheckpointError: `source` is damaged or something else.
+    """
+    content = read_header(source) | _card_record(card)
+    _write(target, safetensors.torch.load(source.read_bytes()), content)
+
+
 def _save(
     path: Path, model: PosSAM, state: dict[str, Tensor], frozen: dict[str, FrozenWeights]
 ) -> None:
     tensors = {k: v.detach().half().cpu().contiguous() for k, v in state.items()}
-    card = model.card
     content = {
         "format_version": FORMAT_VERSION,
         "config": dataclasses.asdict(model.config),
-        "vocabulary": {"name": card.vocabulary.name, "classes": card.vocabulary.to_records()},
-        "training_names": card.training_names,
-        "inference": dataclasses.asdict(card.inference),
-        "metrics": card.metrics,
+        **_card_record(model.card),
         "sha256": _tensors_sha256(tensors),
     }
     if frozen:
         content["frozen"] = {part: dataclasses.asdict(record) for part, record in frozen.items()}
+    _write(path, tensors, content)
+
+
+def _card_record(card: ModelCard) -> dict[str, Any]:
+    return {
+        "vocabulary": {"name": card.vocabulary.name, "classes": card.vocabulary.to_records()},
+        "training_names": card.training_names,
+        "inference": dataclasses.asdict(card.inference),
+        "metrics": card.metrics,
+    }
+
+
+def _write(path: Path, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
+    """All or nothing."""
     partial = path.with_suffix(".partial")
     safetensors.torch.save_file(tensors, partial, metadata={HEADER_KEY: json.dumps(content)})
     partial.replace(path)
@@ -163,8 +183,9 @@ def _build(cls: type[T], values: dict[str, Any]) -> T:
     hints = typing.get_type_hints(cls)
 
     def convert(name: str, value: Any) -> Any:
-        if dataclasses.is_dataclass(hints[name]):
-            return _build(hints[name], value)
+        for hint in (hints[name], *typing.get_args(hints[name])):  # X, or the X of X | None
+            if dataclasses.is_dataclass(hint) and value is not None:
+                return _build(hint, value)  # type: ignore[arg-type]
         return tuple(value) if typing.get_origin(hints[name]) is tuple else value
 
     return cls(**{name: convert(name, value) for name, value in values.items()})

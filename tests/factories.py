@@ -12,7 +12,7 @@ from PIL import Image
 from pipelines.inputs.image import InputImage, make_image_id
 from pipelines.inputs.source import read_source
 from possam_core.panoptic import MergeConfig, PanopticSegmentation, Segment
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 
 if TYPE_CHECKING:
     from possam_core.model import PosSAM
@@ -114,7 +114,7 @@ def small_model(seed: int = 0) -> "PosSAM":
         decoder=MaskDecoderConfig(num_queries=8, num_layers=3, width=16, num_heads=2, ffn_width=32),
     )
     card = ModelCard(
-        vocabulary=playground_vocabulary(),
+        vocabulary=PLAYGROUND.vocabulary,
         training_names=("ball",),
         inference=InferenceConfig(merge=MergeConfig(object_threshold=0.0, overlap_threshold=0.0)),
     )

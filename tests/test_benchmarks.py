@@ -15,7 +15,7 @@ from benchmarks import photographs
 from benchmarks.gpu import matmul_flops, measure
 from possam_core.clip import ClipConfig, ClipEncoder
 from possam_core.mobile_sam import MobileSamEncoder, official_key
-from possam_core.playground import playground_vocabulary, write_corpus
+from possam_core.playground import PLAYGROUND, write_corpus
 from possam_core.vocabularies import find_vocabulary
 from tests.factories import small_model
 
@@ -43,7 +43,7 @@ def write_text(folder: Path, names: list[str]) -> None:
 
 def write_shared(folder: Path) -> None:
     """Three playground scenes, random weights and random text, where the real things lie."""
-    data, vocabulary = folder / "data", playground_vocabulary()
+    data, vocabulary = folder / "data", PLAYGROUND.vocabulary
     write_corpus(data / "coco128_train", num_images=3, seed=9)
     (data / "coco128_train/panoptic.json").rename(data / "coco128_train/panoptic_train.json")
     write_text(data / "clip_text_embeddings", [n for c in vocabulary.classes for n in c.all_names])

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.assets import config_app, vocabulary_app, weights_app
+from pipelines.cli.calibration import calibration_app
 from pipelines.cli.care import care_app
 from pipelines.cli.corrections import corrections_app
+from pipelines.cli.evaluation import evaluation_app
 from pipelines.cli.export import export_app
 from pipelines.cli.labelling import labelling_app
 from pipelines.cli.options import BAD_INPUT
@@ -28,6 +30,8 @@ for commands in (
     labelling_app,
     care_app,
     pictures_app,
+    evaluation_app,
+    calibration_app,
     stats_app,
     export_app,
     corrections_app,

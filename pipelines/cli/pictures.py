@@ -1,4 +1,4 @@
-"""report, compare, evaluate, playground and demo: what shows how good labels are."""
+"""report, compare, playground and demo: what shows labels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -46,35 +46,27 @@ def compare(
 
 
 @pictures_app.command()
-def evaluate(
-    run: RunArgument,
-    ground_truth: Annotated[Path, typer.Option(help="JSON in COCO panoptic format")],
-) -> None:
-    """Print PQ, SQ and RQ of a run against ground truth."""
-    from rich.console import Console
-
-    from pipelines.evaluate import evaluate_run
-
-    Console().print(evaluate_run(run, ground_truth).to_table())
-
-
-@pictures_app.command()
 def playground(
     output: Annotated[Path, typer.Option(help="folder to write to")],
     num_images: Annotated[int, typer.Option(min=1, help="how many scenes")] = 200,
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 7,
+    world: Annotated[
+        str, typer.Option(help="playground, or workshop: other classes in another style")
+    ] = "playground",
 ) -> None:
     """Generate images of toy scenes with COCO panoptic ground truth."""
     from rich.progress import Progress
 
-    from possam_core.playground import write_corpus
+    from possam_core.playground import find_world, write_corpus
 
+    chosen = find_world(world)
     with Progress(transient=True) as progress:
         task = progress.add_task("drawing", total=num_images)
         write_corpus(
             output,
             num_images=num_images,
             seed=seed,
+            world=chosen,
             on_image=lambda *_: progress.advance(task),
         )
     typer.echo(f"wrote {num_images:,} images and their ground truth to {output}")

@@ -25,9 +25,10 @@ from pipelines.schema import OK
 from possam_core.errors import ConfigError
 
 MOST_CHANGED = Order(label="changed most", by=(("changed", -1), ("pq", 1)))
+PQ_NOTE = "PQ takes A as truth, and does not count what B finds where A has left void."
 CHARTS = ("changed", "pq", "score_b")
 FACTS = (
-    ("changed", "{} changed"),
+    ("changed", "{} of the pixels changed"),
     ("pq", "PQ {}"),
     ("segments_a", "{} segments in A"),
     ("segments_b", "{} in B"),
@@ -43,7 +44,7 @@ class ComparisonReport:
 
     def to_terminal(self) -> RenderableType:
         """The tables, and where the page is."""
-        return Group(to_terminal(self.comparison), Text(f"wrote {self.page}", overflow="fold"))
+        return Group(to_terminal(self.comparison), Text(f"wrote {self.page}"))
 
 
 def compare_runs(
@@ -177,7 +178,7 @@ class _Comparer:
                 ("PQ of B against A", f"{100 * quality.pq:.1f}" if quality.num_classes else "-"),
                 *((f"Labelled {o}", f"{comparison.outcomes[o]:,}") for o in OUTCOMES[1:3]),
             ],
-            notes=(summary(comparison), self.selection.describe("most changed")),
+            notes=(summary(comparison), PQ_NOTE, self.selection.describe("most changed")),
             tables=[table(comparison) for table in (quality_table, shift_table, flow_table)],
             provenance=list(self._provenance()),
             pictures=[candidate.row for candidate, _ in chosen],

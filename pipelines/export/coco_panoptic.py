@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 from pipelines.export.coco import coco_record, write_coco
 from pipelines.export.example import Example
-from pipelines.export.png import encode_ids
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
 
 JSON_KEY = "annotations/panoptic_{split}.json"
@@ -23,7 +22,7 @@ class CocoPanoptic:
         for example in examples:
             png_name = f"{example.stem}.png"
             png_folder = f"annotations/panoptic_{example.split}"
-            unit.folder.put(f"{png_folder}/{png_name}", encode_ids(example.ids()))
+            unit.folder.put(f"{png_folder}/{png_name}", example.ids_png())
             if example.picture is not None:
                 unit.folder.put(f"{example.split}/{example.file_name}", example.picture.data)
             yield example.split, panoptic_record(example)

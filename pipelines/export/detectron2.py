@@ -10,9 +10,8 @@ from pipelines.export import detectron2_script
 from pipelines.export.coco import write_coco
 from pipelines.export.coco_panoptic import panoptic_record
 from pipelines.export.example import Example
-from pipelines.export.png import encode_grey, encode_ids
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
-from pipelines.export.semantic_png import semantic_map, void_level
+from pipelines.export.semantic_png import semantic_png, void_level
 
 
 class Detectron2:
@@ -25,9 +24,9 @@ class Detectron2:
         for example in examples:
             assert example.picture is not None
             split, png = example.split, f"{example.stem}.png"
-            classes = encode_grey(semantic_map(example, unit.classes))
+            classes = semantic_png(example, unit.classes)
             unit.folder.put(f"{split}/{example.file_name}", example.picture.data)
-            unit.folder.put(f"panoptic_{split}/{png}", encode_ids(example.ids()))
+            unit.folder.put(f"panoptic_{split}/{png}", example.ids_png())
             unit.folder.put(f"semantic_{split}/{png}", classes)
             yield split, panoptic_record(example)
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +18,12 @@ from pipelines.committed import Correction
 from pipelines.export.classes import ClassMap, ExportedClass
 from pipelines.export.pictures import Picture
 from pipelines.export.pixel_runs import PixelRuns, decode_runs
-from pipelines.export.png import MAX_ID
+from pipelines.export.png import MAX_ID, encode_grey, encode_ids
 from possam_core.errors import ConfigError, PossamError
 from possam_core.image_decode import UPRIGHT
-from possam_core.masks import AreaAndBox, rle_counts
+from possam_core.masks import VOID_ID, AreaAndBox, rle_counts
 
 TRAIN, VAL = "train", "val"
-VOID_ID = 0  # of pixels without a segment; `possam_core.panoptic` takes seconds to import
 SAFE_STEM = re.compile(r"[A-Za-z0-9_-]{1,80}")  # no dot: WebDataset cuts a name at the first
 
 
@@ -92,9 +92,14 @@ class Example:
         """The segment id of each pixel (H, W); 0 is void."""
         return self.runs.paint([s.id for s in self.segments], void=VOID_ID)
 
-    def class_indices(self, *, void: int, first: int = 0) -> ndarray:
-        """The index of each pixel's class (H, W), counted from `first`."""
-        return self.runs.paint([first + s.category.index for s in self.segments], void=void)
+    def ids_png(self) -> bytes:
+        """The same as COCO panoptic has it."""
+        return encode_ids(self.runs, [s.id for s in self.segments])
+
+    def classes_png(self, *, void: int, bit_depth: Literal[8, 16], first: int = 0) -> bytes:
+        """The index of each pixel's class as a grey level, counted from `first`."""
+        levels = [first + s.category.index for s in self.segments]
+        return encode_grey(self.runs, levels, void=void, bit_depth=bit_depth)
 
     def rle_counts(self) -> list[str]:
         """COCO compressed RLE of each segment."""

@@ -37,7 +37,7 @@ def make_plan(config: ExportConfig, run: LabelledRun, classes: ClassMap) -> Expo
         format=config.format.value,
         plan_id=run.plan.plan_id,
         state=sha256(json.dumps(asdict(run.commits)).encode()).hexdigest(),
-        where=config.where,
+        where=run.where_text,
         min_grade=config.min_grade,
         classes=classes.to_json(),
         class_of={str(id_): index for id_, index in classes.index_of.items()},

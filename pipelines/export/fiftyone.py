@@ -7,13 +7,11 @@ train/data/*.jpg  train/labels.json  train/semantic/*.png  categories.json  load
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import Literal
 
 from pipelines.export import fiftyone_script
 from pipelines.export.coco import coco_record, instance_annotations, write_coco
 from pipelines.export.example import Example
-from pipelines.export.png import encode_grey
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
 
 BACKGROUND = 0  # what FiftyOne shows as nothing
@@ -26,11 +24,10 @@ class FiftyOne:
 
     def write_unit(self, examples: Iterable[Example], unit: Unit) -> Iterator[tuple[str, Record]]:
         """Write the picture of each example, and its classes."""
-        dtype = np.uint8 if len(unit.classes.classes) < 2**8 else np.uint16
+        bit_depth: Literal[8, 16] = 8 if len(unit.classes.classes) < 2**8 else 16
         for example in examples:
             assert example.picture is not None
-            levels = example.class_indices(void=BACKGROUND, first=BACKGROUND + 1)
-            png = encode_grey(levels.astype(dtype, copy=False))
+            png = example.classes_png(void=BACKGROUND, bit_depth=bit_depth, first=BACKGROUND + 1)
             data_key = f"{example.split}/data/{example.file_name}"
             unit.folder.put(data_key, example.picture.data)
             unit.folder.put(f"{example.split}/semantic/{example.stem}.png", png)

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from pipelines.export.classes import ClassMap
 from pipelines.export.example import VAL, Example
 from pipelines.export.huggingface_card import dataset_card
-from pipelines.export.png import encode_ids
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
 
 ROWS_A_GROUP = 100  # so that a viewer reads a page without the whole file
@@ -128,7 +127,7 @@ def _row(example: Example) -> Record:
     height, width = example.image_hw
     return {
         "image": {"bytes": example.picture.data, "path": example.file_name},
-        "panoptic": {"bytes": encode_ids(example.ids()), "path": f"{example.stem}.png"},
+        "panoptic": {"bytes": example.ids_png(), "path": f"{example.stem}.png"},
         **example.facts(),
         "width": width,
         "height": height,

@@ -1,6 +1,7 @@
 """Where the segments of one image lie, straight from their RLE: never a mask for each of them.
 
-Axes: H W pixels of the image, S segments, N numbers in all their RLEs, R runs of pixels.
+Axes: H W pixels of the image, S segments, N numbers in all their RLEs, R runs of pixels, P parts
+that these and the gaps between them make of the image, C changes of value down a column.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,17 @@ from numpy import ndarray
 
 from possam_core.errors import PossamError
 from possam_core.masks import AreaAndBox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """A map (H, W) by its top row, and the pixels that differ from the one above them."""
+
+    top: ndarray  # (W,) values
+    rows: ndarray  # (C,) of such pixels
+    columns: ndarray  # (C,)
+    before: ndarray  # (C,) values of the pixels above
+    after: ndarray  # (C,) their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +67,34 @@ class PixelRuns:
         """
         dtype = np.min_scalar_type(max(*values, void) if values else void)
         height, width = self.image_hw
-        borders = np.empty(2 * len(self.starts) + 2, np.int64)
-        borders[0], borders[-1] = 0, height * width
-        borders[1:-1:2], borders[2:-1:2] = self.starts, self.ends
-        colours = np.full(len(borders) - 1, void, dtype)
-        colours[1::2] = np.asarray(values, dtype)[self.owners]
-        columns = np.repeat(colours, np.diff(borders))
+        starts, colours = self._parts(values, void)
+        lengths = np.diff(starts, append=height * width)
+        columns = np.repeat(colours.astype(dtype), lengths)
         return np.ascontiguousarray(columns.reshape(width, height).T)
+
+    def changes(self, values: Sequence[int], *, void: int) -> Changes:
+        """The same map, of which most pixels are never touched."""
+        height, width = self.image_hw
+        starts, colours = self._parts(values, void)
+        covers = np.searchsorted(starts, np.arange(width) * height, side="right") - 1
+        columns, rows = np.divmod(starts, height)
+        is_below = rows > 0  # what starts at the top of a column has no pixel above
+        return Changes(
+            top=colours[covers],
+            rows=rows[is_below],
+            columns=columns[is_below],
+            before=colours[:-1][is_below[1:]],
+            after=colours[is_below],
+        )
+
+    def _parts(self, values: Sequence[int], void: int) -> tuple[ndarray, ndarray]:
+        """First pixel (P,) and value (P,) of each part, none of them empty."""
+        starts = np.zeros(2 * len(self.starts) + 1, np.int64)
+        starts[1::2], starts[2::2] = self.starts, self.ends
+        colours = np.full(len(starts), void, np.int64)
+        colours[1::2] = np.asarray(values, np.int64)[self.owners]
+        is_part = np.diff(starts, append=self.image_hw[0] * self.image_hw[1]) > 0
+        return starts[is_part], colours[is_part]
 
 
 def decode_runs(counts: Sequence[str], image_hw: tuple[int, int]) -> PixelRuns:

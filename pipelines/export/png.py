@@ -1,16 +1,18 @@
-"""PNG of label maps: three times as fast as a general encoder, and half the size.
+"""PNG of label maps, straight from their runs: several times as fast as a general encoder.
 
-Every row is stored as its difference from the one above, which is zero almost everywhere, so
-that deflate has only runs to look for.
-
-Axes: H W pixels of the image.
+Every row is stored as its difference from the one above, which is zero almost everywhere: only
+where the value changes down a column is there anything to write, and deflate has only runs to look
+for. The files are half as large as those of a general encoder.
 """
 
 import struct
 import zlib
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-from numpy import ndarray
+
+from pipelines.export.pixel_runs import Changes, PixelRuns
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, COLOUR = 0, 2  # colour types
@@ -19,37 +21,46 @@ MEMORY_LEVEL = 5  # of zlib: short blocks cost less time here, and fewer bytes
 MAX_ID = 2**24 - 1  # that fits into three bytes
 
 
-def encode_grey(pixels: ndarray) -> bytes:
-    """The PNG of a map (H, W) of 8 or 16 bits, whose grey levels are its values."""
-    height, width = pixels.shape
-    depth = pixels.dtype.itemsize
-    samples = pixels.astype(f">u{depth}", copy=False).view(np.uint8).reshape(height, width, depth)
-    planes = [np.ascontiguousarray(samples[..., i]) for i in range(depth)]
-    return _encode(planes, depth, bit_depth=8 * depth, colour_type=GREY)
+def encode_grey(
+    runs: PixelRuns, levels: Sequence[int], *, void: int, bit_depth: Literal[8, 16]
+) -> bytes:
+    """The PNG whose grey level is that of each pixel's segment, and `void` elsewhere."""
+    changes = runs.changes(levels, void=void)
+    shifts = range(bit_depth - 8, -1, -8)  # the high byte first
+    return _encode(changes, runs.image_hw, shifts, bit_depth=bit_depth, colour_type=GREY)
 
 
-def encode_ids(ids: ndarray) -> bytes:
-    """The PNG of segment ids (H, W) as COCO panoptic has them: id = R + 256 G + 65536 B."""
-    if ids.dtype == np.uint8:
-        planes = [ids]
-    else:
-        planes = [(ids >> shift).astype(np.uint8) for shift in (0, 8, 16)[: ids.dtype.itemsize]]
-    return _encode(planes, 3, bit_depth=8, colour_type=COLOUR)
+def encode_ids(runs: PixelRuns, ids: Sequence[int]) -> bytes:
+    """The PNG of segment ids as COCO panoptic has them: id = R + 256 G + 65536 B; 0 is void."""
+    changes = runs.changes(ids, void=0)
+    return _encode(changes, runs.image_hw, (0, 8, 16), bit_depth=8, colour_type=COLOUR)
 
 
-def _encode(planes: list[ndarray], num_planes: int, *, bit_depth: int, colour_type: int) -> bytes:
-    """The file; planes that are left out are zero."""
-    height, width = planes[0].shape
-    rows = np.zeros((height, 1 + width * num_planes), np.uint8)
-    rows[:, 0] = UP
-    for i, plane in enumerate(planes):
-        differences = plane.copy()
-        differences[1:] -= plane[:-1]
-        rows[:, 1 + i :: num_planes] = differences
+def _encode(
+    changes: Changes,
+    image_hw: tuple[int, int],
+    shifts: Sequence[int],
+    *,
+    bit_depth: int,
+    colour_type: int,
+) -> bytes:
+    """The file; a sample of a pixel is the byte of its value that starts at one of `shifts`."""
+    height, width = image_hw
+    row_bytes = 1 + width * len(shifts)
+    data = np.zeros(height * row_bytes, np.uint8)
+    data[::row_bytes] = UP
+    places = changes.rows * row_bytes + 1 + changes.columns * len(shifts)
+    for i, shift in enumerate(shifts):
+        data[1 + i : row_bytes : len(shifts)] = changes.top >> shift & 255
+        # In bytes, so that a difference below zero wraps as the filter wants it.
+        after, before = (
+            (values >> shift).astype(np.uint8) for values in (changes.after, changes.before)
+        )
+        data[places + i] = after - before
     deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, MEMORY_LEVEL, zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0)
-    data = deflate.compress(rows.data) + deflate.flush()
-    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    content = deflate.compress(data.data) + deflate.flush()
+    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", content) + _chunk(b"IEND", b"")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -42,18 +43,28 @@ class ExportReport:
     num_exported: int  # of them, by this call; the others had been there
 
 
-def run_export(config: ExportConfig, *, console: Console | None = None) -> ExportReport:
+def run_export(
+    config: ExportConfig,
+    *,
+    where: pc.Expression | None = None,
+    console: Console | None = None,
+) -> ExportReport:
     """Export what is not exported yet, then write what needs all of it.
 
     Args:
         config: the settings.
+        where: keeps rows as `config.where` does, said in the terms of `pyarrow.compute`.
         console: where to show progress; None: nowhere.
 
     Raises:
         ConfigError: there is no such run, the filter or the classes are not understood, the output
             holds something else, no image is left, or a store failed.
     """
-    run = open_run(config.run, where=config.where)
+    if where is not None and config.where is not None:
+        raise ConfigError(
+            f"expected one filter, got {config.where!r} in SQL and {where} of pyarrow; join them"
+        )
+    run = open_run(config.run, where=config.where if where is None else where)
     job = ExportJob(config=config, run=run, classes=choose_classes(run.categories, config.classes))
     plan = make_plan(config, run, job.classes)
     with trouble_named(config.output), ExportFolder(config.output) as folder:
@@ -138,7 +149,7 @@ def _provenance(job: ExportJob, report: ExportReport) -> dict[str, Any]:
     return {
         **job.run.provenance,
         "format": report.format,
-        "where": config.where,
+        "where": job.run.where_text,
         "min_grade": config.min_grade,
         "val_share": config.val_share,
         "labels_only": config.labels_only,

@@ -5,12 +5,8 @@ images/train/*.jpg  annotations/train/*.png  classes.json
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-from numpy import ndarray
-
 from pipelines.export.classes import ClassMap
 from pipelines.export.example import Example
-from pipelines.export.png import encode_grey
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
 
 VOID_8_BITS, VOID_16_BITS = 255, 65535
@@ -24,7 +20,7 @@ class SemanticPng:
     def write_unit(self, examples: Iterable[Example], unit: Unit) -> Iterator[tuple[str, Record]]:
         """Write a PNG for each example, and its picture."""
         for example in examples:
-            png = encode_grey(semantic_map(example, unit.classes))
+            png = semantic_png(example, unit.classes)
             unit.folder.put(f"annotations/{example.split}/{example.stem}.png", png)
             if example.picture is not None:
                 key = f"images/{example.split}/{example.file_name}"
@@ -45,8 +41,7 @@ def void_level(classes: ClassMap) -> int:
     return VOID_8_BITS if len(classes.classes) <= VOID_8_BITS else VOID_16_BITS
 
 
-def semantic_map(example: Example, classes: ClassMap) -> ndarray:
-    """The grey levels (H, W)."""
+def semantic_png(example: Example, classes: ClassMap) -> bytes:
+    """The index of each pixel's class as a grey level."""
     void = void_level(classes)
-    dtype = np.uint8 if void == VOID_8_BITS else np.uint16
-    return example.class_indices(void=void).astype(dtype, copy=False)
+    return example.classes_png(void=void, bit_depth=8 if void == VOID_8_BITS else 16)

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pipelines.export.example import Example
-from pipelines.export.png import encode_ids
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
 
 
@@ -69,5 +68,5 @@ def _members(example: Example) -> Iterator[tuple[str, bytes]]:
         ],
     }
     yield f"{example.stem}.jpg", example.picture.as_jpeg().data
-    yield f"{example.stem}.png", encode_ids(example.ids())
+    yield f"{example.stem}.png", example.ids_png()
     yield f"{example.stem}.json", json.dumps(content, ensure_ascii=False).encode()

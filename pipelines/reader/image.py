@@ -21,6 +21,7 @@ from pipelines.plan import read_shard
 from pipelines.run_folder import RunFolder
 from possam_core.errors import ConfigError
 from possam_core.image_decode import decode_image
+from possam_core.masks import VOID_ID
 
 if TYPE_CHECKING:
     from possam_core.panoptic import PanopticSegmentation, Segment
@@ -89,7 +90,7 @@ class LabelledImage:
         Raises:
             ConfigError: a class of it is not one of the run's.
         """
-        from possam_core.panoptic import VOID_ID, PanopticSegmentation  # seconds, for torch
+        from possam_core.panoptic import PanopticSegmentation  # seconds, for torch
 
         ids = np.full((self.row["width"], self.row["height"]), VOID_ID, np.int32)  # transposed
         for segment in self.row["segments_info"]:

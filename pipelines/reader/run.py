@@ -71,6 +71,11 @@ class LabelledRun:
         return {field.name: self.__dict__[field.name] for field in fields(self)}
 
     @property
+    def where_text(self) -> str | None:
+        """The condition as one writes it down."""
+        return None if self.where is None else str(self.where)
+
+    @property
     def provenance(self) -> dict[str, str]:
         """Where the labels come from."""
         settings = self.plan.settings

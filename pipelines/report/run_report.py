@@ -82,10 +82,13 @@ def base_of(run: LabelledRun) -> str:
     return run.plan.settings.images.rstrip("/") + "/"
 
 
-def orders(first: Order, measures: Sequence[Measure]) -> tuple[Order, ...]:
-    """`first`, then by each measure upwards, then by name."""
+def orders(
+    first: Order, measures: Sequence[Measure], facets: Sequence[str] = ()
+) -> tuple[Order, ...]:
+    """`first`, then by each measure upwards, then by the names of facets, and of images."""
     by_measure = (Order(label=measure.label, by=((measure.key, 1),)) for measure in measures)
-    return (first, *by_measure, Order(label="name", by=(("name", 1),)))
+    by_name = (Order(label=name, by=((name, 1),)) for name in (*facets, "name"))
+    return (first, *by_measure, *by_name)
 
 
 def provenance_of(run: LabelledRun) -> tuple[tuple[str, str], ...]:
@@ -133,7 +136,9 @@ def _head(run: LabelledRun, index: RunIndex, selection: Selection) -> Head:
         measures=measures(),
         facets=index.facets(with_pictures=not selection.is_all),
         orders=orders(
-            Order(label="worst first", by=(("grade", -1), ("mean_score", 1))), measures()
+            Order(label="worst first", by=(("grade", -1), ("mean_score", 1))),
+            measures(),
+            facets=("class", "error"),
         ),
         charts=CHARTS,
         badges=("grade", "error"),

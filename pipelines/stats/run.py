@@ -13,7 +13,8 @@ import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,7 +29,7 @@ from pipelines.store import STORE_ERRORS, trouble_named
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "1"  # of what is kept; another one is made again
+FORMAT = "2"  # of what is kept; another one is made again
 TOTAL_KEY = "stats/statistics.json"
 THREADS = 4
 SHARDS_AT_ONCE = 64  # whose statistics wait to be added up, at most
@@ -75,6 +76,7 @@ class _Counter:
     newer: Mapping[int, pa.Table]  # by shard, the rows that replace rows of its file
     files: Mapping[str, str]  # key -> which version of the file lies there
     is_writable: bool = True
+    _lock: Lock = field(default_factory=Lock)  # threads that fail at once complain once
 
     def count(self, shard: int) -> Statistics:
         """The statistics of one shard, as kept or counted again."""
@@ -130,8 +132,10 @@ class _Counter:
         try:
             self.run.replace(key, gzip.compress(data, 1, mtime=0) if key.endswith(".gz") else data)
         except STORE_ERRORS as error:
-            self.is_writable = False
-            logger.warning("statistics are not kept in %s: %s", self.run.location, error)
+            with self._lock:
+                if self.is_writable:
+                    logger.warning("statistics are not kept in %s: %s", self.run.location, error)
+                self.is_writable = False
 
 
 def _versions(run: RunFolder) -> dict[str, str]:

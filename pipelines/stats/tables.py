@@ -49,6 +49,8 @@ SCHEMAS = {
     "histograms": pa.schema(
         [
             pa.field("of", pa.string()),  # "image" or "segment"
+            pa.field("by", pa.string()),  # "class", "size" or "score"; null: all of them
+            pa.field("group", pa.string()),  # class, size, or the least score of the tenth
             pa.field("measure", pa.string()),
             pa.field("from", pa.float64()),
             pa.field("to", pa.float64()),
@@ -95,10 +97,7 @@ def make_tables(statistics: Statistics) -> dict[str, pa.Table]:
             {"measure": name, "num_images": h.num_values} | summary(h)
             for name, h in statistics.images.items()
         ],
-        "histograms": [
-            *_bins("image", statistics.images),
-            *_bins("segment", statistics.all_segments().measures),
-        ],
+        "histograms": list(_histogram_rows(statistics)),
         "grades": list(_grade_rows(statistics)),
         "errors": [
             {"error_code": code, "num_images": n} for code, n in sorted(statistics.errors.items())
@@ -139,12 +138,31 @@ def _figures(figures: SegmentFigures) -> dict[str, Any]:
     }
 
 
-def _bins(of: str, measures: Mapping[str, Histogram]) -> Iterator[dict[str, Any]]:
+def _histogram_rows(statistics: Statistics) -> Iterator[dict[str, Any]]:
+    yield from _bins(statistics.images, of="image")
+    yield from _bins(statistics.all_segments().measures, of="segment")
+    groups: dict[str, dict[str, SegmentFigures]] = {
+        "class": {c.name: figures for c, figures in statistics.by_class().items()},
+        "size": dict(statistics.by_size()),
+        "score": {
+            f"{band / NUM_SCORE_BANDS}": f for band, f in sorted(statistics.score_bands.items())
+        },
+    }
+    for by, figures_of in groups.items():
+        for group, figures in figures_of.items():
+            yield from _bins(figures.measures, of="segment", by=by, group=group)
+
+
+def _bins(
+    measures: Mapping[str, Histogram], *, of: str, by: str | None = None, group: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The bins that hold something."""
     for name, histogram in measures.items():
         for index, count in enumerate(histogram.counts):
             if count:
                 edges = {"from": index / NUM_BINS, "to": (index + 1) / NUM_BINS}
-                yield {"of": of, "measure": name, **edges, "count": count}
+                place = {"of": of, "by": by, "group": group, "measure": name}
+                yield {**place, **edges, "count": count}
 
 
 def _grade_rows(statistics: Statistics) -> Iterator[dict[str, Any]]:

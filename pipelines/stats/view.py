@@ -1,7 +1,9 @@
 """What `possam stats` prints: the whole, then grades, sizes, scores, classes, errors and drift."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +22,7 @@ NOTHING = "-"
 def statistics_view(report: StatisticsReport) -> RenderableType:
     """Tables for a terminal."""
     statistics = report.statistics
-    parts: list[RenderableType] = [Text(_headline(report), overflow="fold")]
+    parts: list[RenderableType] = [Text(_headline(report))]
     if statistics.num_ok:
         parts += [_grades(statistics), _images(statistics)]
     if statistics.num_segments:
@@ -29,8 +31,9 @@ def statistics_view(report: StatisticsReport) -> RenderableType:
     if statistics.errors:
         parts.append(_errors(statistics))
     if report.drift is not None:
-        parts += [Text(f"drift from {report.reference}", overflow="fold"), _drift(report.drift)]
-    return Group(*parts)
+        drift = _drift(report.drift, title=f"drift from {report.reference}")
+        parts.append(drift)
+    return Group(*chain.from_iterable(("", part) for part in parts))
 
 
 def _headline(report: StatisticsReport) -> str:
@@ -57,16 +60,19 @@ def _grades(statistics: Statistics) -> Table:
 
 
 def _images(statistics: Statistics) -> Table:
-    table = _table("labelled images", "measure", "images", *_QUANTILES)
+    table = _table("labelled images", "measure", "images", "mean", *_QUANTILES)
     for name, histogram in statistics.images.items():
         if histogram.num_values:
-            table.add_row(name, f"{histogram.num_values:,}", *_quantiles(histogram))
+            mean = f"{histogram.mean:.2f}"
+            table.add_row(name, f"{histogram.num_values:,}", mean, *_quantiles(histogram))
     return table
 
 
 def _sizes(statistics: Statistics) -> Table:
     rows = ((size, figures) for size, figures in statistics.by_size().items())
-    return _figures("segments by size", "size", rows, statistics.num_segments)
+    return _figures(
+        "segments by size; p05 to p95 are of their scores", "size", rows, statistics.num_segments
+    )
 
 
 def _scores(statistics: Statistics) -> Table:
@@ -102,8 +108,8 @@ def _errors(statistics: Statistics) -> Table:
     return table
 
 
-def _drift(drift: Drift) -> Table:
-    table = _table(None, "of", "index", last="that is")
+def _drift(drift: Drift, *, title: str) -> Table:
+    table = _table(title, "of", "index", last="that is")
     for name, index in (("class", drift.classes), ("size", drift.sizes), ("score", drift.scores)):
         table.add_row(name, f"{index:.3f}", _verdict(index))
     for shift in drift.shifts[:MAX_SHIFTS]:
@@ -119,19 +125,19 @@ def _verdict(index: float) -> str:
     return "some drift" if index < MUCH_DRIFT else "much drift"
 
 
-_QUANTILES = ("mean", "p05", "p50", "p95")
+_QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
 
 def _quantiles(histogram: Histogram) -> list[str]:
-    values = (histogram.mean, *(histogram.quantile(share) for share in (0.05, 0.5, 0.95)))
+    values = (histogram.quantile(share) for share in _QUANTILES.values())
     return [NOTHING if value is None else f"{value:.2f}" for value in values]
 
 
 def _figures(
     title: str, name: str, rows: Iterable[tuple[str, SegmentFigures]], num_segments: int
 ) -> Table:
-    scores = [f"score {quantile}" for quantile in _QUANTILES]
-    table = _table(title, name, "segments", "share", *scores, "IoU", "margin", "stable", "CLIP")
+    measures = ("IoU", "margin", "stable", "CLIP")
+    table = _table(title, name, "segments", "share", *_QUANTILES, *measures)
     for label, figures in rows:
         table.add_row(
             label,
@@ -139,7 +145,7 @@ def _figures(
             _share(figures.num_segments, num_segments),
             *_quantiles(figures.measures["score"]),
             *_means(figures.measures, ("predicted_iou", "margin", "stability_score")),
-            _share(figures.num_clip_agrees, figures.num_segments),
+            f"{figures.num_clip_agrees / figures.num_segments:.0%}",
         )
     return table
 
@@ -152,10 +158,14 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}"
 
 
-def _table(title: str | None, first: str, *numbers: str, last: str | None = None) -> Table:
-    table = Table(first, title=title, title_justify="left")
+def _table(title: str, first: str, *numbers: str, last: str | None = None) -> Table:
+    # Narrow, so that the widest has room in a terminal of 80 columns.
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
+    table.padding = (0, 1, 0, 0)
+    table.pad_edge = False
+    table.add_column(first, overflow="fold")
     for name in numbers:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     if last is not None:
         table.add_column(last, overflow="fold")
     return table

@@ -12,10 +12,12 @@ from pipelines.store import is_s3, split_s3
 from pipelines.verify.planned import PlannedRound, one_line
 
 SHARD_FILE = re.compile(r"data(?:-retry-(\d+))?/.*/shard-(\d+)\.parquet")
-# A probe is deleted at once, unless the process that had put it there was killed.
+# A probe and the draft of a retry are deleted at once, unless the process that had put them there
+# was killed.
 OTHERS = re.compile(
     r"_manifest\.json"
     r"|_plan/duplicates-\d{5,}\.parquet|_plan/vocabulary\.json"
+    r"|_plan/retry-\d{3,}/[0-9a-f]{8}/part-\d{5,}\.parquet"
     r"|corrections/\d{5,}-\d{8}T\d{6}Z\.parquet"
     r"|_attempts/(retry-\d{3,}/)?shard-\d{8,}/\d+"
     r"|_runs/[^/]+\.json|_runs/probe-[0-9a-f]{32}"

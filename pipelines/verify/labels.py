@@ -109,8 +109,10 @@ def _broken_masks(labels: Labels) -> Iterator[str]:
 
 def _are_whole(counts: list[bytes], num_pixels: int) -> bool:
     """Whether each of `counts` is a COCO compressed RLE whose runs add up to the image."""
+    if not counts:
+        return True  # nothing was found in the image
     if not all(counts):
-        return not counts
+        return False
     codes = np.frombuffer(b"".join(counts), np.uint8) - np.uint8(48)  # other characters wrap
     is_last = codes < 32  # bit 6 is set where more of the same run follows
     text_ends = np.cumsum([len(c) for c in counts])

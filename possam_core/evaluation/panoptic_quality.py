@@ -2,18 +2,19 @@
 
 Counts of images and of workers add up, so PQ of a whole corpus never needs its maps at once.
 
-Axes: H W pixels, G ground-truth and P predicted segments; index 0 of G and P is void.
+Axes: H W pixels, G true and P predicted segments; in counts of shared pixels index 0 is void.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64
+from jaxtyping import Bool, Float64, Int32, Int64
 from numpy import ndarray
 
 from possam_core.errors import PossamError
-from possam_core.panoptic import VOID_ID
+from possam_core.masks import VOID_ID
+from possam_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,29 @@ class PanopticAnnotation:
     ids: Int32[ndarray, "H W"]  # segment id of each pixel; 0 is void
     category_ids: Mapping[int, int]  # category id of each segment id
     crowd_ids: frozenset[int] = frozenset()  # segments that lump many instances together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentOverlaps:
+    """The segments of one image, true ones against predicted ones, in the annotations' order."""
+
+    true_categories: Int64[ndarray, " G"]
+    is_crowd: Bool[ndarray, " G"]
+    predicted_ids: Int64[ndarray, " P"]
+    predicted_categories: Int64[ndarray, " P"]
+    ious: Float64[ndarray, "G P"]  # void pixels do not count against a prediction
+    forgiven: Float64[ndarray, " P"]  # share of a prediction on void or a crowd of its category
+
+    @property
+    def meets(self) -> Bool[ndarray, "G P"]:
+        """Whether two segments match, whatever they are called; each has at most one partner."""
+        meets: Bool[ndarray, "G P"] = (self.ious > 0.5) & ~self.is_crowd[:, None]
+        return meets
+
+    @property
+    def is_excused(self) -> Bool[ndarray, " P"]:
+        """Whether most of a prediction lies where nobody knows what is true."""
+        return self.forgiven > 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,34 +112,54 @@ def count_matches(
     Raises:
         PossamError: the maps differ in shape, or an id lacks a category or a predicted id a pixel.
     """
+    return count_segments(overlap_segments(ground_truth, prediction))
+
+
+def overlap_segments(
+    ground_truth: PanopticAnnotation, prediction: PanopticAnnotation
+) -> SegmentOverlaps:
+    """How the segments of one image lie on each other.
+
+    Raises:
+        PossamError: the maps differ in shape, or an id lacks a category or a predicted id a pixel.
+    """
     if ground_truth.ids.shape != prediction.ids.shape:
         raise PossamError(
             f"ground truth and prediction must have one shape, got {ground_truth.ids.shape} and"
             f" {prediction.ids.shape}"
         )
-    overlaps = _count_overlaps(ground_truth, prediction)
+    shared = _count_shared_pixels(ground_truth, prediction)
     is_crowd = np.array([i in ground_truth.crowd_ids for i in ground_truth.category_ids], np.bool_)
     true_categories = np.array([*ground_truth.category_ids.values()], np.int64)
     predicted_categories = np.array([*prediction.category_ids.values()], np.int64)
-
-    areas = overlaps.sum(axis=0)[1:]  # (P - 1,)
+    areas = shared.sum(axis=0)[1:]  # (P,)
     if not areas.all():
         raise PossamError("every predicted segment must claim a pixel; leave empty ones out")
-    unions = areas + overlaps.sum(axis=1)[1:, None] - overlaps[1:, 1:] - overlaps[0, 1:]
-    ious = overlaps[1:, 1:] / np.maximum(unions, 1)  # (G - 1, P - 1)
-    same_category = true_categories[:, None] == predicted_categories
-    is_match = (ious > 0.5) & same_category & ~is_crowd[:, None]
+    unions = areas + shared.sum(axis=1)[1:, None] - shared[1:, 1:] - shared[0, 1:]
+    forgiven = _forgiven_pixels(shared, true_categories, predicted_categories, is_crowd)
+    return SegmentOverlaps(
+        true_categories=true_categories,
+        is_crowd=is_crowd,
+        predicted_ids=np.array([*prediction.category_ids], np.int64),
+        predicted_categories=predicted_categories,
+        ious=shared[1:, 1:] / np.maximum(unions, 1),
+        forgiven=forgiven / areas,
+    )
 
+
+def count_segments(overlaps: SegmentOverlaps) -> PanopticQualityCounts:
+    """Count what `count_matches` counts, of segments that were laid on each other before."""
+    true_categories, ious = overlaps.true_categories, overlaps.ious
+    is_match = overlaps.meets & (true_categories[:, None] == overlaps.predicted_categories)
     counts: dict[int, CategoryCounts] = {}
     for category_id, iou in zip(
         true_categories[is_match.any(axis=1)].tolist(), ious[is_match].tolist(), strict=True
     ):
         _add(counts, category_id, CategoryCounts(tp=1, iou_sum=iou))
-    for category_id in true_categories[~is_match.any(axis=1) & ~is_crowd].tolist():
+    for category_id in true_categories[~is_match.any(axis=1) & ~overlaps.is_crowd].tolist():
         _add(counts, category_id, CategoryCounts(fn=1))
-    forgiven = _forgiven_pixels(overlaps, true_categories, predicted_categories, is_crowd)
-    is_false_positive = ~is_match.any(axis=0) & (forgiven / areas <= 0.5)
-    for category_id in predicted_categories[is_false_positive].tolist():
+    is_false_positive = ~is_match.any(axis=0) & ~overlaps.is_excused
+    for category_id in overlaps.predicted_categories[is_false_positive].tolist():
         _add(counts, category_id, CategoryCounts(fp=1))
     return PanopticQualityCounts(per_category=counts)
 
@@ -125,6 +169,20 @@ def summarise(
 ) -> dict[str, PanopticQuality]:
     """PQ, SQ and RQ of each group of category ids, averaged over the categories that occur."""
     return {name: _average(counts, categories) for name, categories in groups.items()}
+
+
+def vocabulary_categories(
+    vocabulary: Vocabulary, training_names: Iterable[str]
+) -> tuple[Category, ...]:
+    """The classes of `vocabulary`; seen and unseen are told apart where there are both."""
+    is_seen = vocabulary.seen_in(training_names)
+    has_both = len(set(is_seen)) == 2
+    return tuple(
+        Category(
+            id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=seen if has_both else None
+        )
+        for c, seen in zip(vocabulary.classes, is_seen, strict=True)
+    )
 
 
 def category_groups(categories: Sequence[Category]) -> dict[str, frozenset[int]]:
@@ -159,10 +217,10 @@ def _add(counts: dict[int, CategoryCounts], category_id: int, new: CategoryCount
     counts[category_id] = counts.get(category_id, CategoryCounts()) + new
 
 
-def _count_overlaps(
+def _count_shared_pixels(
     ground_truth: PanopticAnnotation, prediction: PanopticAnnotation
-) -> Int64[ndarray, "G P"]:
-    """Pixels that each pair of segments shares."""
+) -> Int64[ndarray, "G1 P1"]:
+    """Pixels that each pair of segments shares, void first."""
     shape = (len(ground_truth.category_ids) + 1, len(prediction.category_ids) + 1)
     pairs = _segment_index(ground_truth) * shape[1] + _segment_index(prediction)
     return np.bincount(pairs.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
@@ -184,7 +242,7 @@ def _segment_index(annotation: PanopticAnnotation) -> Int64[ndarray, "H W"]:
 
 
 def _forgiven_pixels(
-    overlaps: Int64[ndarray, "G P"],
+    shared: Int64[ndarray, "G1 P1"],
     true_categories: Int64[ndarray, " true"],
     predicted_categories: Int64[ndarray, " predicted"],
     is_crowd: Bool[ndarray, " true"],
@@ -194,8 +252,8 @@ def _forgiven_pixels(
     Of several crowds of one category the last listed counts, as in panopticapi; COCO has one.
     """
     row_of_crowd = {int(true_categories[g]): int(g) + 1 for g in np.flatnonzero(is_crowd)}
-    forgiven = overlaps[0, 1:].copy()
+    forgiven = shared[0, 1:].copy()
     for index, category_id in enumerate(predicted_categories.tolist()):
         if category_id in row_of_crowd:
-            forgiven[index] += overlaps[row_of_crowd[category_id], index + 1]
+            forgiven[index] += shared[row_of_crowd[category_id], index + 1]
     return forgiven

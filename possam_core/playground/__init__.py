@@ -1,18 +1,15 @@
 """Procedural panoptic scenes: data for training, tests and demonstrations without downloads."""
 
-from possam_core.playground.classes import (
-    UNSEEN_CLASSES,
-    playground_vocabulary,
-    seen_vocabulary,
-)
 from possam_core.playground.corpus import write_corpus
 from possam_core.playground.scene import Scene, generate_scene
+from possam_core.playground.world import PLAYGROUND, WORKSHOP, World, find_world
 
 __all__ = [
-    "UNSEEN_CLASSES",
+    "PLAYGROUND",
+    "WORKSHOP",
     "Scene",
+    "World",
+    "find_world",
     "generate_scene",
-    "playground_vocabulary",
-    "seen_vocabulary",
     "write_corpus",
 ]

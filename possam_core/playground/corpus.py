@@ -1,4 +1,4 @@
-"""A folder of playground scenes in the COCO panoptic format.
+"""A folder of a world's scenes in the COCO panoptic format.
 
 Axes: H W pixels of one scene.
 """
@@ -14,8 +14,8 @@ from numpy import ndarray
 from PIL import Image
 
 from possam_core.errors import ConfigError
-from possam_core.playground.classes import UNSEEN_CLASSES, playground_vocabulary
 from possam_core.playground.scene import Scene, generate_scene
+from possam_core.playground.world import PLAYGROUND, World
 
 
 def _say_nothing(_: int) -> None:
@@ -27,6 +27,7 @@ def write_corpus(
     *,
     num_images: int,
     seed: int,
+    world: World = PLAYGROUND,
     on_image: Callable[[int], None] = _say_nothing,
 ) -> None:
     """Fill the folder `output` with scenes 0 to `num_images` - 1 of `seed` and their annotations.
@@ -51,7 +52,7 @@ def write_corpus(
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
     for index in range(num_images):
-        scene = generate_scene(seed, index)
+        scene = generate_scene(seed, index, world=world)
         stem = f"scene-{index:05d}"
         quality = int(np.random.default_rng((seed, index, 1)).integers(60, 96))
         photo = Image.fromarray(scene.image)
@@ -61,13 +62,16 @@ def write_corpus(
             {"id": index, "file_name": f"{stem}.jpg", "width": photo.width, "height": photo.height}
         )
         annotations.append(
-            {"image_id": index, "file_name": f"{stem}.png", "segments_info": _describe(scene)}
+            {
+                "image_id": index,
+                "file_name": f"{stem}.png",
+                "segments_info": _describe(scene, world),
+            }
         )
         on_image(index)
-    content = {"images": images, "annotations": annotations, "categories": _categories()}
+    content = {"images": images, "annotations": annotations, "categories": _categories(world)}
     (output / "panoptic.json").write_text(json.dumps(content), encoding="utf-8")
-    vocabulary = playground_vocabulary()
-    records = {"name": vocabulary.name, "classes": vocabulary.to_records()}
+    records = {"name": world.vocabulary.name, "classes": world.vocabulary.to_records()}
     (output / "vocabulary.yaml").write_text(
         yaml.safe_dump(records, sort_keys=False), encoding="utf-8"
     )
@@ -93,8 +97,8 @@ def _make_folders(output: Path) -> None:
         ) from error
 
 
-def _describe(scene: Scene) -> list[dict[str, object]]:
-    classes = playground_vocabulary().classes
+def _describe(scene: Scene, world: World) -> list[dict[str, object]]:
+    classes = world.vocabulary.classes
     segments: list[dict[str, object]] = []
     for segment_id, class_index in enumerate(scene.class_indices, start=1):
         rows, columns = np.nonzero(scene.ids == segment_id)
@@ -111,15 +115,16 @@ def _describe(scene: Scene) -> list[dict[str, object]]:
     return segments
 
 
-def _categories() -> list[dict[str, object]]:
+def _categories(world: World) -> list[dict[str, object]]:
+    shown = world.training_vocabulary.classes
     return [
         {
             "id": c.category_id,
             "name": c.name,
             "isthing": int(c.is_thing),
             "supercategory": "thing" if c.is_thing else "stuff",
-            "seen": int(c.name not in UNSEEN_CLASSES),
+            "seen": int(c in shown),
             "synonyms": list(c.synonyms),
         }
-        for c in playground_vocabulary().classes
+        for c in world.vocabulary.classes
     ]

@@ -3,24 +3,22 @@
 Axes: H W pixels of the scene, h w pixels of one patch of it.
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8, UInt32
+from jaxtyping import Bool, Float32, Int32, UInt8
 from numpy import ndarray
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
 from possam_core.errors import ConfigError
-from possam_core.panoptic import VOID_ID
-from possam_core.playground.classes import STUFF, THINGS, playground_vocabulary
+from possam_core.masks import VOID_ID
+from possam_core.playground.background import draw_background
+from possam_core.playground.camera import photograph
 from possam_core.playground.sprites import Light, Sprite, draw_light, render_thing
-from possam_core.playground.textures import draw_texture
+from possam_core.playground.style import Composition
+from possam_core.playground.world import PLAYGROUND, World
 
-LONG_SIDE_PX = (160, 320)
-NUM_THINGS = (2, 9)
-DIAMETER = (0.08, 0.8)  # of the short side
 MIN_STUFF_PX = 64
 PLACEMENT_TRIES = 8
 
@@ -31,7 +29,7 @@ class Scene:
 
     image: UInt8[ndarray, "H W 3"]
     ids: Int32[ndarray, "H W"]  # 0 is void; exactly 1..len(class_indices) occur
-    class_indices: tuple[int, ...]  # of segment id i at i - 1, into `playground_vocabulary()`
+    class_indices: tuple[int, ...]  # of segment id i at i - 1, in the world's vocabulary
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,11 +42,17 @@ class _Canvas:
     needed_px: list[int]  # how much of each must stay visible
 
 
-def generate_scene(seed: int, index: int, *, class_names: frozenset[str] | None = None) -> Scene:
+def generate_scene(
+    seed: int,
+    index: int,
+    *,
+    class_names: frozenset[str] | None = None,
+    world: World = PLAYGROUND,
+) -> Scene:
     """Scene `index` of the endless series `seed`; the same arguments give the same bytes.
 
     Args:
-        class_names: the only classes that may appear; None allows all 48.
+        class_names: the only classes of the world that may appear; None allows all.
 
     Raises:
         ConfigError: a seed or index is negative, a name is unknown, or no thing or stuff is left.
@@ -57,29 +61,33 @@ def generate_scene(seed: int, index: int, *, class_names: frozenset[str] | None 
         raise ConfigError(
             f"seed and index must not be negative, got {seed} and {index}; use 0 or more"
         )
-    things, stuff = _allowed_classes(class_names)
-    rng = np.random.default_rng((seed, index))
-    height, width = _draw_image_hw(rng)
-    pixels, stuff_map = _draw_background(rng, (height, width), stuff)
-    rgb = np.moveaxis(pixels.view(np.uint8).reshape(height, width, 4)[..., :3], -1, 0)
+    things, stuff = _allowed_classes(class_names, world)
+    style, rng = world.style, np.random.default_rng((seed, index))
+    height, width = _draw_image_hw(style.composition, rng)
+    designs = [world.stuff[i - len(world.things)] for i in stuff]
+    background = draw_background(designs, (height, width), style.composition, rng)
+    rgb = background.pixels.view(np.uint8).reshape(height, width, 4)[..., :3]
     canvas = _Canvas(
-        rgb=rgb.astype(np.float32, order="C"),
+        rgb=np.moveaxis(rgb, -1, 0).astype(np.float32, order="C"),
         thing_ids=np.zeros((height, width), np.int32),
         thing_classes=[],
         needed_px=[],
     )
-    _place_things(canvas, things, rng)
-    ids, class_indices = _label(canvas, stuff_map)
-    return Scene(image=_photograph(canvas.rgb, rng), ids=ids, class_indices=class_indices)
+    _place_things(canvas, things, world, rng)
+    ids, class_indices = _label(canvas, np.array(stuff, np.int32)[background.stuff_map])
+    image = photograph(canvas.rgb, style.camera, rng)
+    return Scene(image=image, ids=ids, class_indices=class_indices)
 
 
-def _allowed_classes(class_names: frozenset[str] | None) -> tuple[list[int], list[int]]:
-    classes = playground_vocabulary().classes
+def _allowed_classes(
+    class_names: frozenset[str] | None, world: World
+) -> tuple[list[int], list[int]]:
+    classes = world.vocabulary.classes
     names = frozenset(c.name for c in classes) if class_names is None else class_names
     if unknown := sorted(names - {c.name for c in classes}):
         raise ConfigError(
-            f"class_names must be names of the playground's classes, got {unknown}; see"
-            " playground_vocabulary()"
+            f"class_names must be names of classes of the world {world.name!r}, got {unknown}; see"
+            " its vocabulary"
         )
     things = [i for i, c in enumerate(classes) if c.name in names and c.is_thing]
     stuff = [i for i, c in enumerate(classes) if c.name in names and not c.is_thing]
@@ -91,66 +99,42 @@ def _allowed_classes(class_names: frozenset[str] | None) -> tuple[list[int], lis
     return things, stuff
 
 
-def _draw_image_hw(rng: Generator) -> tuple[int, int]:
-    long_side = int(rng.integers(LONG_SIDE_PX[0], LONG_SIDE_PX[1] + 1))
-    aspect = 2.0 ** rng.uniform(-1.0, 1.0)
+def _draw_image_hw(composition: Composition, rng: Generator) -> tuple[int, int]:
+    low, high = composition.long_side_px
+    long_side = int(rng.integers(low, high + 1))
+    aspect = 2.0 ** rng.uniform(*composition.log2_aspect)
     short_side = round(long_side / max(aspect, 1 / aspect))
     return (short_side, long_side) if aspect > 1 else (long_side, short_side)
 
 
-def _draw_stuff(
-    class_index: int, image_hw: tuple[int, int], rng: Generator
-) -> UInt32[ndarray, "H W"]:
-    design = STUFF[class_index - len(THINGS)]
-    return draw_texture(design.tone, design.ramps, image_hw, rng)
-
-
-def _draw_background(
-    rng: Generator, image_hw: tuple[int, int], stuff: list[int]
-) -> tuple[UInt32[ndarray, "H W"], Int32[ndarray, "H W"]]:
-    """Packed pixels, and the class index at each: 1 to 4 regions with wavy borders."""
-    height, width = image_hw
-    x = (np.arange(width, dtype=np.float32) / width - 0.5)[None, :]
-    y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None]
-    count = min(int(rng.integers(1, 5)), len(stuff))
-    chosen = rng.choice(stuff, count, replace=False)
-    pixels = _draw_stuff(int(chosen[0]), image_hw, rng)
-    stuff_map = np.full(image_hw, chosen[0], np.int32)
-    for class_index in chosen[1:]:
-        cos, sin = (np.float32(f(rng.uniform(0, 2 * np.pi))) for f in (np.cos, np.sin))
-        wave, phase = np.float32(rng.uniform(4.0, 12.0)), np.float32(rng.uniform(0, 2 * np.pi))
-        sway = np.float32(rng.uniform(0.02, 0.07)) * np.sin(wave * (x * sin - y * cos) + phase)
-        beyond = x * cos + y * sin + sway > np.float32(rng.uniform(-0.05, 0.3))
-        left = np.bincount(stuff_map[~beyond], minlength=1)
-        least = 0.04 * height * width
-        if beyond.sum() < least or left[left > 0].min(initial=height * width) < least:
-            continue
-        np.copyto(pixels, _draw_stuff(int(class_index), image_hw, rng), where=beyond)
-        np.copyto(stuff_map, np.int32(class_index), where=beyond)
-    return pixels, stuff_map
-
-
-def _place_things(canvas: _Canvas, things: list[int], rng: Generator) -> None:
+def _place_things(canvas: _Canvas, things: list[int], world: World, rng: Generator) -> None:
     """Large things first, so that small ones lie on top; one that fits nowhere is left out."""
-    light = draw_light(rng)
+    composition, drawing = world.style.composition, world.style.drawing
+    light = draw_light(drawing, rng)
     short_side = min(canvas.thing_ids.shape)
-    low, high = np.log(DIAMETER)
-    count = int(rng.integers(NUM_THINGS[0], NUM_THINGS[1] + 1))
+    least, most = composition.num_things
+    count = int(rng.integers(least, most + 1))
+
+    def place(diameter: float) -> None:
+        class_index = int(rng.choice(things))
+        design = world.things[class_index]
+        sprite = render_thing(design, diameter * short_side, light, drawing, rng)
+        _place(canvas, sprite, class_index, light, rng)
+
+    low, high = np.log(composition.diameter)
     for diameter in np.sort(np.exp(rng.uniform(low, high, count)))[::-1]:
-        _place_thing(canvas, int(rng.choice(things)), float(diameter) * short_side, light, rng)
+        place(float(diameter))
     for diameter in rng.uniform(0.2, 0.4, 100):
-        if len(canvas.thing_classes) >= NUM_THINGS[0]:
+        if len(canvas.thing_classes) >= least:
             break
-        _place_thing(canvas, int(rng.choice(things)), float(diameter) * short_side, light, rng)
+        place(float(diameter))
 
 
-def _place_thing(
-    canvas: _Canvas, class_index: int, diameter_px: float, light: Light, rng: Generator
-) -> None:
-    sprite = render_thing(THINGS[class_index], diameter_px, light, rng)
+def _place(canvas: _Canvas, sprite: Sprite, class_index: int, light: Light, rng: Generator) -> None:
+    """Put `sprite` where enough of it and of what it covers is seen, if that is soon found."""
     height, width = canvas.thing_ids.shape
     mask_h, mask_w = sprite.mask.shape
-    margin = 0.4 * diameter_px  # less than half a diameter, so the border may cut a little
+    margin = 0.4 * sprite.diameter_px  # less than half a diameter, so the border may cut a little
     for _ in range(PLACEMENT_TRIES):
         centre_x = rng.uniform(min(margin, width / 2), max(width - margin, width / 2))
         centre_y = rng.uniform(min(margin, height / 2), max(height - margin, height / 2))
@@ -195,8 +179,10 @@ def _cast_shadow(canvas: _Canvas, sprite: Sprite, top_left: tuple[int, int], lig
     if light.shadow == 0.0:
         return
     size = max(sprite.mask.shape)
-    blur, offset = max(1, round(size * 0.03)), size * 0.06
-    padded = np.pad((sprite.coverage * 255.0).astype(np.uint8), 2 * blur)
+    blur, offset = max(1, round(size * light.shadow_blur)), size * light.shadow_offset
+    mask_h, mask_w = sprite.mask.shape
+    padded = np.zeros((mask_h + 4 * blur, mask_w + 4 * blur), np.uint8)
+    padded[2 * blur : -2 * blur, 2 * blur : -2 * blur] = sprite.coverage * 255.0
     soft = np.asarray(Image.fromarray(padded).filter(ImageFilter.BoxBlur(blur)), np.float32)
     top = top_left[0] - 2 * blur - round(light.y * offset)
     left = top_left[1] - 2 * blur - round(light.x * offset)
@@ -218,23 +204,3 @@ def _label(
             class_indices.append(int(class_index))
             np.putmask(ids, covered, len(class_indices))
     return ids, tuple(class_indices)
-
-
-def _photograph(rgb: Float32[ndarray, "3 H W"], rng: Generator) -> UInt8[ndarray, "H W 3"]:
-    """Scene-wide light, blur, sensor noise and, half of the time, JPEG."""
-    _, height, width = rgb.shape
-    gain = rng.uniform(0.75, 1.15) * rng.uniform(0.94, 1.06, (3, 1, 1))
-    slope_x, slope_y = rng.uniform(-0.15, 0.15, 2).astype(np.float32)
-    fall = slope_x * np.linspace(-1, 1, width, dtype=np.float32)[None, :] + 1
-    fall = fall + slope_y * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    lit = rgb * gain.astype(np.float32) * fall
-    lit += rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0.0, 6.0))
-    interleaved = np.ascontiguousarray(np.moveaxis(np.clip(lit, 0, 255).astype(np.uint8), 0, -1))
-    photo = Image.fromarray(interleaved)
-    if rng.random() < 0.5:
-        photo = photo.filter(ImageFilter.BoxBlur(float(rng.uniform(0.2, 0.7))))
-    if rng.random() < 0.5:
-        buffer = io.BytesIO()
-        photo.save(buffer, "JPEG", quality=int(rng.integers(60, 96)))
-        photo = Image.open(buffer)
-    return np.array(photo)

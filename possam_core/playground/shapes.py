@@ -4,7 +4,7 @@ Axes: H W sample points of one drawing. A drawing lives in u, v in [-1, 1]: u to
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -258,3 +258,19 @@ def spokes(u: float, v: float, count: int, half_width: float) -> Shape:
 def checks(cell: float) -> Shape:
     """Every second square of a board with a corner in the middle."""
     return lambda p: (np.floor(p.u / cell) + np.floor(p.v / cell)) % 2.0 < 1.0
+
+
+def placed(shape: Shape, u: float, v: float, size: float, turn_deg: float = 0.0) -> Shape:
+    """`shape` around (u, v) instead of (0, 0), `size` times as large, turned clockwise."""
+    cos, sin = float(np.cos(np.radians(turn_deg))), float(np.sin(np.radians(turn_deg)))
+
+    def inside(p: Points) -> Bool[ndarray, "H W"]:
+        du, dv = (p.u - u) / size, (p.v - v) / size
+        return shape(replace(p, u=du * cos + dv * sin, v=dv * cos - du * sin))
+
+    return inside
+
+
+def mirrored(shape: Shape) -> Shape:
+    """What `shape` covers on the right of the axis, and its mirror image on the left."""
+    return lambda p: shape(replace(p, u=np.abs(p.u)))

@@ -12,26 +12,14 @@ from numpy import ndarray
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from possam_core.playground.classes import ThingClass
+from possam_core.playground.designs import ThingClass
 from possam_core.playground.shapes import Ink, Points, draw
+from possam_core.playground.style import Drawing, HueFamilies
 from possam_core.playground.textures import pack_rgb
 
 MIN_VISIBLE = 0.4  # of a thing's whole silhouette
 MIN_THING_PX = 30
-SUPERSAMPLED_PX = 90  # smaller things take four samples a pixel; larger ones a soft edge
-
-# Hue families as ranges of (hue, saturation, value); hues wrap around at 1.
-HUE_FAMILIES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
-    "red": ((0.97, 1.01), (0.75, 0.95), (0.7, 0.95)),
-    "orange": ((0.06, 0.09), (0.8, 1.0), (0.9, 1.0)),
-    "yellow": ((0.125, 0.155), (0.7, 0.95), (0.9, 1.0)),
-    "green": ((0.27, 0.4), (0.5, 0.85), (0.45, 0.8)),
-    "blue": ((0.55, 0.64), (0.6, 0.9), (0.6, 0.95)),
-    "purple": ((0.73, 0.79), (0.4, 0.75), (0.5, 0.85)),
-    "pink": ((0.9, 0.94), (0.3, 0.55), (0.9, 1.0)),
-    "brown": ((0.05, 0.085), (0.5, 0.7), (0.35, 0.6)),
-    "grey": ((0.0, 1.0), (0.0, 0.08), (0.65, 0.97)),
-}
+HATCH_PX = 4  # from one line to the next, along the rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +31,9 @@ class Light:
     shading: float
     has_outline: bool
     shadow: float  # opacity of drop shadows; 0 is none
+    shadow_blur: float  # in sizes of the thing
+    shadow_offset: float
+    hatch: float  # opacity of the lines on the side away from the light; 0 is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,29 +43,40 @@ class Sprite:
     rgb: Float32[ndarray, "3 h w"]  # 0..255, times coverage
     coverage: Float32[ndarray, "h w"]
     mask: Bool[ndarray, "h w"]
+    diameter_px: float  # as asked for, before it was stretched
     needed_px: int  # how much of it must be visible
 
 
-def draw_light(rng: Generator) -> Light:
+def draw_light(drawing: Drawing, rng: Generator) -> Light:
     """One scene's light, drawn at random."""
-    angle = rng.uniform(0.0, 2 * np.pi)
+    angle = rng.uniform(*drawing.light_angle)
     return Light(
         x=float(np.cos(angle)),
         y=float(np.sin(angle)),
-        shading=float(rng.uniform(0.05, 0.28)),
-        has_outline=bool(rng.random() < 0.4),
-        shadow=float(rng.uniform(0.2, 0.5)) if rng.random() < 0.6 else 0.0,
+        shading=float(rng.uniform(*drawing.shading)),
+        has_outline=bool(rng.random() < drawing.outline_share),
+        shadow=float(rng.uniform(*drawing.shadow)) if rng.random() < drawing.shadow_share else 0.0,
+        shadow_blur=drawing.shadow_blur,
+        shadow_offset=drawing.shadow_offset,
+        hatch=(
+            float(rng.uniform(*drawing.hatch))
+            if drawing.hatch_share and rng.random() < drawing.hatch_share
+            else 0.0
+        ),
     )
 
 
-def render_thing(thing: ThingClass, diameter_px: float, light: Light, rng: Generator) -> Sprite:
-    """`thing` drawn upright but for a turn of up to 45 degrees, with its free parameters drawn."""
-    turn, stretch = np.radians(rng.uniform(-45.0, 45.0)), float(np.exp(rng.uniform(-0.223, 0.223)))
+def render_thing(
+    thing: ThingClass, diameter_px: float, light: Light, drawing: Drawing, rng: Generator
+) -> Sprite:
+    """`thing` drawn upright but for a small turn, with its free parameters drawn."""
+    turn = np.radians(rng.uniform(-drawing.max_turn_deg, drawing.max_turn_deg))
+    stretch = float(np.exp(rng.uniform(-0.223, 0.223)))
     cos, sin = float(np.cos(turn)), float(np.sin(turn))
     radius_u, radius_v = diameter_px / 2 * stretch**0.5, diameter_px / 2 / stretch**0.5
     half_w = int(np.ceil(abs(cos) * radius_u + abs(sin) * radius_v)) + 1
     half_h = int(np.ceil(abs(sin) * radius_u + abs(cos) * radius_v)) + 1
-    per_px = 2 if diameter_px < SUPERSAMPLED_PX else 1
+    per_px = 2 if diameter_px < drawing.supersampled_px else 1
     width, height = 2 * half_w * per_px, 2 * half_h * per_px
     x = ((np.arange(width, dtype=np.float32) + 0.5) / per_px - half_w)[None, :]
     y = ((np.arange(height, dtype=np.float32) + 0.5) / per_px - half_h)[:, None]
@@ -86,14 +88,19 @@ def render_thing(thing: ThingClass, diameter_px: float, light: Light, rng: Gener
     )
     inks = draw(thing.layers, points)
     if light.has_outline:
-        rim_px = max(1, round(diameter_px * per_px / 90))
+        rim_px = max(1, round(diameter_px * per_px / drawing.outlines_per_diameter))
         inks[_rim(inks > 0, rim_px)] = Ink.OUTLINE
-    planes = _antialias(_ink_table(thing, rng)[inks], per_px)
+    planes = _antialias(_ink_table(thing, drawing, rng)[inks], per_px)
     shade = _shade(light, diameter_px / 2, planes.shape[1], planes.shape[2])
     coverage = planes[3] / 255.0
     mask = coverage >= 0.5
-    needed_px = max(MIN_THING_PX, int(np.ceil(MIN_VISIBLE * mask.sum())))
-    return Sprite(rgb=planes[:3] * shade, coverage=coverage, mask=mask, needed_px=needed_px)
+    return Sprite(
+        rgb=planes[:3] * shade,
+        coverage=coverage,
+        mask=mask,
+        diameter_px=diameter_px,
+        needed_px=max(MIN_THING_PX, int(np.ceil(MIN_VISIBLE * mask.sum()))),
+    )
 
 
 def _rim(inside: Bool[ndarray, "h w"], width: int) -> Bool[ndarray, "h w"]:
@@ -107,22 +114,26 @@ def _rim(inside: Bool[ndarray, "h w"], width: int) -> Bool[ndarray, "h w"]:
     return rim
 
 
-def _draw_colour(families: tuple[str, ...], rng: Generator) -> Float32[ndarray, " 3"]:
-    ranges = HUE_FAMILIES[families[rng.integers(len(families))]]
+def _draw_colour(
+    families: tuple[str, ...], hues: HueFamilies, rng: Generator
+) -> Float32[ndarray, " 3"]:
+    ranges = hues[families[rng.integers(len(families))]]
     hue, saturation, value = (float(rng.uniform(low, high)) for low, high in ranges)
     rgb = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return np.array([channel * 255.0 for channel in rgb], np.float32)
 
 
-def _ink_table(thing: ThingClass, rng: Generator) -> UInt32[ndarray, " N"]:
+def _ink_table(thing: ThingClass, drawing: Drawing, rng: Generator) -> UInt32[ndarray, " N"]:
     """The packed colour of each ink, indexed by it; transparent first."""
-    body, accent = _draw_colour(thing.body_hues, rng), _draw_colour(thing.accent_hues, rng)
-    white, dark = rng.uniform(235.0, 255.0), rng.uniform(15.0, 50.0)
+    body = _draw_colour(thing.body_hues, drawing.hues, rng)
+    accent = _draw_colour(thing.accent_hues, drawing.hues, rng)
+    white, dark = rng.uniform(*drawing.white), rng.uniform(*drawing.dark)
+    share, plus = drawing.tint
     colours = np.empty((len(Ink), 3), np.float32)
     colours[Ink.BODY], colours[Ink.ACCENT] = body, accent
-    colours[Ink.DEEP], colours[Ink.TINT] = body * 0.6, body * 0.4 + 150.0
+    colours[Ink.DEEP], colours[Ink.TINT] = body * drawing.deep, body * share + plus
     colours[Ink.WHITE], colours[Ink.DARK] = white, dark
-    colours[Ink.OUTLINE] = body * 0.3
+    colours[Ink.OUTLINE] = body * drawing.outline
     table = pack_rgb(colours)
     table[Ink.NONE] = 0
     return table
@@ -139,6 +150,12 @@ def _antialias(pixels: UInt32[ndarray, "H W"], per_px: int) -> Float32[ndarray, 
 
 def _shade(light: Light, radius_px: float, height: int, width: int) -> Float32[ndarray, "h w"]:
     """A factor that is above one on the side of the light and below one on the other."""
-    x = (np.arange(width, dtype=np.float32) - width / 2) * (light.x * light.shading / radius_px)
-    y = (np.arange(height, dtype=np.float32) - height / 2) * (light.y * light.shading / radius_px)
-    return np.float32(1.0) + x[None, :].astype(np.float32) + y[:, None].astype(np.float32)
+    x = np.arange(width, dtype=np.float32) - width / 2
+    y = np.arange(height, dtype=np.float32) - height / 2
+    along_x = (x * (light.x * light.shading / radius_px)).astype(np.float32)
+    along_y = (y * (light.y * light.shading / radius_px)).astype(np.float32)
+    shade: Float32[ndarray, "h w"] = np.float32(1.0) + along_x[None, :] + along_y[:, None]
+    if light.hatch:
+        is_line = (x[None, :] + y[:, None]) % HATCH_PX < HATCH_PX / 2
+        np.multiply(shade, 1.0 - light.hatch, out=shade, where=is_line & (shade < 1.0))
+    return shade

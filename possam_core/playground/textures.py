@@ -12,6 +12,8 @@ from numpy import ndarray
 from numpy.random import Generator
 from PIL import Image
 
+from possam_core.playground.style import Composition
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
@@ -38,12 +40,12 @@ def pack_rgb(rgb: Float32[ndarray, "N 3"]) -> UInt32[ndarray, " N"]:
 
 
 def colour_tone(
-    tone: Float32[ndarray, "H W"], ramp: Ramp, rng: Generator
+    tone: Float32[ndarray, "H W"], ramp: Ramp, composition: Composition, rng: Generator
 ) -> UInt32[ndarray, "H W"]:
     """Packed pixels of `tone` on `ramp`, whose colours are shifted a little as a whole."""
     steps = np.linspace(0.0, 1.0, 256)
     at = [position for position, _ in ramp]
-    shift = rng.uniform(0.88, 1.12) * rng.uniform(0.94, 1.06, 3)
+    shift = rng.uniform(*composition.texture_gain) * rng.uniform(*composition.texture_tint, 3)
     channels = [np.interp(steps, at, [rgb[c] * shift[c] for _, rgb in ramp]) for c in range(3)]
     table = pack_rgb(np.stack(channels, axis=1).astype(np.float32))
     pixels: UInt32[ndarray, "H W"] = table[(np.clip(tone, 0.0, 1.0) * 255.0).astype(np.uint8)]
@@ -51,15 +53,26 @@ def colour_tone(
 
 
 def draw_texture(
-    tone: Tone, ramps: tuple[Ramp, ...], image_hw: tuple[int, int], rng: Generator
+    tone: Tone,
+    ramps: tuple[Ramp, ...],
+    hw: tuple[int, int],
+    composition: Composition,
+    rng: Generator,
+    *,
+    long_side_px: int | None = None,
 ) -> UInt32[ndarray, "H W"]:
-    """Packed pixels of one texture over a whole image, a little tilted, in one of its ramps."""
-    pixel = np.float32(1.0 / max(image_hw))
-    turn = np.float32(rng.uniform(-0.12, 0.12))
-    x = np.arange(image_hw[1], dtype=np.float32)[None, :] * pixel
-    y = np.arange(image_hw[0], dtype=np.float32)[:, None] * pixel
+    """Packed pixels of one texture, a little tilted, in one of its ramps.
+
+    Args:
+        long_side_px: of the whole image, which sets the scale; None if this is the whole.
+    """
+    pixel = np.float32(1.0 / (long_side_px or max(hw)))
+    tilt = composition.texture_tilt
+    turn = np.float32(rng.uniform(-tilt, tilt))
+    x = np.arange(hw[1], dtype=np.float32)[None, :] * pixel
+    y = np.arange(hw[0], dtype=np.float32)[:, None] * pixel
     surface = Surface(x=x + turn * y + 1, y=y - turn * x + 1, pixel=float(pixel), rng=rng)
-    return colour_tone(tone(surface), ramps[rng.integers(len(ramps))], rng)
+    return colour_tone(tone(surface), ramps[rng.integers(len(ramps))], composition, rng)
 
 
 def smooth_noise(surface: Surface, cell_x: float, cell_y: float) -> Float32[ndarray, "H W"]:
@@ -71,11 +84,13 @@ def smooth_noise(surface: Surface, cell_x: float, cell_y: float) -> Float32[ndar
     return np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _ramp_up(values: Float32[ndarray, "H W"], low: float, high: float) -> Float32[ndarray, "H W"]:
+def ramp_up(values: Float32[ndarray, "H W"], low: float, high: float) -> Float32[ndarray, "H W"]:
+    """0 below `low`, 1 above `high`, straight between."""
     return np.clip((values - low) / (high - low), 0.0, 1.0)
 
 
-def _grain(surface: Surface, amount: float) -> Float32[ndarray, "H W"]:
+def grain(surface: Surface, amount: float) -> Float32[ndarray, "H W"]:
+    """Noise of each pixel on its own, `amount` from end to end around 0."""
     return (surface.rng.random(surface.x.shape, np.float32) - 0.5) * amount
 
 
@@ -83,7 +98,7 @@ def sky(s: Surface) -> Float32[ndarray, "H W"]:
     """Blue that pales downwards, with soft clouds."""
     depth = s.y - s.y.min()
     puffs = 0.65 * smooth_noise(s, 0.22, 0.11) + 0.35 * smooth_noise(s, 0.07, 0.04)
-    tone: Float32[ndarray, "H W"] = 0.15 + 0.4 * depth + 0.6 * _ramp_up(puffs, 0.5, 0.75)
+    tone: Float32[ndarray, "H W"] = 0.15 + 0.4 * depth + 0.6 * ramp_up(puffs, 0.5, 0.75)
     return tone
 
 
@@ -92,7 +107,7 @@ def sea(s: Surface) -> Float32[ndarray, "H W"]:
     count = s.rng.uniform(11.0, 15.0)
     swell = np.sin(TAU * 3.0 * s.x + s.rng.uniform(0.0, TAU)) * 0.2
     wave = np.sin(TAU * (s.y * count + swell + smooth_noise(s, 0.12, 0.12) * 1.1))
-    return 0.35 + 0.27 * wave + 0.5 * _ramp_up(wave, 0.72, 1.0)
+    return 0.35 + 0.27 * wave + 0.5 * ramp_up(wave, 0.72, 1.0)
 
 
 def grass(s: Surface) -> Float32[ndarray, "H W"]:
@@ -105,7 +120,7 @@ def sand(s: Surface) -> Float32[ndarray, "H W"]:
     """Fine grain on shallow slanting dunes."""
     slope = s.x * 0.5 + s.y + smooth_noise(s, 0.3, 0.3) * 0.25
     dune = np.sin(TAU * slope * s.rng.uniform(3.5, 5.5))
-    tone: Float32[ndarray, "H W"] = 0.5 + 0.16 * dune + _grain(s, 0.45)
+    tone: Float32[ndarray, "H W"] = 0.5 + 0.16 * dune + grain(s, 0.45)
     return tone
 
 
@@ -120,7 +135,7 @@ def brick_wall(s: Surface) -> Float32[ndarray, "H W"]:
     tone = shades[(row_index * 13.0 + column_index * 5.0).astype(np.int32) % 64]
     across, along = row - row_index, column - column_index
     is_mortar = (across < 0.17) | (along < 0.085)
-    return np.where(is_mortar, np.float32(1.0), tone + 0.1 + _grain(s, 0.12))
+    return np.where(is_mortar, np.float32(1.0), tone + 0.1 + grain(s, 0.12))
 
 
 def wooden_floor(s: Surface) -> Float32[ndarray, "H W"]:
@@ -139,7 +154,7 @@ def wooden_floor(s: Surface) -> Float32[ndarray, "H W"]:
 def snow(s: Surface) -> Float32[ndarray, "H W"]:
     """Nearly white drifts with bluish hollows."""
     drifts = 0.7 * smooth_noise(s, 0.28, 0.14) + 0.3 * smooth_noise(s, 0.09, 0.06)
-    tone: Float32[ndarray, "H W"] = 0.35 + 0.8 * drifts + _grain(s, 0.12)
+    tone: Float32[ndarray, "H W"] = 0.35 + 0.8 * drifts + grain(s, 0.12)
     return tone
 
 
@@ -163,7 +178,7 @@ def gravel(s: Surface) -> Float32[ndarray, "H W"]:
             nearest = np.where(closer, distance, nearest)
             owner = np.where(closer, lot, owner)
     shades = 0.35 + 0.65 * s.rng.random(256, np.float32)
-    gap = _ramp_up(np.sqrt(second) - np.sqrt(nearest), 0.02, 0.3)
+    gap = ramp_up(np.sqrt(second) - np.sqrt(nearest), 0.02, 0.3)
     height, width = s.x.shape
     small = Image.fromarray((shades[owner] * gap).astype(np.float32))
     return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
@@ -200,7 +215,7 @@ def wheat_field(s: Surface) -> Float32[ndarray, "H W"]:
 
 def night_sky(s: Surface) -> Float32[ndarray, "H W"]:
     """Darkness with a faint glow and bright stars."""
-    tone = 0.02 + 0.3 * _ramp_up(smooth_noise(s, 0.3, 0.2), 0.4, 0.9)
+    tone = 0.02 + 0.3 * ramp_up(smooth_noise(s, 0.3, 0.2), 0.4, 0.9)
     height, width = tone.shape
     size = max(1, round(0.009 / s.pixel))
     count = int(height * width * s.pixel**2 * s.rng.uniform(140.0, 220.0)) + 3

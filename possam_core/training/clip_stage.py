@@ -1,12 +1,13 @@
 """Stage 1: CLIP-tiny learns region-text contrast; it plays the web-trained CLIP.
 
 Regions are true masks on whole scenes, captions are prompts around a name of their class. It is the
-one stage that sees every class of the playground.
+one stage that sees every class by name; worlds take turns, each with the captions of its own.
 
 Axes: N regions, D joint width, K classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,22 +25,28 @@ from possam_core.vocabulary import PROMPT_TEMPLATES, Vocabulary
 MAX_SHIFT_PX = 3  # regions are displaced by up to this, for predicted masks are not exact either
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """Scenes of one world, and the names of what they show."""
+
+    vocabulary: Vocabulary  # classes of scenes are positions in it
+    scenes: SceneStore
+    held_out: SceneStore
+
+
 def train_clip(
-    clip: ClipEncoder,
-    vocabulary: Vocabulary,
-    scenes: SceneStore,
-    held_out: SceneStore,
-    config: LoopConfig,
-    folder: Folder,
+    clip: ClipEncoder, lessons: Sequence[Lesson], config: LoopConfig, folder: Folder
 ) -> None:
-    """Train both towers of `clip` on the regions of `scenes`."""
+    """Train both towers of `clip` on the regions of the lessons' scenes; resumes from `folder`."""
+    device = clip.pixel_mean.device
 
     def learn(step: int) -> Iterator[StepResult]:
+        lesson = lessons[step % len(lessons)]
         rng = np.random.default_rng((config.seed, step))
-        batch = scenes.batch(rng, config.batch_size)
-        captions = [_caption(c.all_names, rng) for c in vocabulary.classes]
+        batch = lesson.scenes.batch(rng, config.batch_size).to(device)
+        captions = [_caption(c.all_names, rng) for c in lesson.vocabulary.classes]
         shift = tuple(int(s) for s in rng.integers(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1, size=2))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             regions = embed_regions(clip, batch, shift_px=(shift[0], shift[1]))
         texts = clip.encode_prompts(captions)
         truth = torch.cat(batch.classes)
@@ -49,22 +56,28 @@ def train_clip(
         yield StepResult(loss, {"accuracy": accuracy})
 
     def evaluate() -> Evaluation:
-        return Evaluation(clip_accuracy(clip, vocabulary, held_out))
+        return Evaluation(
+            {
+                f"{lesson.vocabulary.name} {kind}": value
+                for lesson in lessons
+                for kind, value in clip_accuracy(clip, lesson).items()
+            }
+        )
 
     stage = Stage(name="clip", module=clip, learn=learn, evaluate=evaluate)
     train_stage(stage, config, folder)
 
 
 @torch.no_grad()
-def clip_accuracy(
-    clip: ClipEncoder, vocabulary: Vocabulary, held_out: SceneStore
-) -> dict[str, float]:
+def clip_accuracy(clip: ClipEncoder, lesson: Lesson) -> dict[str, float]:
     """Share of true regions whose class the text embeddings name, over held-out scenes."""
-    text = clip.embed_vocabulary(vocabulary)
-    is_thing = torch.tensor([c.is_thing for c in vocabulary.classes])
+    device = clip.pixel_mean.device
+    text = clip.embed_vocabulary(lesson.vocabulary)
+    is_thing = torch.tensor([c.is_thing for c in lesson.vocabulary.classes], device=device)
     hits, things = [], []
     for seed in range(8):
-        batch = held_out.batch(np.random.default_rng(seed), min(32, len(held_out)))
+        rng = np.random.default_rng(seed)
+        batch = lesson.held_out.batch(rng, min(32, len(lesson.held_out))).to(device)
         truth = torch.cat(batch.classes)
         predicted = text.class_logits(embed_regions(clip, batch)).argmax(dim=-1)
         hits.append(predicted == truth)

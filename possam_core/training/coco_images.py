@@ -20,7 +20,7 @@ from PIL import Image
 
 from possam_core.errors import GroundTruthError
 from possam_core.image_decode import ImageError, decode_image
-from possam_core.panoptic import VOID_ID
+from possam_core.masks import VOID_ID
 from possam_core.training.labelled import LabelledImage
 from possam_core.vocabulary import Vocabulary
 from possam_core.vocabulary_class import nearest

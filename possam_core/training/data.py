@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from possam_core.images import ImageBatch, make_batch
-from possam_core.playground import generate_scene
+from possam_core.playground import find_world, generate_scene
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class SceneSet:
     num_scenes: int
     canvas: int
     class_names: tuple[str, ...] | None = None  # None is all classes
+    world: str = "playground"  # or "workshop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +116,17 @@ class SceneStore:
         ids = torch.from_numpy(self.ids[rows]).long()
         sizes = [(int(h), int(w)) for h, w in self.resized_hw[rows]]
         valid = torch.zeros_like(ids, dtype=torch.bool)
+        sources = []
         for i, (height, width) in enumerate(sizes):
             valid[i, :height, :width] = True
-            if rng.random() < 0.5:
+            is_flipped = rng.random() < 0.5
+            if is_flipped:
                 pixels[i, :, :height, :width] = pixels[i, :, :height, :width].flip(-1)
                 ids[i, :height, :width] = ids[i, :height, :width].flip(-1)
+            sources.append(ImageView(f"scene {rows[i]}", int(rows[i]), is_flipped))
         classes = tuple(torch.from_numpy(c[c != NO_CLASS]).long() for c in self.classes[rows])
-        return SceneBatch(ImageBatch(pixels, valid, tuple(sizes), tuple(sizes)), ids, classes)
+        images = ImageBatch(pixels, valid, tuple(sizes), tuple(sizes))
+        return SceneBatch(images, ids, classes, tuple(sources))
 
 
 class StoredScenes:
@@ -143,7 +148,7 @@ class StoredScenes:
         """The images at `positions` of the batch of step `step`."""
         batch = self.store.batch(np.random.default_rng((self.seed, step)), self.batch_size)
         classes = tuple(self.class_index[c] for c in batch.classes)
-        return SceneBatch(batch.images, batch.ids, classes).select(positions)
+        return SceneBatch(batch.images, batch.ids, classes, batch.sources).select(positions)
 
 
 def _open_arrays(
@@ -177,9 +182,10 @@ def _render_chunk(job: tuple[SceneSet, Path, int]) -> None:
     scene_set, folder, start = job
     torch.set_num_threads(1)
     pixels, ids, classes, resized_hw = _open_arrays(scene_set, folder, mode="r+")
+    world = find_world(scene_set.world)
     names = None if scene_set.class_names is None else frozenset(scene_set.class_names)
     for row in range(start, min(start + CHUNK, scene_set.num_scenes)):
-        scene = generate_scene(scene_set.seed, row, class_names=names)
+        scene = generate_scene(scene_set.seed, row, class_names=names, world=world)
         batch = make_batch([scene.image], canvas=scene_set.canvas)
         height, width = batch.resized_hw[0]
         pixels[row] = batch.pixels[0].numpy()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import (
     Category,
     PanopticAnnotation,
@@ -18,13 +19,7 @@ from possam_core.evaluation.panoptic_quality import (
 )
 from possam_core.images import ImageBatch, make_batch
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
-from possam_core.panoptic import PanopticSegmentation
-from possam_core.playground import (
-    UNSEEN_CLASSES,
-    Scene,
-    generate_scene,
-    playground_vocabulary,
-)
+from possam_core.playground import PLAYGROUND, Scene, World, generate_scene
 from possam_core.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -58,21 +53,15 @@ class _Network:
 
 
 class HeldOutScenes:
-    """Playground scenes of all classes at their own size, labelled as a user would."""
+    """A world's scenes of all classes at their own size, labelled as a user would.
 
-    def __init__(self, *, seed: int, num_scenes: int) -> None:
+    The model may have learned in another world: what it has seen follows from its card.
+    """
+
+    def __init__(self, *, seed: int, num_scenes: int, world: World = PLAYGROUND) -> None:
         self.seed = seed
-        self.scenes = tuple(generate_scene(seed, i) for i in range(num_scenes))
-        self.vocabulary = playground_vocabulary()
-        self.categories = tuple(
-            Category(
-                id=c.category_id,
-                name=c.name,
-                is_thing=c.is_thing,
-                is_seen=c.name not in UNSEEN_CLASSES,
-            )
-            for c in self.vocabulary.classes
-        )
+        self.scenes = tuple(generate_scene(seed, i, world=world) for i in range(num_scenes))
+        self.vocabulary = world.vocabulary
 
     def pq(self, model: PosSAM, config: InferenceConfig) -> dict[str, float]:
         """PQ of each group of classes, in percent."""
@@ -84,26 +73,36 @@ class HeldOutScenes:
         predictor = self._predictor(model, config)
         counts = self._count(predictor, self._run(predictor))
         return MeasuredQuality(
-            groups=summarise(counts, category_groups(self.categories)),
-            classes=summarise(counts, {c.name: [c.id] for c in self.categories}),
+            groups=summarise(counts, category_groups(self.categories(model))),
+            classes=summarise(counts, {c.name: [c.category_id] for c in self.vocabulary.classes}),
         )
 
     def tune(self, model: PosSAM) -> InferenceConfig:
         """The settings with the best PQ over all classes, by coordinate search over `GRID`."""
         config = InferenceConfig()
         predictor = self._predictor(model, config)
-        outputs = self._run(predictor)
+        outputs, categories = self._run(predictor), self.categories(model)
         best = -1.0
         for _ in range(2):
             for setting, values in GRID.items():
                 for value in values:
                     predictor.inference = _with(config, setting, value)
                     counts = self._count(predictor, outputs)
-                    pq = summarise(counts, category_groups(self.categories))["all"].pq
+                    pq = summarise(counts, category_groups(categories))["all"].pq
                     if pq > best:
                         best, config = pq, predictor.inference
                 logger.info("tuning %s: PQ %.2f with %s", setting, 100 * best, config)
         return config
+
+    def categories(self, model: PosSAM) -> list[Category]:
+        """The world's classes; those are seen that share a name with the model's training."""
+        classes = self.vocabulary.classes
+        return [
+            Category(id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=is_seen)
+            for c, is_seen in zip(
+                classes, self.vocabulary.seen_in(model.card.training_names), strict=True
+            )
+        ]
 
     def _predictor(self, model: PosSAM, config: InferenceConfig) -> Predictor:
         return Predictor(model, self.vocabulary, inference=config)
@@ -114,7 +113,8 @@ class HeldOutScenes:
         for start in range(0, len(self.scenes), BATCH_SIZE):
             scenes = self.scenes[start : start + BATCH_SIZE]
             canvas = predictor.model.config.sam.image_size
-            batch = make_batch([s.image for s in scenes], canvas=canvas)
+            device = predictor.model.clip.pixel_mean.device
+            batch = make_batch([s.image for s in scenes], canvas=canvas).to(device)
             outputs.append(_Network(batch, predictor.classify(batch), scenes))
         return outputs
 
@@ -133,13 +133,6 @@ class HeldOutScenes:
             for i, index in enumerate(scene.class_indices, start=1)
         }
         return PanopticAnnotation(ids=scene.ids, category_ids=ids)
-
-
-def annotation(prediction: PanopticSegmentation) -> PanopticAnnotation:
-    """A prediction in the form that is compared with ground truth."""
-    return PanopticAnnotation(
-        ids=prediction.ids, category_ids={s.id: s.category_id for s in prediction.segments}
-    )
 
 
 def _with(config: InferenceConfig, setting: str, value: float) -> InferenceConfig:

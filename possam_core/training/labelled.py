@@ -4,13 +4,13 @@ Axes: H W pixels of the image.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Int32, UInt8
 from numpy import ndarray
 
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.playground import generate_scene, playground_vocabulary
+from possam_core.playground import PLAYGROUND, World, generate_scene
 from possam_core.vocabulary import Vocabulary
 
 
@@ -47,15 +47,35 @@ class LabelledImages(Protocol):
         """
 
 
-class PlaygroundImages:
-    """Playground scenes, drawn when they are read: the same seed and index, the same scene."""
+class EveryOther:
+    """Half of a data set: its images 0, 2, 4, ..., or 1, 3, 5, ..."""
 
-    def __init__(self, *, seed: int, num_scenes: int, vocabulary: Vocabulary) -> None:
-        """Show the classes of `vocabulary`, which are the playground's or some of them."""
+    def __init__(self, images: LabelledImages, *, first: Literal[0, 1]) -> None:
+        """Take every other one of `images`, from the one at `first` on."""
+        self._images, self._first = images, first
+        self.vocabulary = images.vocabulary
+        self.key = f"{images.key} {first}::2"
+
+    def __len__(self) -> int:
+        return (len(self._images) + 1 - self._first) // 2
+
+    def read(self, index: int) -> LabelledImage:
+        """Image `index` of the half."""
+        return self._images.read(self._first + 2 * index)
+
+
+class PlaygroundImages:
+    """A world's scenes, drawn when they are read: the same seed and index, the same scene."""
+
+    def __init__(
+        self, *, seed: int, num_scenes: int, vocabulary: Vocabulary, world: World = PLAYGROUND
+    ) -> None:
+        """Show the classes of `vocabulary`, which are the world's or some of them."""
         self.seed, self.num_scenes, self.vocabulary = seed, num_scenes, vocabulary
-        self.key = f"playground {seed} {num_scenes} {vocabulary.fingerprint}"
+        self.world = world
+        self.key = f"{world.name} {seed} {num_scenes} {vocabulary.fingerprint}"
         self._shown = frozenset(c.name for c in vocabulary.classes)
-        names = [c.name for c in playground_vocabulary().classes]
+        names = [c.name for c in world.vocabulary.classes]
         self._class_index = {
             i: vocabulary.class_index(name) for i, name in enumerate(names) if name in self._shown
         }
@@ -65,7 +85,7 @@ class PlaygroundImages:
 
     def read(self, index: int) -> LabelledImage:
         """Scene `index` of the seed."""
-        scene = generate_scene(self.seed, index, class_names=self._shown)
+        scene = generate_scene(self.seed, index, class_names=self._shown, world=self.world)
         return LabelledImage(
             name=f"scene {index} of seed {self.seed}",
             pixels=scene.image,

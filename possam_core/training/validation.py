@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import (
-    Category,
     PanopticQualityCounts,
     category_groups,
     count_matches,
     summarise,
+    vocabulary_categories,
 )
 from possam_core.model import PosSAM
 from possam_core.panoptic import PanopticSegmentation
 from possam_core.predictor import Predictor
-from possam_core.training.evaluate import annotation
 from possam_core.training.labelled import LabelledImage, LabelledImages
 from possam_core.training.stage import Evaluation
 from possam_core.training.workers import Workers
@@ -61,19 +61,6 @@ class Validation:
                 if workers.is_first and len(examples) < self.num_examples:
                     examples.append(Example(image, prediction))
         total = sum(workers.gather(counts), PanopticQualityCounts())
-        quality = summarise(total, category_groups(self._categories(model)))
+        categories = vocabulary_categories(self.images.vocabulary, model.card.training_names)
+        quality = summarise(total, category_groups(categories))
         return Evaluation({name: 100 * q.pq for name, q in quality.items()}, examples)
-
-    def _categories(self, model: PosSAM) -> list[Category]:
-        vocabulary = self.images.vocabulary
-        is_seen = vocabulary.seen_in(model.card.training_names)
-        has_both = len(set(is_seen)) == 2
-        return [
-            Category(
-                id=c.category_id,
-                name=c.name,
-                is_thing=c.is_thing,
-                is_seen=seen if has_both else None,
-            )
-            for c, seen in zip(vocabulary.classes, is_seen, strict=True)
-        ]

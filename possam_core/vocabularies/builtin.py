@@ -8,9 +8,10 @@ from importlib import resources
 from pathlib import Path
 
 from possam_core.errors import VocabularyError
+from possam_core.playground import find_world
 from possam_core.vocabulary import Vocabulary, VocabularyDraft, load_draft
 
-PLAYGROUND = "playground"  # the one vocabulary that is code: its classes are drawn, too
+WORLDS = ("playground", "workshop")  # vocabularies that are code: their classes are drawn, too
 YAML_SUFFIXES = (".yaml", ".yml")
 SELECTION_SIGN = ":"  # no class has it in its name
 NEAR = 0.4  # of difflib: so that 'coco' finds 'coco-panoptic'
@@ -18,7 +19,7 @@ NEAR = 0.4  # of difflib: so that 'coco' finds 'coco-panoptic'
 
 def builtin_vocabularies() -> tuple[str, ...]:
     """Names of the vocabularies that ship in the package."""
-    return tuple(sorted((PLAYGROUND, *_files())))
+    return tuple(sorted((*WORLDS, *_files())))
 
 
 def find_vocabulary(source: str) -> Vocabulary:
@@ -45,11 +46,8 @@ def find_draft(source: str) -> VocabularyDraft:
         VocabularyError: there is no such vocabulary; the message proposes the nearest name.
     """
     files = _files()
-    if source == PLAYGROUND:
-        from possam_core.playground import playground_vocabulary  # seconds: it brings torch
-
-        playground = playground_vocabulary()
-        return VocabularyDraft(name=playground.name, classes=playground.classes)
+    if source in WORLDS:
+        return VocabularyDraft(name=source, classes=find_world(source).vocabulary.classes)
     if source in files:
         return load_draft(files[source])
     if source.endswith(YAML_SUFFIXES) or Path(source).is_file():

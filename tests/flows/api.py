@@ -1,10 +1,12 @@
-"""What the API of a Prefect server says of flow runs."""
+"""What tests ask of the API of a Prefect server."""
 
 import json
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import requests
+import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -12,7 +14,10 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
+from prefect.client.schemas.sorting import LogSort
+from prefect.events.schemas.automations import AutomationCore
 
+AUTOMATIONS = Path(__file__).parents[2] / "infra" / "automations"
 PAGE = 200
 
 
@@ -31,6 +36,12 @@ def logs_of(client: SyncPrefectClient, flow_run_id: UUID) -> str:
     return "\n".join(log.message for log in client.read_logs(log_filter=wanted, limit=PAGE))
 
 
+def latest_logs(client: SyncPrefectClient) -> str:
+    """What all runs have logged last, a line each."""
+    found = client.read_logs(limit=PAGE, sort=LogSort.TIMESTAMP_DESC)
+    return "\n".join(log.message for log in found)
+
+
 def events_of(server: str, output: object) -> dict[str, dict[str, Any]]:
     """Payloads of our events about the run folder `output`, by name; of several the last."""
     resource = {"id": [f"possam.run.{output}"]}
@@ -40,3 +51,17 @@ def events_of(server: str, output: object) -> dict[str, dict[str, Any]]:
         timeout=10,
     )
     return {event["event"]: event["payload"] for event in answer.json()["events"]}
+
+
+def create_automation(
+    client: SyncPrefectClient,
+    name: str,
+    *,
+    trigger: dict[str, Any] | None = None,
+    action: dict[str, Any] | None = None,
+) -> UUID:
+    """Create a shipped automation; `trigger` and `action` win over what the file says."""
+    content = yaml.safe_load((AUTOMATIONS / f"{name}.yaml").read_text())
+    content["trigger"].update(trigger or {})
+    content["actions"][0].update(action or {})
+    return client.create_automation(AutomationCore.model_validate(content))

@@ -1,15 +1,22 @@
 """The form alone: no server, no model."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prefect import Flow
 
 from flows.corpus_form import LabelCorpusForm, label_config, problems
+from flows.evaluate_model import evaluate_model
+from flows.export_dataset import export_dataset
 from flows.form import Preset, VocabularyChoice
 from flows.label_corpus import label_corpus
+from flows.label_new import label_new
+from flows.reap_orphans import reap_orphans
+from flows.retry_failed import retry_failed
 from possam_core.vocabularies import builtin_vocabularies, find_vocabulary
 
 
@@ -43,6 +50,7 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
         ),
         ({"vocabulary": VocabularyChoice.PLAYGROUND, "classes": "stra"}, ["no class 'stra'"]),
         ({"limit": -1, "num_workers": -1}, ["limit must be at least 1, got -1"]),
+        ({"gpus_per_worker": -2.0}, ["gpus_per_worker must be 0 or more, got -2.0"]),
         ({"error_budget": 5.0}, ["error_budget must be in [0, 1], got 5.0"]),
         ({"since": "yesterday"}, ["since must be a date or time"]),
         ({"canary_images": -1}, ["canary_images must be 0 or more"]),
@@ -123,13 +131,21 @@ def test_every_built_in_vocabulary_can_be_chosen() -> None:
     assert {choice.value for choice in set(VocabularyChoice) - own} == set(builtin_vocabularies())
 
 
-def test_the_form_has_titles_help_and_an_order_and_one_choice_of_types() -> None:
-    schema = label_corpus.parameters.model_dump()["definitions"]["LabelCorpusForm"]
+@pytest.mark.parametrize(
+    "flow",
+    [label_corpus, label_new, retry_failed, export_dataset, evaluate_model, reap_orphans],
+    ids=lambda flow: flow.name,
+)
+def test_each_form_has_titles_help_an_order_examples_and_no_choice_of_types(
+    flow: Flow[..., None],
+) -> None:
+    definitions = flow.parameters.model_dump()["definitions"]
+    (schema,) = (s for name, s in definitions.items() if name.endswith("Form"))
     fields = schema["properties"]
     assert [field["position"] for field in fields.values()] == list(range(len(fields)))
     assert all(field["description"] for field in fields.values())
+    assert all(fields[name]["examples"] for name in schema["required"])
     untitled = [name for name, field in fields.items() if "title" not in field]
-    assert untitled == ["preset"], "whose title is that of its type, Preset"
-    choices = [name for name, field in fields.items() if "anyOf" in field]
-    assert choices == ["gpus_per_worker"], "for which 0 and nothing differ"
+    assert untitled in ([], ["preset"]), "whose title is that of its type, Preset"
+    assert "anyOf" not in json.dumps(schema)
     assert schema["additionalProperties"] is False

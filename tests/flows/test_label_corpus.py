@@ -1,34 +1,60 @@
 """The flow in this process: a real Prefect server, the real job, a small untrained model."""
 
 import json
+import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect import flow
+import requests
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.states import State
 
-from flows.corpus_form import LabelCorpusForm
+from flows.corpus_form import LabelCorpusForm, label_config
 from flows.form import VocabularyChoice
 from flows.label_corpus import label_corpus
-from flows.steps import in_words
+from flows.labelling import GPU_LIMIT
+from pipelines.prepare import prepare
+from pipelines.run_folder import plan_part_key
 from pipelines.verify import verify_run
 from tests.factories import encode, make_pixels
-from tests.flows.api import artifacts_of, events_of, logs_of
-from tests.flows.services import wait_until
+from tests.flows.api import artifacts_of, create_automation, events_of, logs_of
+from tests.flows.services import running, wait_until
 from tests.pipelines.spoiling import rewrite
 
 NUM_IMAGES = 10
 CANARY_IMAGES = 3
 SECRET = "planted-5tAr5"
+SAYS_NO_WITHIN = timedelta(seconds=5)
+
+SLEEPER = """
+import time
+from prefect import flow
+
+@flow
+def sleeper():
+    time.sleep(600)
+
+sleeper()
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +79,61 @@ def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture(scope="module")
+def notes(client: SyncPrefectClient) -> Iterator[list[dict[str, str]]]:
+    """What operators are told, over a webhook, by the automation that watches quality."""
+    received: list[dict[str, str]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            received.append(json.loads(self.rfile.read(length)))
+            self.send_response(204)
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    block = CustomWebhookNotificationBlock(
+        name="operators",
+        url=f"http://127.0.0.1:{server.server_port}",
+        json_data={"subject": "{{subject}}", "body": "{{body}}"},
+    )
+    create_automation(
+        client, "quality-degraded", action={"block_document_id": str(block.save("operators"))}
+    )
+    yield received
+    server.shutdown()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def killed(
+    prefect_server: str, client: SyncPrefectClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Future[UUID]]:
+    """The id of a flow run whose process was killed once it had sent a heartbeat.
+
+    Autouse, so that an automation misses its heartbeats while other tests are at work.
+    """
+    related = {"prefect.resource.role": "flow", "prefect.resource.name": "sleeper"}
+    # The shortest time that Prefect takes. Other flows live, and send their heartbeats more rarely.
+    create_automation(client, "silent-flow", trigger={"within": 10, "match_related": related})
+    log = tmp_path_factory.mktemp("sleeper") / "log"
+
+    def kill() -> UUID:
+        with log.open("wb") as out, running([sys.executable, "-c", SLEEPER], os.environ, out):
+            found: list[UUID] = []
+            wait_until(lambda: found.extend(alive(client, prefect_server, "sleeper")) or found)
+            return found[0]
+
+    pool = ThreadPoolExecutor(1)
+    yield pool.submit(kill)
+    pool.shutdown()
+
+
+@pytest.fixture(scope="module")
 def story(
     prefect_server: str,
     ray_cluster: None,
     client: SyncPrefectClient,
+    notes: list[dict[str, str]],
     tiny_model: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Story]:
@@ -109,6 +186,18 @@ def approve(client: SyncPrefectClient) -> None:
     client.resume_flow_run(found[0].id)
 
 
+def alive(client: SyncPrefectClient, server: str, flow_name: str) -> list[UUID]:
+    """Ids of the runs of a flow that have sent a heartbeat."""
+    runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name])))
+    wanted = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{flow_run.id}" for flow_run in runs] or ["none"]},
+    }
+    answer = requests.post(f"{server}/api/events/filter", json={"filter": wanted}, timeout=10)
+    ids = [event["resource"]["prefect.resource.id"] for event in answer.json()["events"]]
+    return [UUID(name.removeprefix("prefect.flow-run.")) for name in ids]
+
+
 def run_id(state: State[None]) -> UUID:
     found = state.state_details.flow_run_id
     assert found is not None
@@ -154,6 +243,17 @@ def test_the_ui_shows_progress_figures_pictures_and_errors_with_advice(
     page = story.output / "report" / "index.html"
     assert page.as_uri() in shown["corpus-page"]
     assert page.is_file()
+
+
+def test_operators_are_notified_of_labels_that_fall_short_and_why(
+    story: Story, notes: list[dict[str, str]]
+) -> None:
+    wait_until(lambda: notes)
+    (note,) = notes
+    assert note["subject"] == f"Labels in {story.output} fall short"
+    assert f"The canary in {story.output} misses:" in note["body"]
+    assert "- the mean score is 0." in note["body"]
+    assert f" of {CANARY_IMAGES} images have labels." in note["body"]
 
 
 def test_the_run_tells_its_counts_as_an_event(story: Story, prefect_server: str) -> None:
@@ -208,42 +308,73 @@ def test_no_secret_is_in_anything_that_the_server_keeps(
     assert "![___.jpg](" in artifacts_of(client, run_id(story.approved))["corpus-report"]
 
 
-def test_an_error_that_quotes_a_secret_is_kept_without_it(
-    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+def test_a_run_with_open_shards_fails_and_is_neither_judged_nor_told_as_finished(
+    story: Story, client: SyncPrefectClient, prefect_server: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("STORE_SECRET", SECRET)
+    output = str(tmp_path / "run")
+    form = replace(story.form, output=output, canary_images=0, approval=False)
+    prepare(label_config(form))
+    (tmp_path / "run" / plan_part_key(0)).unlink()
+    state = label_corpus(form, return_state=True)
+    assert state.is_failed()
+    assert "2 of 2 are open" in str(state.message)
+    assert set(artifacts_of(client, run_id(state))) == {
+        "corpus-progress",
+        "corpus-progress-figures",
+    }
+    wait_until(lambda: "possam.run.failed" in events_of(prefect_server, form.output))
+    told = events_of(prefect_server, form.output)
+    assert set(told) == {"possam.run.started", "possam.run.failed"}
+    failed = told["possam.run.failed"]
+    assert (failed["images"], failed["labelled"]) == (NUM_IMAGES, 0)
 
-    @flow
-    @in_words
-    def fail() -> None:
-        raise RuntimeError(f"cannot open https://reader:pass@store/?key={SECRET}")
 
-    state = fail(return_state=True)
-    assert state.message == "RuntimeError: cannot open https://***@store/?key=***"
-    wait_until(lambda: "Traceback" in logs_of(client, run_id(state)))
-    logs = logs_of(client, run_id(state))
-    assert SECRET not in logs
-    assert "reader:pass" not in logs
+def test_a_run_with_gpus_takes_a_place_in_the_global_limit(
+    story: Story, client: SyncPrefectClient, prefect_server: str, tmp_path: Path
+) -> None:
+    limit = GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=1)
+    place = f"prefect.concurrency-limit.{client.create_global_concurrency_limit(limit)}"
+    output = str(tmp_path / "run")
+    form = replace(story.form, output=output, canary_images=0, approval=False, gpus_per_worker=1.0)
+    state = label_corpus(form, return_state=True)  # fails where there is no GPU
+
+    def holders() -> list[str]:
+        wanted = {"event": {"name": ["prefect.concurrency-limit.acquired"]}}
+        answer = requests.post(
+            f"{prefect_server}/api/events/filter", json={"filter": wanted}, timeout=10
+        )
+        taken = [
+            e for e in answer.json()["events"] if e["resource"]["prefect.resource.id"] == place
+        ]
+        return [r["prefect.resource.id"] for event in taken for r in event["related"]]
+
+    wait_until(lambda: f"prefect.flow-run.{run_id(state)}" in holders())
+    assert client.read_global_concurrency_limit_by_name(GPU_LIMIT).active_slots == 0
 
 
-def test_a_wrong_form_fails_with_every_mistake_named(
+def test_a_wrong_form_fails_at_once_with_every_mistake_named(
     client: SyncPrefectClient, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.yaml").write_text("classes: []\n")
-    form = LabelCorpusForm(
-        images=str(tmp_path),
-        output=str(tmp_path),
-        vocabulary=VocabularyChoice.OWN_FILE,
-        vocabulary_file=str(tmp_path / "empty.yaml"),
-        error_budget=50,
-        ray_address="head:8265",
-    )
-    state = label_corpus(form, return_state=True)
-    assert state.is_failed()
-    message = str(state.message)
-    assert message.startswith("the form has 4 mistakes: (1) output must differ from images")
-    for mistake in ("at least one class", "error_budget must be in [0, 1]", "ray_address must be"):
-        assert mistake in message
+    form = LabelCorpusForm(images=str(tmp_path), output=str(tmp_path), error_budget=50)
+    vocabularies: dict[str, Any] = {
+        "has no class 'unicorn'": {
+            "vocabulary": VocabularyChoice.PLAYGROUND,
+            "classes": "star, unicorn",
+        },
+        "at least one class": {
+            "vocabulary": VocabularyChoice.OWN_FILE,
+            "vocabulary_file": str(tmp_path / "empty.yaml"),
+        },
+    }
+    for mistake, fields in vocabularies.items():
+        state = label_corpus(replace(form, ray_address="head:1", **fields), return_state=True)
+        assert state.is_failed()
+        message = str(state.message)
+        assert message.startswith("the form has 4 mistakes: (1) output must differ from images")
+        for part in (mistake, "error_budget must be in [0, 1]", "ray_address must be"):
+            assert part in message
+        assert client.read_flow_run(run_id(state)).total_run_time < SAYS_NO_WITHIN
 
 
 def test_an_approval_that_never_comes_ends_with_a_sentence(
@@ -252,3 +383,18 @@ def test_an_approval_that_never_comes_ends_with_a_sentence(
     state = label_corpus(replace(story.form, approval_hours=0.0003), return_state=True)
     assert state.is_failed()
     assert "expected an approval within 0.0003 hours, got none" in str(state.message)
+
+
+def test_a_flow_run_whose_process_was_killed_is_crashed_by_the_automation(
+    client: SyncPrefectClient, killed: Future[UUID]
+) -> None:
+    flow_run_id = killed.result()
+
+    def state() -> State[Any]:
+        found = client.read_flow_run(flow_run_id).state
+        assert found is not None
+        return found
+
+    wait_until(lambda: not state().is_running())
+    assert state().is_crashed()
+    assert "no heartbeat for ten minutes" in str(state().message)

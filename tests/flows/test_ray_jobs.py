@@ -1,34 +1,39 @@
 """The flow in a process of its own, and possam-tiny as a Ray job: kills and cancels."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import FrameType
 from uuid import UUID, uuid4
 
 import psutil
 import pytest
 import requests
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 from pydantic import TypeAdapter
 from ray.job_submission import JobStatus
 
-from flows.corpus_form import LabelCorpusForm
+from flows.corpus_form import LabelCorpusForm, label_config
 from flows.label_corpus import label_corpus
-from flows.labelling import stop_ray_jobs
+from flows.label_new import label_new
+from flows.retry_failed import retry_failed
 from pipelines import ray_job
 from pipelines.label_config import LabelConfig
-from pipelines.ray_job import JobRequest, RayJobs
+from pipelines.prepare import prepare
+from pipelines.ray_job import RUN_KEY, JobRequest, RayJobs, job_name, run_on_ray
 from pipelines.verify import verify_run
 from possam_core.errors import PossamError
 from tests.factories import encode, make_pixels
-from tests.flows.api import artifacts_of, logs_of
+from tests.flows.api import artifacts_of, latest_logs, logs_of
 from tests.flows.services import BIN, free_port, running, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +45,6 @@ import sys
 from pydantic import TypeAdapter
 from flows.corpus_form import LabelCorpusForm
 from flows.label_corpus import label_corpus
-from flows.labelling import stop_ray_jobs
 label_corpus(TypeAdapter(LabelCorpusForm).validate_json(sys.argv[1]))
 """
 
@@ -126,6 +130,24 @@ def workers_at_work() -> list[psutil.Process]:
     ]
 
 
+def cpus_in_use(ray_jobs: str) -> float:
+    """As Ray's dashboard says."""
+    answer = RayJobs(ray_jobs)._client._do_request("GET", "/api/cluster_status")
+    report = answer.json()["data"]
+    used, _total = report["clusterStatus"]["loadMetricsReport"]["usage"].get("CPU", (0.0, 0.0))
+    return float(used)
+
+
+def submit_sleeper(cluster: RayJobs, job_id: str, run: str) -> None:
+    """A job that says one word and does nothing more."""
+    cluster._client.submit_job(
+        entrypoint="echo good; sleep 600",
+        submission_id=job_id,
+        entrypoint_num_cpus=0,
+        metadata={RUN_KEY: run},
+    )
+
+
 def command_line(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
@@ -186,9 +208,7 @@ def test_a_cluster_that_only_just_starts_is_asked_again_and_an_id_is_never_used_
     assert end.reason.endswith("/none does not exist; check the path")
     assert f"possam: {end.reason}" in lines
     assert cluster.start(request, "possam-none", {}) == "possam-none-2"
-    # As Prefect's runner does when it had to kill a cancelled flow.
-    form = {"output": config.output, "ray_address": ray_jobs}
-    stop_ray_jobs(label_corpus, FlowRun(flow_id=uuid4(), parameters={"form": form}), Cancelling())
+    cluster.stop(["possam-none-2"])
     assert not [job_id for job_id in cluster.open_jobs() if job_id.startswith("possam-none")]
 
 
@@ -198,6 +218,73 @@ def test_an_address_where_no_cluster_is_gives_a_sentence(
     monkeypatch.setattr(ray_job, "PATIENCE_S", 0.0)
     with pytest.raises(PossamError, match="expected Ray's Jobs API to answer"):
         RayJobs(f"http://127.0.0.1:{free_port()}")
+
+
+class Interrupted(BaseException):
+    """What Prefect raises in a flow on SIGTERM is no Exception, either."""
+
+
+def test_a_signal_that_ends_the_wait_stops_the_job(ray_jobs: str, tmp_path: Path) -> None:
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise Interrupted
+
+    config = LabelConfig(images=str(tmp_path / "none"), output=str(tmp_path / "run"))
+    cluster = RayJobs(ray_jobs)
+    submit_sleeper(cluster, "possam-sleeper", config.output)
+    previous = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(Interrupted):
+            run_on_ray(
+                ray_jobs,
+                JobRequest(config=config),
+                "possam-sleeper",
+                on_line=lambda _: os.kill(os.getpid(), signal.SIGUSR1),
+            )
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert cluster._client.get_job_status("possam-sleeper") is JobStatus.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("flow", "form", "meant", "another"),
+    [
+        (label_corpus, {"output": "/labels/run/"}, "/labels/run-canary-64", "/labels/run-2"),
+        (label_new, {"output": "/labels/series"}, "/labels/series/000007", "/labels/series-2/1"),
+        (retry_failed, {"run": "/labels/run"}, "/labels/run", "/labels/run/in"),
+    ],
+    ids=["label-corpus", "label-new", "retry-failed"],
+)
+def test_the_hook_of_a_cancelled_flow_stops_the_jobs_on_its_runs_and_no_others(
+    ray_jobs: str, flow: Flow[..., None], form: dict[str, str], meant: str, another: str
+) -> None:
+    cluster, jobs = RayJobs(ray_jobs), {f"possam-{uuid4().hex}": run for run in (meant, another)}
+    for job_id, run in jobs.items():
+        submit_sleeper(cluster, job_id, run)
+    (hook,) = flow.on_cancellation_hooks
+    flow_run = FlowRun(flow_id=uuid4(), parameters={"form": form | {"ray_address": ray_jobs}})
+    hook(flow, flow_run, Cancelling())
+    assert [jobs[job_id] for job_id in cluster.open_jobs() if job_id in jobs] == [another]
+    cluster.stop(jobs)
+
+
+def test_a_job_that_is_stopped_in_rays_dashboard_fails_the_flow_with_a_sentence(
+    ray_jobs: str, client: SyncPrefectClient, corpus: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    form = replace(make_form(corpus, tmp_path / "run", ray_jobs, limit=4), checkpoint=tiny_model)
+    job_id = job_name(prepare(label_config(form)).plan, form.output)
+    cluster = RayJobs(ray_jobs)
+    submit_sleeper(cluster, job_id, form.output)
+
+    def stop_it() -> None:
+        wait_until(lambda: f"attached to Ray job {job_id}" in latest_logs(client))
+        cluster._client.stop_job(job_id)
+
+    somebody = threading.Thread(target=stop_it)
+    somebody.start()
+    state = label_corpus(form, return_state=True)
+    somebody.join()
+    assert state.is_failed()
+    assert f"Ray job {job_id} was stopped by somebody" in str(state.message)
 
 
 def test_the_job_of_a_killed_flow_goes_on_and_the_next_run_attaches_to_it(
@@ -227,9 +314,12 @@ def test_a_run_that_is_cancelled_through_the_api_stops_its_job_and_frees_the_cpu
     ray_jobs: str, client: SyncPrefectClient, long_run: LongRun
 ) -> None:
     wait_until(lambda: has_commits(long_run.folder), 120)
+    assert workers_at_work()
+    wait_until(lambda: cpus_in_use(ray_jobs) == 1)
     client.set_flow_run_state(long_run.id, Cancelling())
     wait_until(lambda: statuses(ray_jobs, long_run.folder) == [JobStatus.STOPPED], STOPPED_WITHIN_S)
     wait_until(lambda: not workers_at_work(), STOPPED_WITHIN_S)
+    wait_until(lambda: cpus_in_use(ray_jobs) == 0, STOPPED_WITHIN_S)
     long_run.process.wait(timeout=60)
     final = client.read_flow_run(long_run.id).state
     assert final is not None

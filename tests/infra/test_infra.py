@@ -1,11 +1,14 @@
 """The files of infra/, against Prefect's own models and a schema of Compose.
 
-Docker itself is not asked: nothing here builds an image or starts a container.
+Nothing here builds an image or starts a container; Compose itself is asked only where there is one.
 """
 
 import importlib
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +19,7 @@ from prefect.cli.deploy._models import PrefectYamlModel, RawScheduleConfig
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.server.events.schemas.automations import AutomationCore
 from prefect.server.schemas.actions import DeploymentCreate
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -116,6 +120,11 @@ def test_automations_react_to_our_events() -> None:
     assert "prefect.flow-run.heartbeat" in expected["silent-flow"]
 
 
+def test_a_living_flow_has_three_heartbeats_in_the_time_after_which_it_is_taken_for_dead() -> None:
+    every_s = PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
+    assert read(INFRA / "automations" / "silent-flow.yaml")["trigger"]["within"] > 3 * every_s
+
+
 def test_the_rerun_of_failed_images_fills_in_the_form_of_its_flow() -> None:
     (action,) = read(INFRA / "automations" / "retry-failed.yaml")["actions"]
     form = action["parameters"]["form"]
@@ -183,6 +192,17 @@ def test_compose_runs_postgres_prefect_a_worker_ray_and_a_store(
     for name in ("deploy", "worker"):
         environment = services[name].environment
         assert environment["PREFECT_API_AUTH_STRING"] == prefect["PREFECT_SERVER_API_AUTH_STRING"]
+
+
+def test_compose_itself_takes_the_file() -> None:
+    docker = shutil.which("docker")
+    asked = docker and subprocess.run([docker, "compose", "version"], capture_output=True)
+    if not asked or asked.returncode:
+        pytest.skip("no Docker Compose here: its file is checked by the schema of this test alone")
+    path = INFRA / "compose" / "docker-compose.yaml"
+    secrets = dict.fromkeys(re.findall(r"\$\{(\w+)", path.read_text()), "secret")
+    command = [docker, "compose", "--file", path, "config", "--quiet"]
+    subprocess.run(command, env=os.environ | secrets, check=True)
 
 
 def test_every_secret_of_compose_comes_from_the_environment(services: dict[str, Service]) -> None:

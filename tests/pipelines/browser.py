@@ -45,7 +45,8 @@ class WatchedPage:
         self.page.on("pageerror", lambda error: self.messages.append(str(error)))
 
     def open(self, index: str, *, state: Literal["ready", "drawn"] = "ready") -> Page:
-        """Go to a viewer on disk, and wait until it can be used, or until its charts are drawn."""
-        self.page.goto(Path(index).as_uri(), wait_until="commit")
+        """Go to a viewer on disk or at a web address, and wait until it is usable, or drawn."""
+        address = index if "://" in index else Path(index).as_uri()
+        self.page.goto(address, wait_until="commit")
         self.page.wait_for_selector(f"body[data-state={state}], body[data-state=drawn]")
         return self.page

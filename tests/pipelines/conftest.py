@@ -15,7 +15,7 @@ from pipelines.run_folder import RunFolder
 from possam_core.image_decode import ImageError, decode_image
 from possam_core.masks import areas_and_boxes
 from possam_core.panoptic import PanopticSegmentation
-from possam_core.playground import generate_scene, playground_vocabulary, write_corpus
+from possam_core.playground import PLAYGROUND, generate_scene, write_corpus
 from tests.factories import make_segment
 
 SEED = 3
@@ -41,7 +41,7 @@ class SmallRun:
 def true_segmentation(index: int, *, score: float) -> PanopticSegmentation:
     """The truth about scene `index`, as if a model had found it with that score."""
     scene = generate_scene(SEED, index)
-    classes, geometry = playground_vocabulary().classes, areas_and_boxes(scene.ids)
+    classes, geometry = PLAYGROUND.vocabulary.classes, areas_and_boxes(scene.ids)
     segments = tuple(
         make_segment(
             id=i,
@@ -73,10 +73,10 @@ def make_run(tmp_path: Path) -> Callable[..., SmallRun]:
             model="the <truth>",
             model_sha256="12",
             vocabulary="playground",
-            vocabulary_sha256=playground_vocabulary().fingerprint,
+            vocabulary_sha256=PLAYGROUND.vocabulary.fingerprint,
             shard_size=SHARD_SIZE,
         )
-        vocabulary = playground_vocabulary()
+        vocabulary = PLAYGROUND.vocabulary
         frozen = FrozenVocabulary(vocabulary=vocabulary, is_seen=(True,) * len(vocabulary))
         freeze_plan(run, settings, read_source(str(small.images)), vocabulary=frozen)
         plan = load_plan(run)

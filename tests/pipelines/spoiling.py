@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.rows import shard_bytes
-from pipelines.run_folder import plan_key, plan_part_key, shard_key
+from pipelines.run_folder import draft_folder, plan_key, plan_part_key, shard_key
 
 Rows = list[dict[str, Any]]
 PART_KEY = "_plan/part-00000.parquet"
@@ -67,7 +67,8 @@ def add_retry(run: Path, rows: Rows, number: int = 1, **head_changes: object) ->
     for name, values in (("shard", [0] * len(rows)), ("position", range(len(rows)))):
         column = part.schema.get_field_index(name)
         part = part.set_column(column, part.schema.field(name), pa.array(values, pa.int32()))
-    part_path, path = run / plan_part_key(0, number), run / shard_key(0, number)
+    part_key = plan_part_key(0, draft_folder(number, ["not_an_image"]))
+    part_path, path = run / part_key, run / shard_key(0, number)
     for folder in (part_path.parent, path.parent):
         folder.mkdir(parents=True)
     pq.write_table(part, part_path)
@@ -82,7 +83,7 @@ def add_retry(run: Path, rows: Rows, number: int = 1, **head_changes: object) ->
         "num_images": len(rows),
         "num_shards": 1,
         "shard_size": 3,
-        "parts": [{"key": plan_part_key(0, number), "sha256": sha256, "rows": len(rows)}],
+        "parts": [{"key": part_key, "sha256": sha256, "rows": len(rows)}],
     }
     (run / plan_key(number)).write_text(json.dumps(head | head_changes))
     path.write_bytes(shard_bytes(rows, {"plan_id": plan["plan_id"], "shard": "0"}))

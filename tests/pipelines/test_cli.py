@@ -225,3 +225,13 @@ def test_no_secret_of_the_environment_is_printed(  # type: ignore[no-untyped-def
     outcome = call("label", images, "--output", "ftp://user:open-sesame@host/run")
     assert outcome.is_one_sentence_about("ftp://")
     assert "sesame" not in outcome.err
+
+
+def test_scenes_of_the_second_world_are_drawn_on_request(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    drawn = call("playground", "--world", "workshop", "--num-images", 1, "--output", tmp_path / "w")
+    assert drawn.code == 0
+    assert "wrote 1 images" in drawn.out
+    assert "name: workshop" in (tmp_path / "w/vocabulary.yaml").read_text()
+    typo = call("playground", "--world", "workshp", "--output", tmp_path / "typo")
+    assert typo.is_one_sentence_about("'workshp'", "did you mean 'workshop'?")
+    assert not (tmp_path / "typo").exists()

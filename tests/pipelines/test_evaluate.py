@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +13,13 @@ from pipelines.committed import CORRECTION_SCHEMA
 from pipelines.evaluate import EvaluationReport, evaluate_run
 from pipelines.run_folder import shard_key
 from pipelines.schema import SCHEMA_VERSION
+from possam_core.calibration import CalibrationConfig, ExpectedPqConfig
+from possam_core.checkpoint import model_fingerprint
 from possam_core.errors import ConfigError, GroundTruthError
+from possam_core.model import InferenceConfig
 from possam_core.quality import EXPECTED_PQ
+from possam_core.weights import save_model
+from tests.factories import small_model
 from tests.pipelines.spoiling import read_rows, rewrite
 
 
@@ -124,3 +130,59 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, make_run):
         evaluate_run(str(tmp_path / "absent"), small.ground_truth)
     with pytest.raises(ConfigError, match="expected a run with labels"):
         evaluate_run(str(small.corpus), small.ground_truth)
+
+
+def test_grades_of_a_calibrated_model_are_compared_with_what_its_checkpoint_promises(
+    make_run, calibrated_model
+):
+    small = make_run(5)
+    path = small.run / "_plan/plan.json"
+    plan = json.loads(path.read_text())
+    plan["settings"] |= {
+        "model": str(calibrated_model),
+        "model_sha256": model_fingerprint(str(calibrated_model)),
+    }
+    path.write_text(json.dumps(plan))
+
+    def spoil(rows):
+        rows[0]["quality"]["grade"] = "A"
+        rows[1]["quality"]["grade"] = rows[2]["quality"]["grade"] = "C"
+        rows[2]["segments_info"].pop()
+
+    rewrite(small.run, spoil)
+    (small.run / shard_key(1)).unlink()
+    report = evaluate_run(str(small.run), small.ground_truth)
+    best, other = report.grades
+    assert (best.expected_pq, best.image_pq, best.expected_image_pq) == (0.5, 1.0, 0.625)
+    assert (other.expected_pq, other.expected_image_pq) == (None, None)
+    assert 0.5 < other.image_pq < 1.0
+    text = printed(report)
+    assert "this model on the images that it was calibrated with" in text
+    assert "+37.5" in text
+
+    calibrated_model.write_bytes(b"another one")  # what it promised is not known any more
+    report = evaluate_run(str(small.run), small.ground_truth)
+    assert (report.is_calibrated, report.grades[0].expected_pq) == (False, EXPECTED_PQ["A"])
+
+
+@pytest.fixture
+def calibrated_model(tmp_path):
+    """A checkpoint whose card promises something of grade A."""
+    expected_pq = ExpectedPqConfig(
+        intercept=0.0,
+        of_segments=1.0,
+        of_coverage=1.0,
+        of_few=1.0,
+        usual_coverage=1.0,
+        usual_score=1.0,
+        usual_predicted_iou=1.0,
+    )
+    model = small_model()
+    grades = {"A": {"images": 7, "pq": 0.5, "image_pq": 0.625, "expected_pq": 0.7}}
+    model.card = replace(
+        model.card,
+        inference=InferenceConfig(calibration=CalibrationConfig(expected_pq=expected_pq)),
+        metrics={"calibration": {"grades": grades}},
+    )
+    save_model(tmp_path / "calibrated.safetensors", model)
+    return tmp_path / "calibrated.safetensors"

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipelines.advice import ADVICE, CAN_RETRY
 from pipelines.candidates import CANDIDATE_SCHEMA
+from pipelines.cli.options import print_report
 from pipelines.failures import FailureReport, read_failures
 from pipelines.failures_table import failures_table
 from pipelines.inputs.image import InputImage
@@ -17,7 +18,7 @@ from pipelines.manifest import finalise
 from pipelines.plan import load_plan, read_shard
 from pipelines.planning import write_parts
 from pipelines.rows import error_row, shard_bytes
-from pipelines.run_folder import RunFolder, plan_key, shard_key
+from pipelines.run_folder import RunFolder, draft_folder, plan_key, shard_key
 from pipelines.schema import SCHEMA_VERSION
 from possam_core.errors import ConfigError
 from possam_core.image_decode import ImageError, ImageErrorCode
@@ -46,7 +47,7 @@ def retry(run: RunFolder, results: dict[InputImage, ImageErrorCode], round: int 
     plan = load_plan(run)
     assert plan is not None
     planned = pa.RecordBatch.from_pylist([asdict(i) for i in results], schema=CANDIDATE_SCHEMA)
-    parts = write_parts(run, [planned], shard_size=3, round=round)
+    parts = write_parts(run, [planned], shard_size=3, folder=draft_folder(round, ["empty"]))
     head = {
         "schema_version": SCHEMA_VERSION,
         "plan_id": plan.plan_id,
@@ -73,6 +74,16 @@ def test_failures_are_counted_by_code_the_most_frequent_first(run: RunFolder) ->
     assert [code.share for code in report.codes] == [2 / 8, 1 / 8]
     assert named(report) == ["scene-00003.jpg", "scene-00005.jpg", "scene-00007.jpg"]
     assert report.codes[0].samples[0].message == "the file has zero bytes"
+
+
+def test_a_narrow_terminal_loses_nothing_of_an_address_or_a_message(
+    run: RunFolder, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    report = read_failures(run.location)
+    print_report(failures_table(report))
+    sample = report.codes[0].samples[0]
+    assert f"empty  {sample.uri}  {sample.message}\n" in capsys.readouterr().out
 
 
 def test_as_many_samples_are_given_as_were_asked_for(run: RunFolder) -> None:

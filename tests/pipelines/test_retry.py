@@ -1,17 +1,20 @@
 """Later rounds: failed images labelled again, the newest row counts."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pipelines.retry
 from pipelines.committed import open_committed, read_committed
 from pipelines.label_config import LabelConfig
 from pipelines.manifest import finalise
-from pipelines.retry import retry_config
+from pipelines.retry import prepare_retry, retry_config
 from pipelines.runner import run_label, run_retry
+from pipelines.verify import verify_run
 from possam_core.errors import ConfigError
 from tests.factories import encode, make_pixels
 
@@ -124,6 +127,51 @@ def test_a_retry_of_nothing_is_refused(
     with pytest.raises(ConfigError, match=message):
         run_retry(retry_config(run.output), codes)
     assert not (Path(run.output) / "_plan/retry-001.json").exists()
+
+
+class Died(BaseException):
+    """Stands in for a kill."""
+
+
+def test_whoever_died_over_a_plan_of_a_retry_is_in_nobodys_way(
+    run: LabelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Died
+
+    bring_back(run, "1.jpg")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines.retry, "plan_key", die)  # wanted for the head, after the lists
+        with pytest.raises(Died):
+            run_retry(retry_config(run.output), ("empty",))
+    drafts = Path(run.output, "_plan/retry-001")
+    (left,) = drafts.iterdir()
+    assert verify_run(run.output).problems == []
+    report = run_retry(retry_config(run.output), ("not_found",))
+    assert report.num_images == 2
+    assert not left.exists()
+    assert len(list(drafts.iterdir())) == 1
+    assert verify_run(run.output).problems == []
+
+
+def test_of_two_retries_at_once_the_slower_is_told_to_finish_the_other_first(
+    run: LabelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write: Callable[..., object] = pipelines.retry.write_parts
+
+    def write_late(*args: object, **kwargs: object) -> object:
+        """Somebody else plans a retry while this one is planned."""
+        written = write(*args, **kwargs)
+        monkeypatch.undo()
+        prepare_retry(retry_config(run.output), ("empty",))
+        return written
+
+    monkeypatch.setattr(pipelines.retry, "write_parts", write_late)
+    with pytest.raises(ConfigError, match="finish retry 1 of empty first"):
+        prepare_retry(retry_config(run.output), ("not_found",))
+    assert run_retry(retry_config(run.output)).num_images == 1
+    assert len(list(Path(run.output, "_plan/retry-001").iterdir())) == 1
+    assert verify_run(run.output).problems == []
 
 
 def test_an_unfinished_run_is_not_retried(run: LabelConfig) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from pipelines.manifest import finalise
 from pipelines.plan import load_plan
 from pipelines.presence import Presence
-from pipelines.run_folder import RunFolder, plan_key, shard_key
+from pipelines.run_folder import RunFolder, draft_folder, plan_key, plan_part_key, shard_key
 from pipelines.schema import SCHEMA_VERSION
 from pipelines.status import read_status
 from pipelines.status_table import alarms, status_table
@@ -71,6 +71,7 @@ def plan_retry(run: Path, *, num_images: int) -> None:
         "dropped": {},
         "num_images": num_images,
         "num_shards": 1,
+        "parts": [{"key": plan_part_key(0, draft_folder(1, ["not_found"]))}],
     }
     RunFolder(str(run)).put_new(plan_key(1), json.dumps(head).encode())
 

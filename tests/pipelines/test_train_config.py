@@ -77,6 +77,11 @@ def test_every_mistake_is_told_at_once_with_what_may_have_been_meant(tmp_path: P
             {"data": {"source": "playground", "num_scenes": 0, "images": "x"}},
             "images must be left out.*num_scenes must be at least 1",
         ),
+        (
+            {"data": {"source": "coco-panoptic", "world": "workshop"}},
+            "vocabulary must be named.*world must be left out for the source 'coco-panoptic'",
+        ),
+        ({"data": {"source": "playground", "world": "workshp", "num_scenes": 2}}, "workshp"),
         ({"output": "ftp://x"}, "expected a local path or an s3:// address"),
     ],
 )

@@ -5,13 +5,13 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipelines.train_log import SIDE_PX, TensorBoardLog, draw_example
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.training.files import LocalFolder
 from possam_core.training.labelled import LabelledImage
 from possam_core.training.validation import Example
 from tests.factories import make_panoptic, make_segment
 
-VOCABULARY = playground_vocabulary()
+VOCABULARY = PLAYGROUND.vocabulary
 APPLE = VOCABULARY.class_index("apple")
 
 

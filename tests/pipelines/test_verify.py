@@ -16,9 +16,17 @@ from pycocotools import mask
 
 from pipelines.corrections import correct_run
 from pipelines.manifest import finalise
-from pipelines.run_folder import VOCABULARY_KEY, RunFolder, plan_key, plan_part_key, shard_key
+from pipelines.run_folder import (
+    VOCABULARY_KEY,
+    RunFolder,
+    draft_folder,
+    plan_key,
+    plan_part_key,
+    shard_key,
+)
 from pipelines.schema import ROW_SCHEMA
 from pipelines.verify import folder, verify_run
+from pipelines.verify.labels import Labels, label_problems
 from possam_core.errors import ConfigError
 from tests.pipelines.corrections.annotators import write_coco
 from tests.pipelines.spoiling import (
@@ -592,7 +600,12 @@ def test_a_retry_is_held_against_its_own_list(run: Path) -> None:
     report = verify_run(str(run))
     assert f"{path.relative_to(run)}: is missing, so 1 images have no row there" in report.problems
     assert not report.is_complete
-    assert labelled in pq.read_table(run / plan_part_key(0, 1))["image_id"].to_pylist()
+    assert (
+        labelled
+        in pq.read_table(run / plan_part_key(0, draft_folder(1, ["not_an_image"])))[
+            "image_id"
+        ].to_pylist()
+    )
 
 
 def test_a_missing_file_makes_no_problems_of_its_retried_images(run: Path) -> None:
@@ -728,3 +741,20 @@ def test_classes_that_contradict_the_plan_are_named(run: Path) -> None:
     )
     path.write_text("{}")
     assert problems_of(run) == [f"{VOCABULARY_KEY}: cannot be understood (KeyError: 'categories')"]
+
+
+def test_an_image_in_which_nothing_was_found_is_sound() -> None:
+    nothing = Labels(
+        image_hw=(2, 2),
+        ids=[],
+        category_ids=[],
+        is_thing=[],
+        areas_px=[],
+        boxes_xywh=np.empty((0, 4)),
+        sizes_hw=np.empty((0, 2)),
+        counts=[],
+        coverage=0.0,
+        num_things=0,
+        num_stuff=0,
+    )
+    assert list(label_problems(nothing)) == []

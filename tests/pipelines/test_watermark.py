@@ -47,6 +47,11 @@ def planned(run: LabelConfig | None) -> list[str]:
     return [Path(image.uri).stem for image in images]
 
 
+def drafts(config: LabelConfig) -> list[Path]:
+    """What is left of plans that were made before they had a number."""
+    return list(Path(config.output).glob("_drafts/*"))
+
+
 def finish(run: LabelConfig | None) -> None:
     """Commit every shard of a run, without a model: each image has a row, if only an error."""
     assert run is not None
@@ -146,6 +151,21 @@ def test_whoever_loses_the_race_for_a_number_plans_again_without_what_the_winner
     assert planned(mine) == ["006"]
     assert mine is not None
     assert Path(mine.output).name == "000002"
+    assert drafts(config) == []
+
+
+def test_a_claim_whose_reply_was_lost_counts(
+    config: LabelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: Callable[..., bool] = RunFolder.put_new
+
+    def lose_reply(folder: RunFolder, key: str, data: bytes) -> bool:
+        """The store has written it, and says that it is there when it is asked again."""
+        return put(folder, key, data) and not key.startswith("_claims/")
+
+    add(config, 1, 2)
+    monkeypatch.setattr(RunFolder, "put_new", lose_reply)
+    assert planned(Series(config).plan_new()) == ["001", "002"]
 
 
 def test_eight_at_once_plan_every_image_once(config: LabelConfig) -> None:
@@ -161,6 +181,7 @@ def test_eight_at_once_plan_every_image_once(config: LabelConfig) -> None:
     assert len(found) == 8
     (winner,) = [run for run in found if run is not None]
     assert planned(winner) == [f"{i:03d}" for i in range(20)]
+    assert drafts(config) == []
 
 
 def test_a_claim_whose_owner_died_before_the_plan_was_in_place_is_completed(
@@ -176,8 +197,10 @@ def test_a_claim_whose_owner_died_before_the_plan_was_in_place_is_completed(
         with pytest.raises(KeyboardInterrupt):
             Series(config).plan_new()
     assert not Path(config.output, "000001").exists()
+    assert len(drafts(config)) == 1
     (unfinished,) = Series(config).unfinished()
     assert planned(unfinished) == ["001"]
+    assert drafts(config) == []
     assert Series(config).plan_new() is None
 
 

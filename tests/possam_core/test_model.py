@@ -9,7 +9,7 @@ from possam_core.errors import ConfigError
 from possam_core.images import make_batch
 from possam_core.mask_decoder import MaskDecoderConfig, sine_position_encoding
 from possam_core.model import PosSAM
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.sam import SamConfig
 from possam_core.weights import load_model
 from tests.factories import make_pixels
@@ -33,7 +33,7 @@ def test_the_pyramid_has_four_levels_two_octaves_up_and_one_down(model: PosSAM) 
 
 def test_forward_gives_masks_iou_and_classes_with_void_last(model: PosSAM) -> None:
     batch = make_batch([make_pixels(), make_pixels(64, 32)], canvas=48)
-    text = model.clip.embed_vocabulary(playground_vocabulary())
+    text = model.clip.embed_vocabulary(PLAYGROUND.vocabulary)
     layers = model(batch, text, all_layers=True)
     assert len(layers) == 4  # on the learnable queries, and after three layers
     last = layers[-1]
@@ -44,7 +44,7 @@ def test_forward_gives_masks_iou_and_classes_with_void_last(model: PosSAM) -> No
 
 def test_what_lies_in_the_padding_changes_nothing(model: PosSAM) -> None:
     batch = make_batch([make_pixels(24, 48)], canvas=48)
-    text = model.clip.embed_vocabulary(playground_vocabulary())
+    text = model.clip.embed_vocabulary(PLAYGROUND.vocabulary)
     before = model(batch, text)[-1]
     batch.pixels[:, :, 24:] = 255
     after = model(batch, text)[-1]
@@ -53,7 +53,7 @@ def test_what_lies_in_the_padding_changes_nothing(model: PosSAM) -> None:
 
 
 def test_text_embeddings_are_unit_vectors_one_for_each_name(model: PosSAM) -> None:
-    vocabulary = playground_vocabulary()
+    vocabulary = PLAYGROUND.vocabulary
     text = model.clip.embed_vocabulary(vocabulary)
     assert len(text.embeddings) == sum(len(c.all_names) for c in vocabulary.classes)
     np.testing.assert_allclose(text.embeddings.norm(dim=-1), 1, rtol=1e-5)

@@ -11,7 +11,7 @@ from possam_core.errors import PossamError
 from possam_core.images import make_batch
 from possam_core.mase import MaseConfig
 from possam_core.model import InferenceConfig
-from possam_core.playground import generate_scene, playground_vocabulary
+from possam_core.playground import PLAYGROUND, generate_scene
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.vocabulary import Vocabulary, VocabularyClass
 from possam_core.weights import load_model
@@ -106,6 +106,20 @@ def resident_bytes(field: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
+def test_all_forms_of_a_prediction_come_from_one_look(predictor: Predictor) -> None:
+    images = [make_pixels(40, 64), make_pixels(70, 30, seed=1)]
+    for image, forms in zip(images, predictor.forms(images), strict=True):
+        (panoptic,) = predictor([image])
+        np.testing.assert_array_equal(forms.panoptic.ids, panoptic.ids)
+        assert forms.panoptic.segments == panoptic.segments
+        assert len(forms.class_scores) == len(panoptic.segments)
+        assert {i.category_id for i in forms.instances} == {7}  # lawn is stuff
+        scores = [i.score for i in forms.instances]
+        assert scores == sorted(scores, reverse=True)
+        assert forms.class_indices.shape == image.shape[:2]
+        assert set(np.unique(forms.class_indices)) <= {0, 1}
+
+
 def test_trust_by_names_is_the_ensemble_over_seen_classes(predictor: Predictor) -> None:
     mase = MaseConfig(alpha=0.0, beta=1.0, trust="names")
     by_names = Predictor(predictor.model, BALLS, inference=InferenceConfig(mase=mase))
@@ -146,7 +160,7 @@ def test_bfloat16_agrees_with_float32_on_nearly_every_pixel() -> None:
 
 def test_possam_tiny_finds_most_of_a_playground_scene() -> None:
     predictor = load_predictor("possam-tiny")
-    names = [c.name for c in playground_vocabulary().classes]
+    names = [c.name for c in PLAYGROUND.vocabulary.classes]
     found = missed = 0
     for index in range(8):
         scene = generate_scene(5, index)

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from possam_core.panoptic import PanopticSegmentation
+from possam_core.checkpoint import promised_grades
+from possam_core.panoptic import Expectation, PanopticSegmentation
 from possam_core.quality import EXPECTED_PQ, GRADES, Quality, assess
 from tests.factories import make_panoptic, make_segment
 
@@ -68,13 +70,27 @@ def test_sharpness_and_consistency_are_told_and_change_no_grade() -> None:
 
 
 def test_the_documentation_holds_the_promise_of_each_grade() -> None:
+    promised = promised_grades("possam-tiny") or {g: {"pq": pq} for g, pq in EXPECTED_PQ.items()}
     text = (Path(__file__).parents[2] / "docs/statistics.md").read_text(encoding="utf-8")
     lines = [line.split("|") for line in text.splitlines()]
-    told = {c[1].strip(): float(c[3]) for c in lines if len(c) == 6 and c[1].strip() in GRADES}
-    assert told == {grade: pytest.approx(100 * EXPECTED_PQ[grade]) for grade in GRADES}
+    told = {c[1].strip(): float(c[3]) for c in lines if len(c) > 5 and c[1].strip() in GRADES}
+    expected = {g: pytest.approx(100 * record["pq"], abs=0.05) for g, record in promised.items()}
+    assert told == expected
 
 
 def test_a_better_grade_promises_a_better_panoptic_quality() -> None:
     promised = [EXPECTED_PQ[grade] for grade in GRADES]
     assert promised == sorted(promised, reverse=True)
     assert len(set(promised)) == len(GRADES)
+
+
+@pytest.mark.parametrize(
+    ("pq", "grade"), [(0.9, "A"), (0.6, "A"), (0.59, "B"), (0.45, "B"), (0.3, "C"), (0.29, "D")]
+)
+def test_the_labels_of_a_calibrated_model_are_graded_by_the_quality_to_expect(
+    pq: float, grade: str
+) -> None:
+    expected = Expectation(pq=pq, low=("coverage", "mean_score"))
+    quality = graded(replace(make_panoptic(segments=[make_segment(score=0.1)]), expected=expected))
+    assert quality.grade == grade
+    assert quality.reasons == (() if grade == "A" else ("much_void", "low_score"))

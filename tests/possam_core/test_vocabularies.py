@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from possam_core.errors import VocabularyError
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND, WORKSHOP, World
 from possam_core.vocabularies import builtin_vocabularies, find_draft, find_vocabulary
 from possam_core.vocabulary import VocabularyClass
 from possam_core.vocabulary_lint import lint_vocabulary
@@ -17,6 +17,7 @@ THINGS_AND_STUFF = {
     "pascal-context-459": (387, 72),
     "pascal-context-59": (37, 22),
     "playground": (36, 12),
+    "workshop": (30, 10),
 }
 
 
@@ -109,8 +110,9 @@ def test_names_are_plain_words() -> None:
     assert "sofa" in find_class("coco-panoptic", "couch").synonyms
 
 
-def test_the_playground_is_found_by_name() -> None:
-    assert find_vocabulary("playground") == playground_vocabulary()
+@pytest.mark.parametrize("world", [PLAYGROUND, WORKSHOP], ids=lambda w: w.name)
+def test_the_classes_of_a_world_are_found_by_its_name(world: World) -> None:
+    assert find_vocabulary(world.name) == world.vocabulary
 
 
 def test_a_built_in_name_comes_before_a_file_of_that_name(

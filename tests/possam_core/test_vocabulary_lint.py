@@ -3,7 +3,7 @@ import torch
 
 from possam_core.clip import TextEmbeddings
 from possam_core.errors import VocabularyError
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.vocabulary import Finding, Vocabulary, VocabularyClass, VocabularyDraft
 from possam_core.vocabulary_lint import lint_vocabulary
 from possam_core.weights import load_model
@@ -33,7 +33,7 @@ def make_text(rows: list[list[float]], class_of_name: list[int]) -> TextEmbeddin
 
 
 def test_a_sound_vocabulary_has_no_findings() -> None:
-    assert lint_vocabulary(playground_vocabulary()) == []
+    assert lint_vocabulary(PLAYGROUND.vocabulary) == []
 
 
 @pytest.mark.parametrize(

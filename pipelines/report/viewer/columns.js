@@ -85,11 +85,23 @@ function sortColumn(key) {
     rows.forEach((row, rank) => { column[row] = rank; });
   } else {
     const { starts, values } = table.facets[key];
+    const ranks = ranksOf(table.facets[key]);
     for (let row = 0; row < table.numRows; row++) {
-      if (starts[row + 1] > starts[row]) column[row] = values[starts[row]];
+      let least = NaN;
+      for (let i = starts[row]; i < starts[row + 1]; i++) if (!(ranks[values[i]] >= least)) least = ranks[values[i]];
+      column[row] = least;
     }
   }
   return column;
+}
+
+// Where each name of a facet stands: as listed, or by the alphabet.
+function ranksOf({ names, is_ordered: isOrdered }) {
+  const order = Array.from(names.keys());
+  if (!isOrdered) order.sort((a, b) => (names[a] < names[b] ? -1 : 1));
+  const ranks = new Float64Array(names.length);
+  order.forEach((value, rank) => { ranks[value] = rank; });
+  return ranks;
 }
 
 function element(tag, properties = {}, ...children) {

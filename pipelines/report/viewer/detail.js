@@ -32,10 +32,12 @@ function aboutOf(row, picture) {
   const message = (table.messages.get(row) ?? []).filter(Boolean).join(" · ");
   if (message) facts.push(["message", message]);
   const legends = (picture?.layers ?? []).map((layer, i) => element("section", {},
-    element("h3", { textContent: `${table.head.panels[i]} ${layer.segments.length} segments`.trim() }),
+    element("h3", { textContent: [table.head.panels[i], countOf(layer.segments.length)].filter(Boolean).join(" · ") }),
     element("ul", { className: "legend" }, ...layer.segments.map(chipOf))));
   return [...legends, definitions(facts)];
 }
+
+const countOf = (number) => (number === 1 ? "1 segment" : `${number} segments`);
 
 function definitions(facts) {
   return element("dl", { className: "facts" }, ...facts.map(([name, value]) => element("div", {},

@@ -3,6 +3,7 @@
 
 const GAP_PX = 14;
 const MIN_PANEL_PX = 240;
+const MIN_CARD_PX = 264; // the facts of a report fit
 const TEXT_PX = 74; // below the picture of a card
 const MAX_CHIPS = 12; // in the legend of a card, which shows one line
 const MAX_HEIGHT_PX = 15_000_000; // browsers lay out no more
@@ -14,7 +15,7 @@ const gridBox = byId("grid");
 function layOut() {
   const numPanels = table.head.panels.length;
   const width = grid.width = gridBox.clientWidth;
-  grid.columns = Math.max(1, Math.floor((width + GAP_PX) / (MIN_PANEL_PX * numPanels + GAP_PX)));
+  grid.columns = Math.max(1, Math.floor((width + GAP_PX) / (Math.max(MIN_CARD_PX, MIN_PANEL_PX * numPanels) + GAP_PX)));
   const cardPx = (width - GAP_PX * (grid.columns - 1)) / grid.columns;
   const boxPx = Math.round((cardPx / numPanels) * 0.75);
   grid.rowPx = boxPx + TEXT_PX + GAP_PX;
@@ -95,7 +96,8 @@ function factsOf(row) {
   const facts = table.head.facts.filter(([key]) => !Number.isNaN(table.measures[key][row]));
   return facts.map(([key, text]) => {
     const measure = table.head.measures.find((candidate) => candidate.key === key);
-    return text.replace("{}", formatValue(measure, table.measures[key][row]));
+    const fact = text.replace("{}", formatValue(measure, table.measures[key][row]));
+    return fact.replace(/^1 segments/, "1 segment");
   }).join(" · ");
 }
 

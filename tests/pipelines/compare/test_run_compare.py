@@ -154,7 +154,7 @@ def test_the_page_shows_both_runs_side_by_side_and_filters_by_what_became_what(r
     assert card.locator(".panel-name").all_text_contents() == ["A run", "B run"]
     expect(card.locator(".overlay:visible")).to_have_count(2)
     expect(card.locator(".facts")).to_have_text(
-        "0.50 changed · PQ 0.0 % · 2 segments in A · 2 in B"
+        "0.50 of the pixels changed · PQ 0.0 % · 2 segments in A · 2 in B"
     )
     boxes = [panel.bounding_box() for panel in card.locator(".panel").all()]
     assert boxes[0]["y"] == boxes[1]["y"]

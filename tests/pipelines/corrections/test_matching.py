@@ -12,7 +12,7 @@ from pipelines.plan import PlanSettings
 from pipelines.planning import freeze_plan
 from pipelines.run_folder import RunFolder
 from possam_core.errors import ConfigError
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from tests.factories import encode, make_pixels
 
 
@@ -27,7 +27,7 @@ def planned(tmp_path):
         path = tmp_path / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(make_pixels(seed=seed)))
-    vocabulary = playground_vocabulary()
+    vocabulary = PLAYGROUND.vocabulary
     run = RunFolder(str(tmp_path / "run"), create=True)
     settings = PlanSettings(
         images=str(tmp_path / "images"),

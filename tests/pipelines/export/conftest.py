@@ -1,122 +1,81 @@
-"""A run of playground scenes with their true labels, which no test changes."""
+"""Runs with true labels, which no test changes: playground scenes, and photographs of COCO."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_export
-from pipelines.frozen_vocabulary import FrozenVocabulary
-from pipelines.inputs.source import read_source
-from pipelines.plan import PlanSettings, load_plan, read_shard
-from pipelines.planning import freeze_plan
-from pipelines.rows import label_row, shard_bytes
-from pipelines.run_folder import RunFolder
-from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
-from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.image_decode import decode_image
-from possam_core.masks import areas_and_boxes
-from possam_core.panoptic import PanopticSegmentation
-from possam_core.playground import playground_vocabulary, write_corpus
-from tests.factories import make_segment
+from possam_core.evaluation.coco_panoptic import read_ground_truth
+from possam_core.playground import PLAYGROUND, write_corpus
+from possam_core.vocabulary import Vocabulary, VocabularyClass
+from tests.pipelines.export.true_runs import TrueRun, write_true_run
 
-NUM_SCENES = 60
-SHARD_SIZE = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrueScene:
-    """What is known of one scene."""
-
-    file: Path
-    ids: np.ndarray  # (H, W)
-    names: dict[int, str]  # class of each id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneRun:
-    """The run, and the truth by image id."""
-
-    run: Path
-    scenes: dict[str, TrueScene]
-
-    def export(self, output: Path, format: str, **settings: object) -> ExportReport:
-        """Export it in this process."""
-        settings = {"num_workers": 1, "format": ExportFormat(format)} | settings
-        return run_export(ExportConfig(run=str(self.run), output=str(output), **settings))
+NUM_SCENES, NUM_PHOTOGRAPHS = 200, 100
+SHARD_SIZE = 40
+# Beside the checkout; no part of it.
+PHOTOGRAPHS = Path(__file__).resolve().parents[4] / "shared" / "data" / "coco128_train"
 
 
 @pytest.fixture(scope="session")
-def scene_run(tmp_path_factory: pytest.TempPathFactory) -> SceneRun:
-    """Labels as perfect as COCO panoptic files say."""
+def scene_run(tmp_path_factory: pytest.TempPathFactory) -> TrueRun:
+    """Drawn scenes of 48 classes, whose ids count from 1."""
     folder = tmp_path_factory.mktemp("scenes")
     write_corpus(folder / "corpus", num_images=NUM_SCENES, seed=11)
-    truth = read_ground_truth(folder / "corpus" / "panoptic.json")
-    annotations = {image.file_name: read_annotation(image) for image in truth.images}
-    vocabulary = playground_vocabulary()
-    run = RunFolder(str(folder / "run"), create=True)
-    settings = PlanSettings(
-        images=str(folder / "corpus" / "images"),
-        model="truth",
-        model_sha256="12",
-        vocabulary="playground",
-        vocabulary_sha256=vocabulary.fingerprint,
+    return write_true_run(
+        folder / "run",
+        images=folder / "corpus" / "images",
+        annotations=folder / "corpus" / "panoptic.json",
+        pngs=folder / "corpus" / "panoptic",
+        vocabulary=PLAYGROUND.vocabulary,
         shard_size=SHARD_SIZE,
     )
-    frozen = FrozenVocabulary(vocabulary=vocabulary, is_seen=(True,) * len(vocabulary))
-    freeze_plan(run, settings, read_source(settings.images), vocabulary=frozen)
-    plan = load_plan(run)
-    assert plan is not None
-    scenes: dict[str, TrueScene] = {}
-    for shard in range(plan.num_shards):
-        rows = []
-        for number, image in enumerate(read_shard(run, shard)):
-            labels = as_if_found(annotations[Path(image.uri).name], score=0.9 - 0.1 * (number % 5))
-            decoded = decode_image(Path(image.uri).read_bytes())
-            rows.append(label_row(image, decoded, labels))
-            names = {s.id: s.category_name for s in labels.segments}
-            scene = TrueScene(file=Path(image.uri), ids=labels.ids, names=names)
-            scenes[image.image_id] = scene
-        run.commit(shard, shard_bytes(rows, {"plan_id": plan.plan_id, "shard": str(shard)}))
-    return SceneRun(run=folder / "run", scenes=scenes)
-
-
-def as_if_found(annotation: PanopticAnnotation, *, score: float) -> PanopticSegmentation:
-    """The truth, as if a model had found it with that score."""
-    by_category = {c.category_id: (i, c) for i, c in enumerate(playground_vocabulary().classes)}
-    geometry = areas_and_boxes(annotation.ids)
-    segments = []
-    for i, category_id in annotation.category_ids.items():
-        class_index, entry = by_category[category_id]
-        segments.append(
-            make_segment(
-                id=i,
-                class_index=class_index,
-                category_id=category_id,
-                category_name=entry.name,
-                is_thing=entry.is_thing,
-                area_px=geometry[i].area_px,
-                bbox_xywh=geometry[i].bbox_xywh,
-                score=score,
-            )
-        )
-    return PanopticSegmentation(ids=annotation.ids, segments=tuple(segments))
 
 
 @pytest.fixture(scope="session")
-def exported(
-    scene_run: SceneRun, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """Exports the scenes in one format, a fifth of them for validation, and at most once."""
+def photograph_run(tmp_path_factory: pytest.TempPathFactory) -> TrueRun:
+    """A hundred photographs as people have annotated them: 133 classes, ids of three bytes."""
+    if not PHOTOGRAPHS.is_dir():
+        pytest.skip(f"no photographs at {PHOTOGRAPHS}: put the shared data beside the checkout")
+    annotations = PHOTOGRAPHS / "panoptic_train.json"
+    truth = read_ground_truth(annotations)
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "images").mkdir()
+    for image in truth.images:  # some photographs have no truth
+        shutil.copy(PHOTOGRAPHS / "images" / image.file_name, folder / "images")
+    entries = (
+        VocabularyClass(category_id=c.id, name=c.name, is_thing=c.is_thing)
+        for c in truth.categories
+    )
+    run = write_true_run(
+        folder / "run",
+        images=folder / "images",
+        annotations=annotations,
+        pngs=PHOTOGRAPHS / "panoptic",
+        vocabulary=Vocabulary(name="coco", classes=tuple(entries)),
+        shard_size=SHARD_SIZE,
+    )
+    assert len(run.images) == NUM_PHOTOGRAPHS
+    return run
+
+
+@pytest.fixture(params=["scene_run", "photograph_run"], scope="session")
+def true_run(request: pytest.FixtureRequest) -> TrueRun:
+    """The one, and then the other."""
+    run: TrueRun = request.getfixturevalue(request.param)
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported(true_run: TrueRun, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Exports `true_run` in one format, a fifth of it for validation, and at most once."""
     done: dict[str, Path] = {}
 
     def export(format: str) -> Path:
         if format not in done:
             done[format] = tmp_path_factory.mktemp("exported") / format
-            report = scene_run.export(done[format], format, val_share=0.2)
-            assert sum(report.num_images.values()) == NUM_SCENES
+            report = true_run.export(done[format], format, val_share=0.2)
+            assert sum(report.num_images.values()) == len(true_run.images)
         return done[format]
 
     return export

@@ -1,7 +1,10 @@
+import io
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipelines.committed import Correction
 from pipelines.export.example import (
@@ -51,7 +54,8 @@ def test_classes_that_are_not_chosen_become_void() -> None:
     example = make_example(STREET, STREET_CLASSES, "car,sky")
     assert example.ids().tolist() == [[1, 1, 0], [0, 3, 3]]
     assert [s.id for s in example.segments] == [1, 3]
-    assert example.class_indices(void=255).tolist() == [[1, 1, 255], [255, 0, 0]]
+    png = Image.open(io.BytesIO(example.classes_png(void=255, bit_depth=8)))
+    assert np.asarray(png).tolist() == [[1, 1, 255], [255, 0, 0]]
 
 
 def test_an_image_without_any_chosen_class_stays_all_void() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import fsspec
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
@@ -21,7 +22,8 @@ from possam_core.image_decode import decode_image
 from possam_core.playground import generate_scene
 from tests.factories import encode
 from tests.pipelines.conftest import SEED, SmallRun
-from tests.pipelines.export.conftest import NUM_SCENES, SHARD_SIZE, SceneRun
+from tests.pipelines.export.conftest import NUM_SCENES, SHARD_SIZE
+from tests.pipelines.export.true_runs import TrueRun
 from tests.pipelines.spoiling import add_retry, read_rows
 
 BROKEN = 1  # the scene that is no image
@@ -136,7 +138,7 @@ def test_a_rerun_exports_only_what_is_missing_and_gives_the_same_bytes(small, tm
     assert parts[1].stat().st_mtime_ns == kept
 
 
-def test_killed_part_way_the_same_command_does_the_rest(scene_run: SceneRun, tmp_path):
+def test_killed_part_way_the_same_command_does_the_rest(scene_run: TrueRun, tmp_path):
     arguments = ["--format", "coco-panoptic", "--num-workers", "1", "--val-share", "0.2"]
     output = ["--output", str(tmp_path / "killed")]
     command = [sys.executable, "-c", KILLED_IN_THE_THIRD_SHARD, "export", str(scene_run.run)]
@@ -160,7 +162,7 @@ def test_killed_part_way_the_same_command_does_the_rest(scene_run: SceneRun, tmp
     ],
 )  # fmt: skip
 def test_a_filter_keeps_exactly_the_rows_that_duckdb_keeps(
-    scene_run: SceneRun, tmp_path, settings, condition
+    scene_run: TrueRun, tmp_path, settings, condition
 ):
     files = f"read_parquet('{scene_run.run}/data/*/*.parquet')"
     query = f"SELECT image_id FROM {files} WHERE status = 'ok' AND {condition}"
@@ -170,6 +172,33 @@ def test_a_filter_keeps_exactly_the_rows_that_duckdb_keeps(
     found = {path.stem for path in (tmp_path / "out" / "annotations").rglob("*.png")}
     assert found == expected
     assert report.num_images == {"train": len(expected)}
+
+
+def test_a_filter_in_the_terms_of_pyarrow_keeps_what_the_same_in_sql_keeps(
+    scene_run: TrueRun, tmp_path
+):
+    def export(name: str, **settings: object) -> dict[str, str]:
+        config = ExportConfig(
+            run=str(scene_run.run),
+            output=str(tmp_path / name),
+            format=ExportFormat.COCO_PANOPTIC,
+            labels_only=True,
+            num_workers=2,
+            where=settings.get("sql"),
+        )
+        report = run_export(config, where=settings.get("expression"))
+        assert 0 < report.num_images["train"] < NUM_SCENES
+        return digests(tmp_path / name / "annotations")
+
+    expression = (pc.field("mean_score") > 0.65) & (pc.field("num_segments") >= 5)
+    sql = "mean_score > 0.65 and num_segments >= 5"
+    assert export("pyarrow", expression=expression) == export("sql", sql=sql)
+    provenance = json.loads((tmp_path / "pyarrow" / "provenance.json").read_text())
+    assert provenance["where"] == "((mean_score > 0.65) and (num_segments >= 5))"
+    with pytest.raises(ConfigError, match="choose another --output"):
+        export("pyarrow", expression=pc.field("mean_score") > 0.7)
+    with pytest.raises(ConfigError, match="expected one filter"):
+        export("both", expression=expression, sql=sql)
 
 
 def test_the_newest_row_of_an_image_is_exported(own, tmp_path):

@@ -16,7 +16,7 @@ from pipelines.run_folder import VOCABULARY_KEY, plan_key, shard_key
 from pipelines.schema import ROW_SCHEMA
 from possam_core.errors import ConfigError
 from possam_core.image_decode import ImageError, ImageErrorCode, decode_image
-from possam_core.playground import generate_scene, playground_vocabulary
+from possam_core.playground import PLAYGROUND, generate_scene
 from tests.pipelines.conftest import SEED
 from tests.pipelines.reader.conftest import BROKEN_SCENE
 from tests.pipelines.spoiling import add_retry, read_rows, rewrite, rewrite_json
@@ -33,7 +33,7 @@ def all_rows(run: Path) -> list[dict]:
 
 
 def test_labels_come_back_with_identical_pixels_and_classes(run: Path) -> None:
-    classes = playground_vocabulary().classes
+    classes = PLAYGROUND.vocabulary.classes
     images = list(open_run(str(run)))
     assert [scene_of(image.uri) for image in images] == LABELLED
     for image in images:
@@ -90,7 +90,7 @@ def test_a_shard_has_its_failed_images_too_and_says_where_its_labels_come_from(r
         "model": "the <truth>",
         "model_sha256": "12",
         "vocabulary": "playground",
-        "vocabulary_sha256": playground_vocabulary().fingerprint,
+        "vocabulary_sha256": PLAYGROUND.vocabulary.fingerprint,
         "schema_version": "2",
     }
     assert {k.decode(): v.decode() for k, v in rows.schema.metadata.items()} == opened.provenance
@@ -137,7 +137,7 @@ def test_an_image_travels_with_the_way_to_its_pixels(run: Path) -> None:
 
 def test_classes_are_those_that_were_planned(run: Path) -> None:
     found = open_run(str(run)).categories
-    planned = playground_vocabulary().classes
+    planned = PLAYGROUND.vocabulary.classes
     assert len(found) == len(planned)
     first = planned[0]
     assert found[0] == Category(

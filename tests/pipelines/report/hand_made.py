@@ -17,7 +17,7 @@ from pipelines.run_folder import RunFolder
 from possam_core.image_decode import ImageError, ImageErrorCode, decode_image
 from possam_core.masks import areas_and_boxes
 from possam_core.panoptic import PanopticSegmentation
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from tests.factories import make_segment
 
 STUFF = {"sky", "grass"}
@@ -60,7 +60,7 @@ def write_run(
     for number, name in enumerate(labels):
         (images / name).write_bytes(picture(number))
     run = RunFolder(str(folder / "run"), create=True)
-    vocabulary = playground_vocabulary()
+    vocabulary = PLAYGROUND.vocabulary
     settings = PlanSettings(
         images=str(images),
         model="the <model>",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import fsspec
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -90,6 +91,23 @@ def test_it_opens_from_disk_and_reads_nothing_but_its_own_files(watched, drawn_p
     assert drawn_page.locator(".plot .bars").count() == 2 * 3
 
 
+def test_it_opens_from_a_bucket_and_asks_nobody_else(browser, tmp_path, s3_server):
+    s3 = fsspec.filesystem("s3", endpoint_url=s3_server)
+    s3.makedirs("sites", exist_ok=True)
+    run = write_run(tmp_path, {"a.png": halves("cat", "sky"), "b.png": TRUNCATED})
+    write_report(run, f"s3://sites/{tmp_path.name}")
+    s3.chmod(f"sites/{tmp_path.name}", "public-read", recursive=True)
+    watched = WatchedPage(browser)
+    page = watched.open(f"{s3_server}/sites/{tmp_path.name}/index.html", state="drawn")
+    expect(page.locator("#status")).to_have_text("2 of 2 images")
+    expect(page.locator(".card .photo").first).to_be_visible()
+    assert page.locator(".plot .bars").count() == 2 * 3
+    asked = {url for url in watched.requests if not url.startswith("data:")}
+    assert {url[: len(s3_server) + 7] for url in asked} == {f"{s3_server}/sites/"}
+    assert watched.messages == []
+    page.close()
+
+
 def test_facets_filter_and_count_what_the_others_keep(page):
     assert page.locator(facet(page, "error", "truncated")).inner_text().split() == [
         "truncated",
@@ -140,6 +158,17 @@ def test_images_are_sorted_by_any_measure_either_way_round(page):
     assert shown(page)[:2] == ["image-00.png", "image-01.png"]
 
 
+def test_images_are_sorted_by_class_and_by_error(page):
+    page.get_by_label("Sort").select_option(label="class")
+    # Cats are the odd ones, which come in the order of the corpus; then dogs.
+    assert shown(page)[:3] == ["image-01.png", "image-03.png", "image-05.png"]
+    page.locator("#direction").click()
+    assert shown(page)[:2] == ["image-02.png", "image-04.png"]
+    page.get_by_label("Sort").select_option(label="error")
+    page.locator("#direction").click()
+    assert shown(page)[:3] == ["image-00.png", "image-10.png", "image-20.png"]
+
+
 def test_overlays_can_be_hidden_and_made_fainter(page):
     overlay = page.locator(".card .overlay").first
     expect(overlay).to_be_visible()
@@ -171,6 +200,7 @@ def test_arrows_go_from_image_to_image_and_enter_opens_one(page):
     page.keyboard.press("Enter")
     detail = page.locator("#detail")
     expect(detail).to_contain_text("/images/image-59.png")
+    expect(detail).to_contain_text("2 segments")
     expect(detail).to_contain_text("1 cat 0.41")
     expect(detail.locator(".photo")).to_be_visible()
     page.keyboard.press("ArrowRight")

@@ -13,9 +13,9 @@ from pipelines.stats import Statistics, run_statistics
 def call(monkeypatch, capsys):
     """Calls the command with these arguments; its exit code, and what it printed."""
 
-    def run(*arguments: object) -> tuple[object, str, str]:
+    def run(*arguments: object, columns: int = 200) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", ["possam", "stats", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as caught:
             main()
         return caught.value.code, *capsys.readouterr()
@@ -36,6 +36,18 @@ def test_people_read_totals_grades_classes_and_errors(call, make_run) -> None:
     assert most in out
     assert "not_an_image" in out
     assert "drift" not in out
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_narrow_terminal_loses_no_word_and_no_figure(call, make_run, columns: int) -> None:
+    small = make_run(3, spoil={1: b"no image"})
+    code, out, _ = call(small.run, "--against", small.run, columns=columns)
+    assert code == 0
+    assert "1 failed" in out
+    assert f"drift from {small.run}" in out.replace("\n", "")
+    for heading in ("segments", "share", "p05", "p50", "p95", "IoU", "margin", "stable", "CLIP"):
+        assert f" {heading}" in out
+    assert "…" not in out
 
 
 def test_programs_read_json_that_gives_the_statistics_back(call, make_run) -> None:

@@ -138,9 +138,35 @@ def test_tables_say_the_same_with_means_and_quantiles(rows) -> None:
     ]
     grades = tables["grades"].to_pylist()
     assert sum(row["num_images"] for row in grades if row["reason"] is None) == 4
-    scores = [
-        r
-        for r in tables["histograms"].to_pylist()
-        if (r["of"], r["measure"]) == ("segment", "score")
-    ]
-    assert sum(row["count"] for row in scores) == 6
+
+
+def test_histograms_are_told_by_class_size_and_score(rows) -> None:
+    bins = shard_statistics(table(*rows)).to_tables()["histograms"].to_pylist()
+
+    def counts(of: str, by: str | None, measure: str) -> dict[tuple[str | None, float], int]:
+        chosen = (r for r in bins if (r["of"], r["by"], r["measure"]) == (of, by, measure))
+        return {(r["group"], r["from"]): r["count"] for r in chosen}
+
+    # Four balls, one of them with a score of 0.25, and two lawns, one of them with 0.75; the others
+    # have 0.9, which is a little less as a float32.
+    assert counts("segment", None, "score") == {(None, 0.25): 1, (None, 0.75): 1, (None, 0.89): 4}
+    assert counts("segment", "class", "score") == {
+        ("ball", 0.25): 1,
+        ("ball", 0.89): 3,
+        ("lawn", 0.75): 1,
+        ("lawn", 0.89): 1,
+    }
+    assert counts("segment", "size", "score") == {
+        ("small", 0.89): 2,
+        ("medium", 0.25): 1,
+        ("medium", 0.89): 1,
+        ("large", 0.75): 1,
+        ("large", 0.89): 1,
+    }
+    assert counts("segment", "score", "score") == {
+        ("0.2", 0.25): 1,
+        ("0.7", 0.75): 1,
+        ("0.8", 0.89): 4,
+    }
+    assert counts("image", None, "consistency") == {(None, 0.5): 1}
+    assert not counts("image", "class", "consistency")

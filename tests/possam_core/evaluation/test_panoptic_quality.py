@@ -14,6 +14,7 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
+from possam_core.playground import PLAYGROUND, generate_scene
 
 SCENES = 200
 
@@ -95,6 +96,33 @@ def random_pair(seed: int) -> tuple[PanopticAnnotation, PanopticAnnotation]:
     )
 
 
+def spoiled_scene(index: int) -> tuple[PanopticAnnotation, PanopticAnnotation]:
+    """A playground scene with crowds and void, and a guess: moved, torn, merged and misnamed."""
+    scene, rng = generate_scene(11, index), np.random.default_rng(index)
+    names = [c.category_id for c in PLAYGROUND.vocabulary.classes]
+    category_of = {i: names[c] for i, c in enumerate(scene.class_indices, start=1)}
+    ids = scene.ids[::2, ::2].copy()  # the loops take their time
+    guess = np.roll(ids, rng.integers(-3, 4, 2), (0, 1))
+    num_segments = len(category_of)
+    guess_category = dict(category_of)
+    for i in category_of:
+        chance = rng.random()
+        if chance < 0.15:  # torn in two
+            half = (guess == i) & (np.arange(guess.shape[1]) < rng.integers(guess.shape[1]))
+            guess[half] = num_segments + i
+            guess_category[num_segments + i] = category_of[i]
+        elif chance < 0.25:
+            guess[guess == i] = int(rng.integers(0, num_segments + 1))
+        elif chance < 0.4:
+            guess_category[i] = int(rng.choice(list(category_of.values())))
+    y, x = rng.integers(0, ids.shape[0]), rng.integers(0, ids.shape[1])
+    ids[y : y + 30, x : x + 30] = 0  # nobody knows
+    present = {i: c for i, c in category_of.items() if (ids == i).any()}
+    crowds = tuple(i for i in present if rng.random() < 0.2)
+    guess_category = {i: c for i, c in guess_category.items() if (guess == i).any()}
+    return annotation(ids, present, crowds), annotation(guess, guess_category)
+
+
 def as_rows(counts: PanopticQualityCounts) -> dict[int, list[float]]:
     return {i: [c.tp, c.fp, c.fn, c.iou_sum] for i, c in counts.per_category.items()}
 
@@ -109,6 +137,27 @@ def test_counts_equal_panopticapis_on_random_maps_with_void_and_crowds():
             assert counted[category_id] == pytest.approx(row, abs=1e-12)
             totals += row[:3]
     assert totals.min() > SCENES / 4  # else the scenes would not exercise the rules
+
+
+def test_figures_equal_panopticapis_on_a_hundred_scenes_with_void_and_crowds():
+    totals = PanopticQualityCounts()
+    expected: dict[int, list[float]] = {}
+    for index in range(100):
+        truth, guess = spoiled_scene(index)
+        counts, slow = count_matches(truth, guess), count_slowly(truth, guess)
+        assert as_rows(counts) == {i: pytest.approx(row, abs=1e-12) for i, row in slow.items()}
+        totals += counts
+        for category_id, row in slow.items():
+            so_far = expected.setdefault(category_id, [0, 0, 0, 0.0])
+            expected[category_id] = [a + b for a, b in zip(so_far, row, strict=True)]
+    assert min(sum(row[k] for row in expected.values()) for k in range(3)) > 50
+    of_class = {  # PQ, SQ and RQ as panopticapi averages them
+        i: (iou / (tp + (fp + fn) / 2), iou / tp if tp else 0, tp / (tp + (fp + fn) / 2))
+        for i, (tp, fp, fn, iou) in expected.items()
+    }
+    quality = summarise(totals, {"all": of_class})["all"]
+    means = [sum(column) / len(of_class) for column in zip(*of_class.values(), strict=True)]
+    assert (quality.pq, quality.sq, quality.rq) == pytest.approx(means, abs=1e-12)
 
 
 def test_a_perfect_prediction_scores_one():

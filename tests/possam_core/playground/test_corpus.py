@@ -9,22 +9,22 @@ import pytest
 from PIL import Image
 
 from possam_core.errors import ConfigError
-from possam_core.playground import (
-    UNSEEN_CLASSES,
-    generate_scene,
-    playground_vocabulary,
-    write_corpus,
-)
+from possam_core.playground import PLAYGROUND, WORKSHOP, World, generate_scene, write_corpus
 from possam_core.playground.corpus import rgb_from_ids
 from possam_core.vocabulary import load_vocabulary
 
 NUM_IMAGES = 6
 
 
+@pytest.fixture(scope="module", params=[PLAYGROUND, WORKSHOP], ids=lambda w: w.name)
+def world(request: pytest.FixtureRequest) -> World:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("corpus") / "new" / "folder"
-    write_corpus(output, num_images=NUM_IMAGES, seed=4)
+    write_corpus(output, num_images=NUM_IMAGES, seed=4, world=world)
     return output
 
 
@@ -96,34 +96,34 @@ def test_stuff_of_one_class_is_one_segment(corpus: Path) -> None:
         assert len(set(stuff)) == len(stuff)
 
 
-def test_categories_carry_kind_seen_and_synonyms(corpus: Path) -> None:
+def test_categories_carry_kind_seen_and_synonyms(corpus: Path, world: World) -> None:
     categories = read_annotations(corpus)["categories"]
-    for category, entry in zip(categories, playground_vocabulary().classes, strict=True):
+    for category, entry in zip(categories, world.vocabulary.classes, strict=True):
         assert category["id"] == entry.category_id
         assert category["name"] == entry.name
         assert category["isthing"] == int(entry.is_thing)
-        assert category["seen"] == int(entry.name not in UNSEEN_CLASSES)
+        assert category["seen"] == int(entry in world.training_vocabulary.classes)
         assert category["synonyms"] == list(entry.synonyms)
         assert category["supercategory"]
 
 
-def test_vocabulary_file_reads_back_as_the_playground_vocabulary(corpus: Path) -> None:
-    assert load_vocabulary(corpus / "vocabulary.yaml") == playground_vocabulary()
+def test_vocabulary_file_reads_back_as_that_of_the_world(corpus: Path, world: World) -> None:
+    assert load_vocabulary(corpus / "vocabulary.yaml") == world.vocabulary
 
 
-def test_annotated_maps_are_those_of_the_scenes(corpus: Path) -> None:
+def test_annotated_maps_are_those_of_the_scenes(corpus: Path, world: World) -> None:
     with Image.open(corpus / "panoptic" / "scene-00002.png") as png:
-        assert np.array_equal(np.asarray(png), rgb_from_ids(generate_scene(4, 2).ids))
+        assert np.array_equal(np.asarray(png), rgb_from_ids(generate_scene(4, 2, world=world).ids))
 
 
 def test_same_seed_writes_the_same_bytes_and_another_seed_does_not(
-    corpus: Path, tmp_path: Path
+    corpus: Path, world: World, tmp_path: Path
 ) -> None:
     seen: list[int] = []
-    write_corpus(tmp_path, num_images=NUM_IMAGES, seed=4, on_image=seen.append)
+    write_corpus(tmp_path, num_images=NUM_IMAGES, seed=4, world=world, on_image=seen.append)
     assert hash_files(tmp_path) == hash_files(corpus)
     assert seen == list(range(NUM_IMAGES))
-    write_corpus(tmp_path / "other", num_images=1, seed=5)
+    write_corpus(tmp_path / "other", num_images=1, seed=5, world=world)
     name = "images/scene-00000.jpg"
     assert hash_files(tmp_path / "other")[name] != hash_files(corpus)[name]
 

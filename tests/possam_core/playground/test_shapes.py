@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from possam_core.playground.classes import THINGS
+from possam_core.playground import PLAYGROUND, WORKSHOP
 from possam_core.playground.shapes import (
     Ink,
     Points,
@@ -16,11 +16,15 @@ from possam_core.playground.shapes import (
     disc,
     draw,
     ellipse,
+    mirrored,
     paint,
+    placed,
     ring,
     star,
     stripes,
 )
+
+THINGS = (*PLAYGROUND.things, *WORKSHOP.things)
 
 
 def make_points(*uv: tuple[float, float], phase: float = 0.0) -> Points:
@@ -45,8 +49,10 @@ def make_grid(size: int) -> Points:
         (star(5, 0.4, 1.0), (0.0, -0.95), (0.0, 0.6)),
         (checks(0.5), (0.25, 0.25), (0.75, 0.25)),
         (stripes(1.0, 0.5, 0.0), (0.25, 0.7), (0.75, 0.7)),
+        (placed(box(0, 0, 1, 1), 0.5, 0.5, 0.4, 90.0), (0.3, 0.7), (0.7, 0.7)),
+        (mirrored(disc(0.5, 0.0, 0.2)), (-0.5, 0.0), (0.0, 0.0)),
     ],
-    ids=["disc", "ring", "box", "ellipse", "convex", "star", "checks", "stripes"],
+    ids=["disc", "ring", "box", "ellipse", "convex", "star", "checks", "stripes", "put", "mirror"],
 )
 def test_shape_holds_one_point_and_not_the_other(
     shape: Shape, within: tuple[float, float], beyond: tuple[float, float]
@@ -79,7 +85,7 @@ def test_thing_fills_its_frame_and_stays_in_it(thing) -> None:
     assert np.count_nonzero(inks) > 0.12 * 80 * 80  # of the frame, which spans 80 of 96 samples
 
 
-def test_no_two_things_have_nearly_the_same_drawing() -> None:
+def test_no_two_things_of_any_world_have_nearly_the_same_drawing() -> None:
     drawings = [draw(t.layers, make_grid(32)) for t in THINGS]
     for i, first in enumerate(drawings):
         for j, second in enumerate(drawings[:i]):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from possam_core.errors import GroundTruthError
-from possam_core.playground import generate_scene, playground_vocabulary, seen_vocabulary
+from possam_core.playground import PLAYGROUND, generate_scene
 from possam_core.training.augment import AugmentConfig
 from possam_core.training.batches import ReadAhead, ViewedImages, split_share
 from possam_core.training.data import SceneBatch
@@ -19,7 +19,9 @@ WHOLE = AugmentConfig(min_scale=1.0, max_scale=1.0, flip=False)
 def make_batches(
     num_scenes: int = 5, augment: AugmentConfig = WHOLE, batch_size: int = 2
 ) -> ViewedImages:
-    images = PlaygroundImages(seed=3, num_scenes=num_scenes, vocabulary=seen_vocabulary())
+    images = PlaygroundImages(
+        seed=3, num_scenes=num_scenes, vocabulary=PLAYGROUND.training_vocabulary
+    )
     loop = LoopConfig(num_steps=1, batch_size=batch_size, seed=1)
     return ViewedImages(images, augment, loop, canvas=48, num_readers=2)
 
@@ -27,7 +29,7 @@ def make_batches(
 class OneImage:
     """Two things that touch, one of them a crowd."""
 
-    vocabulary: Vocabulary = playground_vocabulary()
+    vocabulary: Vocabulary = PLAYGROUND.vocabulary
     key = "one"
 
     def __len__(self) -> int:
@@ -67,7 +69,7 @@ def test_a_batch_is_the_same_in_whatever_parts_it_is_read() -> None:
 
 def test_classes_are_positions_in_the_vocabulary_that_is_learned() -> None:
     batch = make_batches().read(0, range(2))
-    everything, learned = playground_vocabulary().classes, seen_vocabulary().classes
+    everything, learned = PLAYGROUND.vocabulary.classes, PLAYGROUND.training_vocabulary.classes
     for source, ids, classes in zip(batch.sources, batch.ids, batch.classes, strict=True):
         names = frozenset(c.name for c in learned)
         scene = generate_scene(3, source.index, class_names=names)

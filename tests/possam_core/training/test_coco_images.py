@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from possam_core.errors import GroundTruthError
-from possam_core.playground import generate_scene, playground_vocabulary, write_corpus
+from possam_core.playground import PLAYGROUND, generate_scene, write_corpus
 from possam_core.playground.corpus import rgb_from_ids
 from possam_core.training.coco_images import CocoFiles, CocoImages, find_class
 from possam_core.vocabularies import find_vocabulary
 from possam_core.vocabulary import Vocabulary
 
-PLAYGROUND = playground_vocabulary()
+VOCABULARY = PLAYGROUND.vocabulary
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def open_corpus(
-    corpus: Path, vocabulary: Vocabulary = PLAYGROUND, limit: int | None = None
+    corpus: Path, vocabulary: Vocabulary = VOCABULARY, limit: int | None = None
 ) -> CocoImages:
     files = CocoFiles(
         annotations="panoptic.json",
@@ -74,9 +74,9 @@ def test_a_limit_keeps_the_first_images(corpus: Path) -> None:
 
 
 def test_a_class_that_the_vocabulary_lacks_is_named_with_its_file(corpus: Path) -> None:
-    shown = {PLAYGROUND.classes[c].name for i in (0, 1) for c in generate_scene(9, i).class_indices}
-    lacking = PLAYGROUND.classes[generate_scene(9, 1).class_indices[0]].name
-    vocabulary = PLAYGROUND.subset({c.name for c in PLAYGROUND.classes} - {lacking}, name="small")
+    shown = {VOCABULARY.classes[c].name for i in (0, 1) for c in generate_scene(9, i).class_indices}
+    lacking = VOCABULARY.classes[generate_scene(9, 1).class_indices[0]].name
+    vocabulary = VOCABULARY.subset({c.name for c in VOCABULARY.classes} - {lacking}, name="small")
     assert lacking in shown
     with pytest.raises(
         GroundTruthError, match=f"'small' in panoptic.json.*scene-0000.*class '{lacking}'"
@@ -171,4 +171,4 @@ def test_published_names_find_their_classes(vocabulary: str, published: str, our
 
 
 def test_a_name_that_no_class_has_finds_none() -> None:
-    assert find_class("giraffe", PLAYGROUND) is None
+    assert find_class("giraffe", VOCABULARY) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from possam_core.model import EncoderFeatures, PosSAM
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.training.augment import AugmentConfig
 from possam_core.training.batches import ViewedImages
 from possam_core.training.feature_cache import FeatureCache, cache_key
@@ -17,7 +17,7 @@ FIXED = AugmentConfig(min_scale=1.0, max_scale=1.0)
 
 
 def make_batches(seed: int = 0) -> ViewedImages:
-    images = PlaygroundImages(seed=3, num_scenes=4, vocabulary=playground_vocabulary())
+    images = PlaygroundImages(seed=3, num_scenes=4, vocabulary=PLAYGROUND.vocabulary)
     return ViewedImages(images, FIXED, LoopConfig(num_steps=1, batch_size=4, seed=seed), canvas=48)
 
 

@@ -5,12 +5,12 @@ import torch
 from safetensors import safe_open
 
 from possam_core.errors import CheckpointError, ConfigError, PossamError
-from possam_core.playground import playground_vocabulary, seen_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.training.network import NetworkConfig, build_network
 from possam_core.weights import ENCODERS, load_model
 from tests.factories import write_checkpoint, write_head
 
-SEEN = seen_vocabulary()
+SEEN = PLAYGROUND.training_vocabulary
 
 
 def differing(first: torch.nn.Module, second: torch.nn.Module) -> set[str]:
@@ -42,7 +42,7 @@ def test_a_fresh_head_keeps_the_encoders_and_depends_on_the_seed(tmp_path: Path)
 
 def test_a_checkpoint_of_published_encoders_is_a_head_again(tmp_path: Path) -> None:
     head = write_head(tmp_path)
-    network = build_network(NetworkConfig(checkpoint=str(head)), playground_vocabulary(), seed=0)
+    network = build_network(NetworkConfig(checkpoint=str(head)), PLAYGROUND.vocabulary, seed=0)
     written = tmp_path / "written.safetensors"
     written.write_bytes(network.checkpoint({"step": 5}))
     with safe_open(written, framework="pt") as file:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from possam_core.model import PosSAM
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.training.augment import AugmentConfig
 from possam_core.training.batches import ViewedImages
 from possam_core.training.feature_cache import FeatureCache
@@ -19,7 +19,7 @@ from possam_core.training.schedule import ScheduleConfig
 from possam_core.training.stage import LoopConfig, LoopReport
 from tests.factories import small_model
 
-VOCABULARY = playground_vocabulary().subset(("apple", "star", "sky", "grass"), name="few")
+VOCABULARY = PLAYGROUND.vocabulary.subset(("apple", "star", "sky", "grass"), name="few")
 LOOP = LoopConfig(
     num_steps=2,
     batch_size=4,

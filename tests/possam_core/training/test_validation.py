@@ -1,6 +1,6 @@
 import pytest
 
-from possam_core.playground import playground_vocabulary
+from possam_core.playground import PLAYGROUND
 from possam_core.training.evaluate import HeldOutScenes
 from possam_core.training.labelled import PlaygroundImages
 from possam_core.training.validation import Example, Validation
@@ -10,7 +10,7 @@ from possam_core.weights import load_model
 
 def test_the_figures_are_those_of_the_same_scenes_measured_otherwise() -> None:
     model = load_model("possam-tiny")
-    images = PlaygroundImages(seed=77, num_scenes=9, vocabulary=playground_vocabulary())
+    images = PlaygroundImages(seed=77, num_scenes=9, vocabulary=PLAYGROUND.vocabulary)
     evaluation = Validation(images, num_images=3, num_examples=2).measure(model, Workers())
     expected = HeldOutScenes(seed=77, num_scenes=3).pq(model, model.card.inference)
     assert evaluation.figures == pytest.approx(expected, rel=1e-6)

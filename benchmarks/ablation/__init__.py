@@ -1,0 +1,1 @@
+"""Which parts of PosSAM pay, between two worlds: the candidates, their trainings, the table."""

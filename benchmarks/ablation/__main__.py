@@ -1,0 +1,46 @@
+"""Which parts of PosSAM pay: trains, measures and writes the table of `docs/results.md`.
+
+usage: python -m benchmarks.ablation [--output DIR] [--device cuda] [--processes N]
+
+Interrupted, the same command goes on.
+"""
+
+import argparse
+import logging
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+
+from benchmarks.ablation.study import StudyRecipe, run_study
+from benchmarks.ablation.table import figures, markdown, write_table
+from benchmarks.report import write_json
+
+OUTPUT = Path("build/ablation")
+PAGE = Path("docs/results.md")
+
+
+def main() -> None:
+    """Run the study, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for data and states")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--processes", type=int, default=2, help="networks trained at once")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    recipe, folder = StudyRecipe(), arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+    run_study(recipe, folder, torch.device(arguments.device), arguments.processes)
+    found = figures(recipe, folder)
+    about = {"date": datetime.now(UTC).date().isoformat(), "machine": platform.processor()}
+    write_json(folder / "table.json", about | found)
+    text = markdown(found)
+    write_table(PAGE, text)
+    Console().print(Markdown(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What a trained network says of scenes before classes are decided: the same for every head.
+
+Axes: S scenes, Q mask queries, C mask features' channels, D joint width, h w mask grid.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from possam_core.images import ImageBatch, make_batch
+from possam_core.ldp import claimed_cells, mask_pool
+from possam_core.model import EncoderFeatures, PosSAM
+from possam_core.playground import Scene
+from possam_core.training.data import SceneBatch
+from possam_core.training.losses import LossConfig, Targets, match
+
+BATCH_SIZE = 16
+BY_MASK_ALONE = LossConfig(classes=0.0)  # for no head must decide what the others learn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """By scene and query: a mask, and what LDP's forms may look at."""
+
+    mask_logits: Tensor  # (S, Q, h, w), half precision
+    iou_scores: Tensor  # (S, Q)
+    pooled: Tensor  # (S, Q, C), mask features under the mask
+    queries: Tensor  # (S, Q, _)
+    clip_embeddings: Tensor  # (S, Q, D), c
+    has_clip: Tensor  # (S, Q)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What a head learns from: evidence, and the class that each mask should get."""
+
+    evidence: Evidence
+    truth: Tensor  # (S, Q), class index; void is the number of classes
+
+
+@torch.inference_mode()
+def look(model: PosSAM, batch: ImageBatch, features: EncoderFeatures | None = None) -> Evidence:
+    """The evidence of one batch, from the encoders' features if they are known."""
+    device = model.clip.pixel_mean.device
+    batch = batch.to(device)
+    with torch.autocast(device.type, torch.bfloat16):
+        features = features or model.encode(batch)
+        levels = model.pyramid(features.sam)
+        valid = model.valid_cells(batch, levels[0].shape[-1])
+        pixels = model.pixel_decoder(levels, valid)
+        (prediction,) = model.mask_decoder(pixels, valid, all_layers=False)
+    masks = claimed_cells(prediction.mask_logits, valid)
+    return Evidence(
+        mask_logits=prediction.mask_logits.half(),
+        iou_scores=prediction.iou_logits.float().sigmoid(),
+        pooled=mask_pool(pixels.mask_features.float(), masks),
+        queries=prediction.queries.float(),
+        clip_embeddings=model.pool_clip(features.clip.float(), masks),
+        has_clip=masks.flatten(2).any(dim=-1),
+    )
+
+
+def look_at_scenes(model: PosSAM, scenes: Sequence[Scene]) -> tuple[Evidence, list[ImageBatch]]:
+    """The evidence of whole scenes, and their batches of one for the merge's geometry."""
+    model.eval()
+    found, canvas = [], model.config.sam.image_size
+    frames = [make_batch([scene.image], canvas=canvas) for scene in scenes]
+    for start in range(0, len(scenes), BATCH_SIZE):
+        images = [scene.image for scene in scenes[start : start + BATCH_SIZE]]
+        found.append(look(model, make_batch(images, canvas=canvas)))
+    return joined(found), frames
+
+
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """Evidence of several batches as one."""
+    names = Evidence.__slots__
+    return Evidence(**{n: torch.cat([getattr(p, n) for p in parts]).cpu() for n in names})
+
+
+@torch.inference_mode()
+def targets_of(evidence: Evidence, batch: SceneBatch, valid: Tensor, *, void: int) -> Tensor:
+    """(B, Q): the class of the true segment that each mask is matched to, or void."""
+    grid = evidence.mask_logits.shape[-1]
+    truth = torch.full(evidence.iou_scores.shape, void)
+    for b, (masks, classes) in enumerate(zip(batch.masks(grid), batch.classes, strict=True)):
+        logits = evidence.mask_logits[b].float().flatten(1).cpu()
+        no_classes = torch.zeros(len(logits), void + 1)
+        targets = Targets(masks.flatten(1), classes)
+        queries, segments = match(logits, no_classes, targets, valid[b].flatten(), BY_MASK_ALONE)
+        truth[b, queries] = classes[segments]
+    return truth

@@ -1,0 +1,196 @@
+"""Panoptic quality scene by scene, the choice of settings, and intervals by bootstrap.
+
+Axes: S scenes, Q mask queries, K classes; the last axis of counts is TP, FP, FN, sum of IoU.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy import ndarray
+from torch.nn import functional
+
+from benchmarks.ablation.ensembles import Ensemble, settings_of
+from benchmarks.ablation.evidence import Evidence, look_at_scenes
+from benchmarks.ablation.heads import class_logits
+from possam_core.clip import TextEmbeddings
+from possam_core.evaluation.measurement import annotation
+from possam_core.evaluation.panoptic_quality import PanopticAnnotation, count_matches
+from possam_core.images import ImageBatch
+from possam_core.ldp import LocalDiscriminativePooling
+from possam_core.model import PosSAM
+from possam_core.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.playground import Scene, World, generate_scene
+
+OBJECT_THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
+OVERLAP_THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
+ETAS = (0.0, 0.5, 1.0)
+EVERYTHING = slice(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """Scenes of one world, what one network says of them, and the truth."""
+
+    world: World
+    scenes: tuple[Scene, ...]
+    frames: list[ImageBatch]  # one scene each: the geometry of its canvas
+    evidence: Evidence
+    text: TextEmbeddings
+    clip_logits: torch.Tensor  # (S, Q, K), scaled
+    is_seen: torch.Tensor  # (K,), by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is chosen on the training world's held-out scenes."""
+
+    ensemble: Ensemble
+    merge: MergeConfig
+
+
+@torch.inference_mode()
+def sit(model: PosSAM, world: World, *, seed: int, num_scenes: int) -> Exam:
+    """Let a network look at scenes of a world; nothing of it is tuned to them."""
+    scenes = tuple(generate_scene(seed, i, world=world) for i in range(num_scenes))
+    evidence, frames = look_at_scenes(model, scenes)
+    text = model.clip.embed_vocabulary(world.vocabulary).to(torch.device("cpu"))
+    scale = model.clip.logit_scale.cpu()
+    return Exam(
+        world=world,
+        scenes=scenes,
+        frames=frames,
+        evidence=evidence,
+        text=text,
+        clip_logits=scale * text.class_logits(evidence.clip_embeddings),
+        is_seen=torch.tensor(world.vocabulary.seen_in(model.card.training_names)),
+    )
+
+
+@torch.inference_mode()
+def count(exam: Exam, head: LocalDiscriminativePooling, settings: Settings) -> ndarray:
+    """(S, K, 4): how the segments of each class fare in each scene."""
+    evidence, vocabulary = exam.evidence, exam.world.vocabulary
+    logits = class_logits(head, evidence, exam.text, EVERYTHING)
+    void = logits.softmax(dim=-1)[..., -1]
+    probs = settings.ensemble.class_probs(
+        logits[..., :-1], exam.clip_logits, evidence.iou_scores, evidence.has_clip, exam.is_seen
+    )
+    counts = np.zeros((len(exam.scenes), len(vocabulary), 4))
+    position = {c.category_id: i for i, c in enumerate(vocabulary.classes)}
+    for s, (scene, frame) in enumerate(zip(exam.scenes, exam.frames, strict=True)):
+        masks = ScoredMasks(
+            mask_logits=evidence.mask_logits[s].float(),
+            class_probs=probs[s],
+            void_probs=void[s],
+            iou_scores=evidence.iou_scores[s],
+            clip_agrees=torch.ones(len(void[s]), dtype=torch.bool),
+        )
+        prediction = merge(
+            masks,
+            vocabulary,
+            settings.merge,
+            is_seen=exam.is_seen.tolist(),
+            resized_hw=frame.resized_hw[0],
+            canvas=frame.pixels.shape[-1],
+            image_hw=frame.image_hw[0],
+        )
+        found = count_matches(truth_of(scene, exam.world), annotation(prediction))
+        for category_id, c in found.per_category.items():
+            counts[s, position[category_id]] = c.tp, c.fp, c.fn, c.iou_sum
+    return counts
+
+
+def truth_of(scene: Scene, world: World) -> PanopticAnnotation:
+    """A scene's segments as the counts take them."""
+    classes = world.vocabulary.classes
+    ids = enumerate((classes[i].category_id for i in scene.class_indices), start=1)
+    return PanopticAnnotation(ids=scene.ids, category_ids=dict(ids))
+
+
+def pq(counts: ndarray) -> ndarray:
+    """Of counts (..., K, 4) summed over scenes: (...), in percent, over the classes that occur."""
+    tp, fp, fn, iou_sum = np.moveaxis(counts, -1, 0)
+    weight = tp + 0.5 * fp + 0.5 * fn
+    by_class = iou_sum / np.maximum(weight, 1e-12)
+    quality: ndarray = 100 * by_class.sum(axis=-1) / np.maximum((weight > 0).sum(axis=-1), 1)
+    return quality
+
+
+def choose(exam: Exam, head: LocalDiscriminativePooling, kind: str, eta: float | None) -> Settings:
+    """The settings of one way of ensembling with the best PQ on `exam`, by coordinate search.
+
+    Args:
+        exam: held-out scenes of the training world.
+        head: of one form.
+        kind: of the ensemble.
+        eta: exponent of the predicted IoU in the ranking; None: it is chosen as well.
+    """
+    ensembles = settings_of(kind)
+    best = Settings(ensemble=ensembles[0], merge=MergeConfig(eta=1.0 if eta is None else eta))
+    score = -1.0
+
+    def consider(candidates: Sequence[Settings]) -> None:
+        nonlocal best, score
+        for candidate in candidates:
+            found = float(pq(count(exam, head, candidate).sum(axis=0)))
+            if found > score:
+                best, score = candidate, found
+
+    for values, name in (
+        (OBJECT_THRESHOLDS, "object_threshold"),
+        (ETAS if eta is None else (eta,), "eta"),
+        (OVERLAP_THRESHOLDS, "overlap_threshold"),
+    ):
+        consider([replace(best, merge=replace(best.merge, **{name: v})) for v in values])
+    consider([replace(best, ensemble=e) for e in ensembles])
+    consider(
+        [replace(best, merge=replace(best.merge, object_threshold=v)) for v in OBJECT_THRESHOLDS]
+    )
+    return best
+
+
+def iou_correlation(exam: Exam) -> float:
+    """Pearson's, of the predicted IoU of every mask and the best true one on the mask grid."""
+    predicted, true = [], []
+    grid = exam.evidence.mask_logits.shape[-1]
+    for s, (scene, frame) in enumerate(zip(exam.scenes, exam.frames, strict=True)):
+        canvas = frame.pixels.shape[-1]
+        height, width = frame.resized_hw[0]
+        ids = torch.zeros(1, 1, canvas, canvas)
+        ids[..., :height, :width] = functional.interpolate(
+            torch.from_numpy(scene.ids)[None, None].float(), (height, width), mode="nearest-exact"
+        )
+        wanted = torch.arange(1, len(scene.class_indices) + 1)[:, None, None]
+        shares = functional.adaptive_avg_pool2d((ids[0] == wanted).float(), grid)
+        truth = (shares > 0.5).flatten(1).float()
+        valid = functional.adaptive_avg_pool2d(frame.valid.float(), grid)[0].flatten() >= 0.5
+        masks = ((exam.evidence.mask_logits[s] > 0).flatten(1) & valid).float()
+        shared = masks @ truth.T
+        union = masks.sum(1)[:, None] + truth.sum(1)[None] - shared
+        true.append((shared / union.clamp(min=1)).amax(dim=1))
+        predicted.append(exam.evidence.iou_scores[s])
+    return float(np.corrcoef(torch.cat(predicted), torch.cat(true))[0, 1])
+
+
+def bootstrap(first: ndarray, second: ndarray, *, rounds: int = 1_000, seed: int = 0) -> ndarray:
+    """(3,): PQ of `first` minus that of `second`: mean, and the ends of a 95 % interval.
+
+    Args:
+        first: counts (seeds, S, K, 4); both of the same seeds and scenes.
+        second: likewise.
+        rounds: resamplings, of seeds and of scenes, the same for both sides.
+        seed: of the resamplings.
+    """
+    rng = np.random.default_rng(seed)
+    num_seeds, num_scenes = first.shape[:2]
+    weights = rng.multinomial(num_scenes, np.full(num_scenes, 1 / num_scenes), size=rounds)
+    drawn = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=rounds) / num_seeds
+    by_seed = [
+        pq(np.einsum("rs,skc->rkc", weights, a)) - pq(np.einsum("rs,skc->rkc", weights, b))
+        for a, b in zip(first, second, strict=True)
+    ]
+    differences = (np.stack(by_seed, axis=1) * drawn).sum(axis=1)
+    mean = np.mean([pq(a.sum(0)) - pq(b.sum(0)) for a, b in zip(first, second, strict=True)])
+    return np.array([mean, *np.percentile(differences, [2.5, 97.5])])

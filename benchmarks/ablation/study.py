@@ -1,0 +1,195 @@
+"""The trainings and measurements of the study, each done once and kept on disk.
+
+A network is trained for each world, seed and kind of features; its heads and ensembles are then
+chosen on held-out scenes of its own world, and measured on both worlds.
+"""
+
+import json
+import logging
+import multiprocessing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.ablation.candidates import POOLINGS, OnClipFeatures
+from benchmarks.ablation.heads import gather_lesson, train_head
+from benchmarks.ablation.measure import Exam, choose, count, iou_correlation, sit
+from possam_core.ldp import LocalDiscriminativePooling
+from possam_core.model import PosSAM
+from possam_core.playground import World, find_world
+from possam_core.training.data import SceneStore
+from possam_core.training.encoder_stages import WORLDS
+from possam_core.training.train_tiny import fresh_head
+from possam_core.training.world_stage import WorldRecipe, stored_scenes, train_on_world
+from possam_core.weights import load_model
+
+logger = logging.getLogger(__name__)
+
+FEATURES = ("clip", "sam")  # what the decoder sees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    features: str
+    head: str  # a key of `POOLINGS`
+    ensemble: str
+    eta: float | None = None  # None: chosen
+
+
+ROWS = (
+    Row(name="FC-CLIP-style baseline", features="clip", head="own", ensemble="names"),
+    Row(name="SAM features, no LDP", features="sam", head="none", ensemble="names"),
+    Row(name="LDP A", features="sam", head="A", ensemble="names"),
+    Row(name="LDP B", features="sam", head="B", ensemble="names"),
+    Row(name="LDP C", features="sam", head="C", ensemble="names"),
+    Row(name="no ensemble: LDP A alone", features="sam", head="A", ensemble="ldp"),
+    Row(name="no ensemble: CLIP alone", features="sam", head="A", ensemble="clip"),
+    Row(name="fixed ensemble", features="sam", head="A", ensemble="fixed"),
+    Row(name="MASE 1", features="sam", head="A", ensemble="mase-1"),
+    Row(name="MASE 2", features="sam", head="A", ensemble="mase-2"),
+    Row(name="MASE 3", features="sam", head="A", ensemble="mase-3"),
+    Row(name="MASE 1 without the IoU head", features="sam", head="A", ensemble="mase-1", eta=0.0),
+    Row(name="MASE 1 with the IoU head", features="sam", head="A", ensemble="mase-1", eta=1.0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRecipe:
+    """How much of everything; the encoders are those of a checkpoint, frozen."""
+
+    checkpoint: str = "possam-tiny"
+    num_steps: int = 1_000  # of each network
+    num_scenes: int = 6_000
+    seeds: tuple[int, ...] = (1, 2, 3)
+    head_scenes: int = 2_400
+    head_steps: int = 1_000
+    progress_scenes: int = 32  # for the figures on the way
+    tuning_seed: int = 201
+    tuning_scenes: int = 100
+    report_seed: int = 301
+    report_scenes: int = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One network of the study."""
+
+    recipe: StudyRecipe
+    folder: Path
+    world: str
+    seed: int
+    features: str
+
+    @property
+    def key(self) -> str:
+        """Name of its files."""
+        return f"{self.world}-{self.features}-{self.seed}"
+
+
+def run_study(recipe: StudyRecipe, folder: Path, device: torch.device, num_processes: int) -> None:
+    """Train and measure what is not on disk yet."""
+    for world in WORLDS:
+        _scenes(recipe, folder, world)  # rendered here, for the processes below may have no others
+    jobs = [
+        Job(recipe=recipe, folder=folder, world=world.name, seed=seed, features=features)
+        for seed in recipe.seeds
+        for features in reversed(FEATURES)
+        for world in WORLDS
+    ]
+    left = [(job, device, num_processes) for job in jobs if not _result_file(job).exists()]
+    logger.info("%d of %d networks are left", len(left), len(jobs))
+    if num_processes == 1:
+        for arguments in left:
+            run_job(*arguments)
+        return
+    with multiprocessing.get_context("spawn").Pool(num_processes, maxtasksperchild=1) as pool:
+        pool.starmap(run_job, left, chunksize=1)
+
+
+def run_job(job: Job, device: torch.device, num_processes: int) -> None:
+    """Train one network, choose settings on its own world, and measure it on both."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if num_processes > 1:
+        torch.set_num_threads(1)
+    logger.info("%s begins", job.key)
+    world, recipe = find_world(job.world), job.recipe
+    model = train_network(job, device)
+    heads = train_heads(job, model, world)
+    tuning = sit(model, world, seed=recipe.tuning_seed, num_scenes=recipe.tuning_scenes)
+    exams = [
+        sit(model, w, seed=recipe.report_seed, num_scenes=recipe.report_scenes) for w in WORLDS
+    ]
+    counts: dict[str, np.ndarray] = {}
+    chosen: dict[str, object] = {}
+    for row in (r for r in ROWS if r.features == job.features):
+        settings = choose(tuning, heads[row.head], row.ensemble, row.eta)
+        chosen[row.name] = asdict(settings)
+        for exam in exams:
+            counts[f"{row.name}|{exam.world.name}"] = count(exam, heads[row.head], settings)
+        logger.info("%s: %s", job.key, row.name)
+    _write_result(job, counts, chosen, exams)
+
+
+def train_network(job: Job, device: torch.device) -> PosSAM:
+    """The network of one job, with its own head, ready to look."""
+    world, recipe = find_world(job.world), job.recipe
+    encoders = load_model(recipe.checkpoint).to(device)
+    model = fresh_head(encoders, world, seed=job.seed)
+    if job.features == "clip":
+        torch.manual_seed(job.seed)
+        model = OnClipFeatures(encoders.config, model.card)
+        model.sam, model.clip = encoders.sam, encoders.clip
+        model.to(device, memory_format=torch.channels_last)
+    plan = WorldRecipe(
+        num_steps=recipe.num_steps,
+        num_scenes=recipe.num_scenes,
+        seed=job.seed,
+        progress_scenes=recipe.progress_scenes,
+        tuning_seed=recipe.tuning_seed,
+    )
+    features = job.folder / "features" if job.features == "sam" else None
+    train_on_world(model, world, plan, job.folder / job.key, scenes=job.folder, features=features)
+    return model.eval()
+
+
+def train_heads(job: Job, model: PosSAM, world: World) -> dict[str, LocalDiscriminativePooling]:
+    """Heads of all forms on a network's masks; and the one that it was trained with."""
+    own = {"own": model.ldp.cpu()}
+    if job.features == "clip":
+        return own
+    recipe = job.recipe
+    store = _scenes(recipe, job.folder, world)
+    lesson = gather_lesson(model, world, store, num_scenes=recipe.head_scenes)
+    text = model.clip.embed_vocabulary(world.training_vocabulary).to(torch.device("cpu"))
+    return own | {
+        name: train_head(name, model, text, lesson, num_steps=recipe.head_steps, seed=job.seed)
+        for name in POOLINGS
+    }
+
+
+def _scenes(recipe: StudyRecipe, folder: Path, world: World) -> SceneStore:
+    canvas = load_model(recipe.checkpoint).config.sam.image_size
+    return stored_scenes(world, WorldRecipe(num_scenes=recipe.num_scenes), folder, canvas=canvas)
+
+
+def _write_result(
+    job: Job, counts: dict[str, np.ndarray], chosen: dict[str, object], exams: list[Exam]
+) -> None:
+    about = {
+        "chosen": chosen,
+        "iou_correlation": {exam.world.name: iou_correlation(exam) for exam in exams},
+        "is_seen": {exam.world.name: exam.is_seen.tolist() for exam in exams},
+    }
+    (job.folder / f"{job.key}.json").write_text(json.dumps(about, indent=2))
+    partial = job.folder / f"{job.key}.partial.npz"
+    np.savez_compressed(partial, **counts)  # type: ignore[arg-type]
+    partial.replace(_result_file(job))  # last: what has it is done
+
+
+def _result_file(job: Job) -> Path:
+    return job.folder / f"{job.key}.npz"

@@ -1,0 +1,155 @@
+"""The study's figures as a table in Markdown, with intervals for what each part is worth."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+
+from benchmarks.ablation.measure import bootstrap, pq
+from benchmarks.ablation.study import ROWS, Row, StudyRecipe
+from possam_core.playground import World
+from possam_core.training.encoder_stages import WORLDS
+
+BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
+# What is worth how much: a row, and the one that lacks it.
+PARTS = (
+    ("PosSAM (MASE 1) over the FC-CLIP-style baseline", "MASE 1", "FC-CLIP-style baseline"),
+    ("SAM's features, without LDP", "SAM features, no LDP", "FC-CLIP-style baseline"),
+    ("LDP A over none", "LDP A", "SAM features, no LDP"),
+    ("LDP B over none", "LDP B", "SAM features, no LDP"),
+    ("LDP C over none", "LDP C", "SAM features, no LDP"),
+    ("MASE 1 over the fixed ensemble", "MASE 1", "fixed ensemble"),
+    ("MASE 2 over the fixed ensemble", "MASE 2", "fixed ensemble"),
+    ("MASE 3 over the fixed ensemble", "MASE 3", "fixed ensemble"),
+    ("MASE 1 over seen by name", "MASE 1", "LDP A"),
+    ("MASE 1 over no ensemble", "MASE 1", "no ensemble: LDP A alone"),
+    ("the IoU head in the ranking", "MASE 1 with the IoU head", "MASE 1 without the IoU head"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direction:
+    """Networks that learned one world, measured on one."""
+
+    learned: World
+    measured: World
+
+    @property
+    def name(self) -> str:
+        """As a column's head."""
+        return f"{self.learned.name} to {self.measured.name}"
+
+    @property
+    def is_across(self) -> bool:
+        """Between the worlds."""
+        return self.learned is not self.measured
+
+
+DIRECTIONS = tuple(
+    Direction(learned=a, measured=b) for across in (True, False) for a in WORLDS for b in WORLDS
+    if (a is not b) is across
+)  # fmt: skip
+
+
+def read_counts(recipe: StudyRecipe, folder: Path, row: Row, direction: Direction) -> ndarray:
+    """(seeds, S, K, 4)."""
+    counts = []
+    for seed in recipe.seeds:
+        file = folder / f"{direction.learned.name}-{row.features}-{seed}.npz"
+        with np.load(file) as content:
+            counts.append(content[f"{row.name}|{direction.measured.name}"])
+    return np.stack(counts)
+
+
+def figures(recipe: StudyRecipe, folder: Path) -> dict[str, object]:
+    """All that the table shows, for machines."""
+    rows, parts = {}, {}
+    for direction in DIRECTIONS:
+        groups = _groups(recipe, folder, direction)
+        by_row = {r.name: read_counts(recipe, folder, r, direction) for r in ROWS}
+        rows[direction.name] = {
+            name: {
+                group: pq(counts.sum(axis=1)[:, chosen]).tolist()
+                for group, chosen in groups.items()
+            }
+            for name, counts in by_row.items()
+        }
+        parts[direction.name] = {
+            title: bootstrap(by_row[first], by_row[second]).tolist()
+            for title, first, second in PARTS
+        }
+    return {"pq_by_seed": rows, "worth": parts, "iou_correlation": _correlations(recipe, folder)}
+
+
+def markdown(found: dict[str, object]) -> str:
+    """The tables."""
+    rows, parts = found["pq_by_seed"], found["worth"]
+    assert isinstance(rows, dict)
+    assert isinstance(parts, dict)
+    names = [d.name for d in DIRECTIONS]
+    lines = ["| PQ, mean of the seeds ± their standard deviation | " + " | ".join(names) + " |"]
+    lines.append("|---|" + "---|" * len(names))
+    for row in ROWS:
+        cells = [_mean(rows[name][row.name]["all"]) for name in names]
+        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+    lines += ["", "| MASE 1 by kind of class | " + " | ".join(names) + " |"]
+    lines.append("|---|" + "---|" * len(names))
+    for group in ("things", "stuff", "seen", "unseen"):
+        cells = [_mean(rows[name]["MASE 1"][group]) for name in names]
+        lines.append(f"| {group} | " + " | ".join(cells) + " |")
+    across = [d.name for d in DIRECTIONS if d.is_across]
+    lines += ["", "| what it is worth, PQ [95 % interval] | " + " | ".join(across) + " |"]
+    lines.append("|---|" + "---|" * len(across))
+    for title, _, _ in PARTS:
+        cells = [_interval(parts[name][title]) for name in across]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_table(file: Path, text: str) -> None:
+    """Put `text` between the two marks of a page."""
+    page = file.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def _groups(recipe: StudyRecipe, folder: Path, direction: Direction) -> dict[str, ndarray]:
+    """Which classes of the measured world are in which group."""
+    about = _about(folder, direction.learned, recipe.seeds[0])
+    is_seen = np.array(about["is_seen"][direction.measured.name])
+    is_thing = np.array([c.is_thing for c in direction.measured.vocabulary.classes])
+    everything = np.ones_like(is_seen)
+    return {
+        "all": everything, "things": is_thing, "stuff": ~is_thing,
+        "seen": is_seen, "unseen": ~is_seen,
+    }  # fmt: skip
+
+
+def _correlations(recipe: StudyRecipe, folder: Path) -> dict[str, list[float]]:
+    """Of the predicted IoU and the true one, by direction and seed."""
+    return {
+        d.name: [
+            _about(folder, d.learned, seed)["iou_correlation"][d.measured.name]
+            for seed in recipe.seeds
+        ]
+        for d in DIRECTIONS
+    }
+
+
+def _about(folder: Path, learned: World, seed: int) -> dict[str, dict[str, float]]:
+    about: dict[str, dict[str, float]] = json.loads(
+        (folder / f"{learned.name}-sam-{seed}.json").read_text()
+    )
+    return about
+
+
+def _mean(values: list[float]) -> str:
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.1f}"
+
+
+def _interval(values: list[float]) -> str:
+    mean, low, high = values
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"

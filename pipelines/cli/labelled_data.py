@@ -1,0 +1,70 @@
+"""Options that name labelled images, for the commands that measure checkpoints."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from possam_core.errors import ConfigError
+
+WORLDS = ("playground", "workshop")
+DEFAULT_SCENES, DEFAULT_SEED = 300, 301  # what docs/results.md reports of possam-tiny
+
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="of a checkpoint: playground, workshop, or a JSON in COCO panoptic format",
+    ),
+]
+DataImagesOption = Annotated[
+    str | None, typer.Option(metavar="DIR", help="the JSON's images, local or s3://")
+]
+MasksOption = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="its id PNGs  [default: the JSON without its suffix]"),
+]
+DataVocabularyOption = Annotated[
+    str | None, typer.Option(help="its classes: built-in name or YAML file")
+]
+ScenesOption = Annotated[
+    int | None, typer.Option(help=f"scenes to draw  [default: {DEFAULT_SCENES}]")
+]
+SceneSeedOption = Annotated[
+    int | None, typer.Option(help=f"of the scenes  [default: {DEFAULT_SEED}]")
+]
+DataLimitOption = Annotated[int | None, typer.Option(help="take the first so many images")]
+GpuOption = Annotated[
+    bool | None, typer.Option("--gpu/--cpu", help="where the checkpoint runs  [default: --cpu]")
+]
+
+
+def data_settings(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `DataConfig`.
+
+    Args:
+        model: for messages.
+        data: as it was given.
+        flags: further settings; None: not given.
+
+    Raises:
+        ConfigError: `data` is none of what it can be.
+    """
+    if data is None:
+        raise ConfigError(
+            f"expected --data with the checkpoint {model}, got none; say --data playground,"
+            " --data workshop, or --data panoptic.json --images DIR --vocabulary NAME"
+        )
+    given = {name: value for name, value in flags.items() if value is not None}
+    if data in WORLDS:
+        scenes = {"num_scenes": DEFAULT_SCENES, "scene_seed": DEFAULT_SEED}
+        return {"source": "playground", "world": data, **scenes, **given}
+    if not data.endswith(".json"):
+        near = difflib.get_close_matches(data, WORLDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "name one of them"
+        raise ConfigError(
+            f"expected --data playground, workshop or a .json in COCO panoptic format, got {data};"
+            f" {hint}"
+        )
+    return {"source": "coco-panoptic", "annotations": data, **given}

@@ -1,0 +1,139 @@
+"use strict";
+// Figures and tables. The files in data/ call `possam.*`; columns.js makes elements.
+
+const MISSED = "missed";
+const INVENTED = "invented";
+const MAX_MISTAKES = 30;
+
+const percent = (share) => (share === null || share === undefined ? "–" : (100 * share).toFixed(1));
+const count = (number) => number.toLocaleString("en-US");
+
+function showFigures(record) {
+  const { all, seen, unseen } = record.panoptic;
+  const totals = [
+    ["Images", count(record.num_images)],
+    ["PQ", percent(all.pq)],
+    ...(seen ? [["PQ seen", percent(seen.pq)], ["PQ unseen", percent(unseen.pq)]] : []),
+    ["AP", percent(record.instances.ap)],
+    ["mIoU", percent(record.semantic.all.miou)],
+  ];
+  const shown = definitions(totals);
+  shown.className = "totals";
+  byId("figures").replaceChildren(shown,
+    element("p", { className: "soft", textContent: "All figures in percent; classes that neither occur nor are predicted are left out of means." }),
+    element("div", { className: "tables" }, makeTable(groupTable(record)), makeTable(precisionTable(record))),
+    element("details", {}, element("summary", { textContent: "What was measured" }), definitions(provenance(record))));
+}
+
+function groupTable({ panoptic, semantic }) {
+  return {
+    title: "Groups of classes",
+    columns: ["classes", "PQ", "SQ", "RQ", "mIoU", "number"],
+    rows: Object.entries(panoptic).map(([name, q]) => [
+      name, ...[q.pq, q.sq, q.rq].map((share) => percent(q.num_classes ? share : null)), percent(semantic[name].miou), String(q.num_classes),
+    ]),
+  };
+}
+
+function precisionTable({ instances }) {
+  const names = { ap: "0.50 to 0.95", ap50: "0.50", ap75: "0.75", small: "small things", medium: "medium things", large: "large things" };
+  return { title: "Average precision of things", columns: ["IoU", "AP"], rows: Object.entries(names).map(([key, name]) => [name, percent(instances[key])]) };
+}
+
+function provenance({ model, data, vocabulary, calibration }) {
+  const of = data.source === "playground" ? `${data.world}: ${data.num_scenes} scenes of seed ${data.scene_seed}` : `${data.annotations}, images in ${data.images}`;
+  const isCalibrated = calibration.expected_pq !== null;
+  return [
+    ["Model", `${model.name} (sha256 ${model.sha256})`],
+    ["Data", data.limit ? `${of}; the first ${data.limit}` : of],
+    ["Vocabulary", `${vocabulary.name}, ${vocabulary.num_classes} classes (sha256 ${vocabulary.sha256})`],
+    ["Calibration", isCalibrated ? `temperature ${calibration.temperature.toFixed(3)}` : "none in the checkpoint"],
+  ];
+}
+
+function makeTable({ title, columns, rows }) {
+  const line = (tag, cells) => element("tr", {}, ...cells.map((text) => element(tag, { textContent: text })));
+  return element("section", {}, element("h2", { textContent: title }),
+    element("div", { className: "wide" }, element("table", {}, element("thead", {}, line("th", columns)), element("tbody", {}, ...rows.map((cells) => line("td", cells))))));
+}
+
+function definitions(facts) {
+  return element("dl", { className: "facts" }, ...facts.map(([name, value]) => element("div", {},
+    element("dt", { textContent: name }), element("dd", { textContent: value }))));
+}
+
+function showGrades({ grades }) {
+  if (!grades.length) return;
+  const rows = grades.map((g) => [g.grade, count(g.num_images), percent(g.quality.pq), percent(g.image_pq), percent(g.expected_pq)]);
+  byId("grades").replaceChildren(makeTable({ title: "What the grades were worth", columns: ["grade", "images", "PQ", "PQ of an image", "expected"], rows }));
+}
+
+// The table of classes; a class that neither occurs nor is predicted comes last, however it is sorted.
+const CLASS_COLUMNS = [
+  { key: "name", label: "class" },
+  { key: "kind", label: "kind" },
+  { key: "seen", label: "seen", text: (seen) => (seen === null ? "–" : seen ? "seen" : "unseen") },
+  ...["pq", "sq", "rq", "iou", "ap"].map((key) => ({ key, label: { iou: "IoU" }[key] ?? key.toUpperCase(), isShare: true })),
+  { key: "tp", label: "matched", text: count },
+  { key: "fp", label: "invented", text: count },
+  { key: "fn", label: "missed", text: count },
+];
+const classes = { rows: [], sortBy: "pq", sign: 1 };
+
+function showClasses(record) {
+  classes.rows = record.classes;
+  const head = element("tr", {}, ...CLASS_COLUMNS.map(({ key, label }) => {
+    const button = element("button", { type: "button", textContent: label });
+    button.addEventListener("click", () => sortClasses(key));
+    const cell = element("th", { scope: "col" }, button);
+    cell.dataset.key = key;
+    return cell;
+  }));
+  byId("class-table").tHead.replaceChildren(head);
+  byId("class-search").addEventListener("input", listClasses);
+  listClasses();
+}
+
+function sortClasses(key) {
+  const isText = typeof classes.rows[0]?.[key] === "string";
+  classes.sign = classes.sortBy === key ? -classes.sign : isText ? 1 : -1;
+  classes.sortBy = key;
+  listClasses();
+}
+
+function compareClasses(a, b) {
+  const [x, y] = [a[classes.sortBy], b[classes.sortBy]];
+  if (x === null || y === null) return (x === null) - (y === null) || (a.name < b.name ? -1 : 1);
+  if (x !== y) return x < y ? -classes.sign : classes.sign;
+  return a.name < b.name ? -1 : 1;
+}
+
+function listClasses() {
+  const needle = byId("class-search").value.toLowerCase();
+  const kept = classes.rows.filter(({ name }) => name.toLowerCase().includes(needle)).sort(compareClasses);
+  for (const cell of byId("class-table").tHead.rows[0].cells) {
+    if (cell.dataset.key === classes.sortBy) cell.ariaSort = classes.sign > 0 ? "ascending" : "descending";
+    else cell.removeAttribute("aria-sort");
+  }
+  byId("class-table").tBodies[0].replaceChildren(...kept.map((row) => element("tr", {}, ...CLASS_COLUMNS.map((column) => classCell(row, column)))));
+  byId("class-count").textContent = `${kept.length} of ${classes.rows.length} classes`;
+}
+
+function classCell(row, { key, text, isShare }) {
+  const value = row[key];
+  const cell = element("td", { textContent: isShare ? percent(value) : (text ?? String)(value) });
+  if (isShare && value !== null) {
+    cell.className = "share";
+    cell.style.setProperty("--share", `${100 * value}%`);
+  }
+  if (value === null) cell.className = "none";
+  return cell;
+}
+
+function showMistakes({ mistakes }) {
+  const fill = (id, rows) => byId(id).tBodies[0].replaceChildren(...rows.slice(0, MAX_MISTAKES).map((cells) => element("tr", {},
+    ...cells.map((textContent) => element("td", { textContent })))));
+  fill("taken", mistakes.filter(([truth, guess]) => truth !== null && guess !== null).map(([truth, guess, num]) => [truth, guess, count(num)]));
+  fill("unmatched", mistakes.filter(([truth, guess]) => truth === null || guess === null)
+    .map(([truth, guess, num]) => [truth ?? guess, guess === null ? MISSED : INVENTED, count(num)]));
+}

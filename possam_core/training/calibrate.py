@@ -1,0 +1,252 @@
+"""Calibrate a trained model on held-out images, and measure on others what its figures are worth.
+
+Axes: N segments of an image, K classes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from possam_core.calibration import (
+    CalibrationConfig,
+    ExpectedPqConfig,
+    calibrate,
+    class_scores,
+    of_segments,
+    presence_claims,
+    quality_features,
+    tempered,
+)
+from possam_core.evaluation.fitting import fit_logistic, fit_logit_map, fit_temperature
+from possam_core.evaluation.measurement import annotation, image_pq
+from possam_core.evaluation.panoptic_quality import (
+    PanopticQualityCounts,
+    SegmentOverlaps,
+    count_segments,
+    overlap_segments,
+    summarise,
+)
+from possam_core.evaluation.reliability import (
+    CLAIMS,
+    Outcomes,
+    Reliability,
+    find_outcomes,
+    measure_reliability,
+)
+from possam_core.model import InferenceConfig, PosSAM
+from possam_core.panoptic import Merged
+from possam_core.predictor import Predictor
+from possam_core.quality import GRADES, grade
+from possam_core.training.labelled import LabelledImages
+
+MIN_IMAGES = 20  # to say from what quality to expect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """Settings for the model's card, and how they hold on images that they were not fitted on."""
+
+    inference: InferenceConfig  # as given, with what was fitted
+    metrics: dict[str, Any]  # plain values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labelled:
+    """One image, labelled and compared with the truth."""
+
+    merged: Merged
+    overlaps: SegmentOverlaps
+    counts: PanopticQualityCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claims:
+    """What the model claims of the segments of one image, and what came of it."""
+
+    class_probs: Float[Tensor, "N K"]
+    presence: Float[Tensor, " N"]
+    iou: Float[Tensor, " N"]
+    outcomes: Outcomes
+    coverage: float
+    pq: float | None
+
+
+def _say_nothing() -> None:
+    pass
+
+
+def calibrate_model(
+    model: PosSAM,
+    inference: InferenceConfig,
+    *,
+    fit_on: LabelledImages,
+    measure_on: LabelledImages,
+    on_image: Callable[[], None] = _say_nothing,
+) -> Calibrated:
+    """Fit what `CalibrationConfig` holds; then measure. A function of the arguments alone.
+
+    With fewer than `MIN_IMAGES` images to fit on, grades go on by fixed thresholds.
+
+    Args:
+        model: trained, and rounded as it will be shipped.
+        inference: as tuned; a calibration that it holds counts for nothing.
+        fit_on: images that the model has not learned from.
+        measure_on: others, whose vocabulary may be another.
+        on_image: called after each image of both.
+    """
+    plain = replace(inference, calibration=CalibrationConfig())
+    eta = plain.merge.eta
+    claims = [_claims(one, eta=eta) for one in _label(model, plain, fit_on, on_image)]
+    config = _fit(claims, [c.category_id for c in fit_on.vocabulary.classes])
+    measured = _measure(_label(model, plain, measure_on, on_image), config, eta=eta)
+    return Calibrated(
+        inference=replace(plain, calibration=config),
+        metrics={"fit_images": len(fit_on), "measured_images": len(measure_on), **measured},
+    )
+
+
+def _label(
+    model: PosSAM,
+    inference: InferenceConfig,
+    images: LabelledImages,
+    on_image: Callable[[], None],
+) -> Iterator[_Labelled]:
+    predictor = Predictor(model, images.vocabulary, inference=inference)
+    for index in range(len(images)):
+        image = images.read(index)
+        (merged,) = predictor.uncalibrated([image.pixels])
+        truth = image.annotation(images.vocabulary)
+        overlaps = overlap_segments(truth, annotation(merged.segmentation))
+        yield _Labelled(merged=merged, overlaps=overlaps, counts=count_segments(overlaps))
+        on_image()
+
+
+def _claims(labelled: _Labelled, *, eta: float) -> _Claims:
+    merged = labelled.merged
+    height, width = merged.segmentation.image_hw
+    labelled_px = sum(s.area_px for s in merged.segmentation.segments)
+    return _Claims(
+        class_probs=of_segments(merged.masks.class_probs, merged),
+        presence=presence_claims(merged, eta=eta),
+        iou=of_segments(merged.masks.iou_scores, merged),
+        outcomes=find_outcomes(labelled.overlaps),
+        coverage=labelled_px / (height * width),
+        pq=image_pq(labelled.counts),
+    )
+
+
+def _fit(claims: Sequence[_Claims], category_ids: Sequence[int]) -> CalibrationConfig:
+    is_known = np.concatenate([c.outcomes.is_known for c in claims])
+    partner = np.concatenate([c.outcomes.partner for c in claims])
+    best_iou = np.concatenate([c.outcomes.best_iou for c in claims])
+    probs, presence, iou = (
+        torch.cat([getattr(c, name) for c in claims]).numpy()
+        for name in ("class_probs", "presence", "iou")
+    )
+    is_met = is_known & (partner >= 0)
+    index_of = {category_id: i for i, category_id in enumerate(category_ids)}
+    true_index = np.array([index_of[c] for c in partner[is_met].tolist()], np.int64)
+    config = CalibrationConfig(
+        temperature=fit_temperature(probs[is_met], true_index),
+        presence=fit_logit_map(presence[is_known], is_met[is_known].astype(np.float64)),
+        iou=fit_logit_map(iou[is_known], best_iou[is_known]),
+    )
+    return replace(config, expected_pq=_fit_expected_pq(claims, config))
+
+
+def _fit_expected_pq(
+    claims: Sequence[_Claims], config: CalibrationConfig
+) -> ExpectedPqConfig | None:
+    features, usual, found = [], [], []
+    for c in claims:
+        if c.pq is None or not len(c.iou):
+            continue  # what to expect of an image without segments needs no fit
+        of_class = tempered(c.class_probs, config.temperature).amax(dim=-1)
+        scores = (config.presence(c.presence) * of_class).tolist()
+        ious = config.iou(c.iou).tolist()
+        features.append(quality_features(scores, ious, c.coverage))
+        usual.append([c.coverage, float(np.mean(scores)), float(np.mean(ious))])
+        found.append(c.pq)
+    if len(found) < MIN_IMAGES:
+        return None
+    intercept, *weights = fit_logistic(np.array(features), np.array(found)).tolist()
+    coverage, score, predicted_iou = np.mean(usual, axis=0).tolist()
+    return ExpectedPqConfig(
+        intercept=intercept,
+        of_segments=weights[0],
+        of_coverage=weights[1],
+        of_few=weights[2],
+        usual_coverage=coverage,
+        usual_score=score,
+        usual_predicted_iou=predicted_iou,
+    )
+
+
+def _measure(
+    images: Iterator[_Labelled], config: CalibrationConfig, *, eta: float
+) -> dict[str, Any]:
+    """How honest the claims are before and after, and what each grade is worth."""
+    before, after = (dict.fromkeys(CLAIMS, Reliability()) for _ in range(2))
+    graded: dict[str, list[tuple[float | None, float | None, PanopticQualityCounts]]] = {}
+    for image in images:
+        calibrated = calibrate(image.merged, config, eta=eta)
+        for curves, segmentation, settings in (
+            (before, image.merged.segmentation, CalibrationConfig()),
+            (after, calibrated, config),
+        ):
+            scores = class_scores(image.merged, settings).tolist()
+            measured = measure_reliability(image.overlaps, segmentation, scores)
+            curves |= {name: curves[name] + measured[name] for name in CLAIMS}
+        expected = calibrated.expected.pq if calibrated.expected else None
+        result = (image_pq(image.counts), expected, image.counts)
+        graded.setdefault(grade(calibrated)[0], []).append(result)
+    return {
+        "expected_calibration_error": {
+            name: {
+                "before": before[name].expected_calibration_error,
+                "after": after[name].expected_calibration_error,
+            }
+            for name in CLAIMS
+        },
+        "rank_correlation_of_expected_pq": _rank_correlation(
+            [
+                (pq, e)
+                for of in graded.values()
+                for pq, e, _ in of
+                if pq is not None
+                if e is not None
+            ]
+        ),
+        "grades": {g: _grade_record(graded[g]) for g in GRADES if g in graded},
+    }
+
+
+def _grade_record(
+    images: Sequence[tuple[float | None, float | None, PanopticQualityCounts]],
+) -> dict[str, Any]:
+    counts = sum((counts for _, _, counts in images), PanopticQualityCounts())
+    return {
+        "images": len(images),
+        "pq": summarise(counts, {"all": counts.per_category})["all"].pq,  # of all together
+        "image_pq": _mean([pq for pq, _, _ in images]),  # mean of their own
+        "expected_pq": _mean([expected for _, expected, _ in images]),
+    }
+
+
+def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Spearman's; None where one side is always the same."""
+    sides = [list(side) for side in zip(*pairs, strict=True)]
+    if not sides or min(len(set(side)) for side in sides) == 1:
+        return None
+    return float(spearmanr(*sides).statistic)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

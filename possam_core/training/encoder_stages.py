@@ -1,0 +1,123 @@
+"""The encoders of `possam-tiny`, which stand for those that others trained on the web.
+
+CLIP-tiny has read captions of every world, so it knows all their classes, if not equally well.
+SAM-tiny has seen masks of every world, without classes, as SA-1B shows them. Both are frozen then.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from possam_core.model import ModelCard, PosSAM, PosSAMConfig
+from possam_core.playground import PLAYGROUND, WORKSHOP, World
+from possam_core.training.clip_stage import Lesson, train_clip
+from possam_core.training.data import (
+    Batches,
+    SceneBatch,
+    SceneSet,
+    SceneStore,
+    StoredScenes,
+)
+from possam_core.training.files import LocalFolder
+from possam_core.training.possam_stage import MaskTraining, train_possam
+from possam_core.training.stage import LoopConfig
+from possam_core.vocabulary import Vocabulary, VocabularyClass
+
+logger = logging.getLogger(__name__)
+
+WORLDS = (PLAYGROUND, WORKSHOP)  # whose captions and masks the encoders have seen
+
+# One class for all: what is left to learn is masks.
+SEGMENT = Vocabulary(
+    name="segment",
+    classes=(VocabularyClass(category_id=1, name="segment", is_thing=True, synonyms=()),),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderRecipe:
+    """Seeds and lengths of the two stages; held-out seeds never overlap with training ones."""
+
+    num_scenes: int = 6_000  # of each world
+    clip_steps: int = 3_600
+    sam_steps: int = 1_800
+    seed: int = 1
+    scene_seed: int = 101
+    held_out_seed: int = 201
+    held_out_scenes: int = 512  # of each world
+
+
+class TakingTurns:
+    """Batches of several data sets, one after another."""
+
+    def __init__(self, batches: Sequence[Batches]) -> None:
+        self.batches = tuple(batches)
+
+    def read(self, step: int, positions: Sequence[int]) -> SceneBatch:
+        """The images at `positions` of the batch of step `step`."""
+        turn, whose = divmod(step, len(self.batches))
+        return self.batches[whose].read(turn, positions)
+
+
+def train_encoders(
+    config: PosSAMConfig, recipe: EncoderRecipe, folder: Path, device: torch.device
+) -> PosSAM:
+    """A model whose encoders are trained and whose head is of no use; resumes from `folder`.
+
+    The head that SAM-tiny learned its masks with is dropped, as PosSAM drops SAM's own.
+    """
+    torch.manual_seed(recipe.seed)
+    model = PosSAM(config, ModelCard(vocabulary=SEGMENT, training_names=()))
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    canvas = config.sam.image_size
+    train_clip(
+        model.clip,
+        clip_lessons(recipe, folder, canvas=canvas),
+        LoopConfig(num_steps=recipe.clip_steps, seed=recipe.seed),
+        LocalFolder(folder),
+    )
+    loop = LoopConfig(num_steps=recipe.sam_steps, seed=recipe.seed)
+    masks = [
+        StoredScenes(
+            _scenes(world, recipe, folder, canvas=canvas),
+            torch.zeros(len(world.vocabulary), dtype=torch.long),
+            batch_size=loop.batch_size,
+            seed=loop.seed,
+        )
+        for world in WORLDS
+    ]
+    training = MaskTraining(
+        vocabulary=SEGMENT, batches=TakingTurns(masks), loop=loop, sam_learns_until=1.0
+    )
+    train_possam(model, training, LocalFolder(folder / "sam"))
+    return model
+
+
+def clip_lessons(recipe: EncoderRecipe, folder: Path, *, canvas: int) -> list[Lesson]:
+    """Scenes of all classes of each world, to learn from and held out."""
+    return [
+        Lesson(
+            vocabulary=world.vocabulary,
+            scenes=_scenes(world, recipe, folder, canvas=canvas),
+            held_out=SceneStore(
+                SceneSet(
+                    world=world.name,
+                    seed=recipe.held_out_seed,
+                    num_scenes=recipe.held_out_scenes,
+                    canvas=canvas,
+                ),
+                folder / f"scenes-{world.name}-held-out",
+            ),
+        )
+        for world in WORLDS
+    ]
+
+
+def _scenes(world: World, recipe: EncoderRecipe, folder: Path, *, canvas: int) -> SceneStore:
+    scenes = SceneSet(
+        world=world.name, seed=recipe.scene_seed, num_scenes=recipe.num_scenes, canvas=canvas
+    )
+    return SceneStore(scenes, folder / f"scenes-{world.name}-all")

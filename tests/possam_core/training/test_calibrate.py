@@ -1,0 +1,94 @@
+"""A model is calibrated on some scenes and holds what it says on others."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from possam_core.calibration import CalibrationConfig
+from possam_core.checkpoint import promised_grades
+from possam_core.model import PosSAM
+from possam_core.playground import PLAYGROUND
+from possam_core.predictor import Predictor
+from possam_core.quality import EXPECTED_PQ_BOUNDS, assess
+from possam_core.training.calibrate import Calibrated, calibrate_model
+from possam_core.training.labelled import PlaygroundImages
+from possam_core.weights import load_model, save_model
+
+NUM_SCENES = 40
+BOUNDS = (1.0, *EXPECTED_PQ_BOUNDS, 0.0)
+
+
+def scenes(seed: int, number: int = NUM_SCENES) -> PlaygroundImages:
+    return PlaygroundImages(seed=seed, num_scenes=number, vocabulary=PLAYGROUND.vocabulary)
+
+
+@pytest.fixture(scope="module")
+def model() -> PosSAM:
+    return load_model("possam-tiny")
+
+
+@pytest.fixture(scope="module")
+def calibrated(model: PosSAM) -> Calibrated:
+    return calibrate_model(model, model.card.inference, fit_on=scenes(31), measure_on=scenes(32))
+
+
+def test_scores_become_more_honest_on_scenes_that_they_were_not_fitted_on(
+    calibrated: Calibrated,
+) -> None:
+    error = calibrated.metrics["expected_calibration_error"]["score"]
+    assert error["after"] < error["before"]
+    assert calibrated.metrics["rank_correlation_of_expected_pq"] > 0.3
+
+
+def test_the_grades_are_ranges_of_the_expected_quality(calibrated: Calibrated) -> None:
+    grades = calibrated.metrics["grades"]
+    assert sum(record["images"] for record in grades.values()) == NUM_SCENES
+    for place, name in enumerate("ABCD"):
+        if name in grades:
+            assert BOUNDS[place + 1] <= grades[name]["expected_pq"] < BOUNDS[place]
+
+
+def test_pixels_and_classes_stay_and_only_reported_figures_change(
+    model: PosSAM, calibrated: Calibrated
+) -> None:
+    image = scenes(33).read(0).pixels
+    plain = replace(calibrated.inference, calibration=CalibrationConfig())
+    (before,), (after,) = (
+        Predictor(model, inference=inference)([image])
+        for inference in (plain, calibrated.inference)
+    )
+    assert (after.ids == before.ids).all()
+    assert before.expected is None
+    assert after.expected is not None
+    for a, b in zip(after.segments, before.segments, strict=True):
+        assert replace(a, score=b.score, predicted_iou=b.predicted_iou) == b
+    assert assess(after, boundary_sharpness=1.0).mean_score == pytest.approx(
+        sum(s.score * s.area_px for s in after.segments) / sum(s.area_px for s in after.segments)
+    )
+
+
+def test_the_calibration_is_kept_in_the_checkpoint(
+    model: PosSAM, calibrated: Calibrated, tmp_path: Path
+) -> None:
+    assert json.loads(json.dumps(calibrated.metrics, allow_nan=False)) == calibrated.metrics
+    old = model.card
+    model.card = replace(
+        old, inference=calibrated.inference, metrics={"calibration": calibrated.metrics}
+    )
+    save_model(tmp_path / "calibrated.safetensors", model)
+    model.card = old
+    again = load_model(str(tmp_path / "calibrated.safetensors"))
+    assert again.card.inference == calibrated.inference
+    promised = promised_grades(str(tmp_path / "calibrated.safetensors"))
+    assert promised == calibrated.metrics["grades"]
+
+
+def test_a_model_that_finds_nothing_right_is_left_as_it_is(tiny_model: str) -> None:
+    model = load_model(tiny_model)
+    few = scenes(34, 2)
+    calibrated = calibrate_model(model, model.card.inference, fit_on=few, measure_on=few)
+    assert calibrated.inference.calibration.expected_pq is None
+    assert 0.5 < calibrated.inference.calibration.temperature < 2
+    assert calibrated.metrics["measured_images"] == 2
