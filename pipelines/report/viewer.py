@@ -28,9 +28,6 @@ STYLE_AND_SCRIPTS = (
     "grid.js",
     "detail.js",
     "viewer.js",
-    # Plotly's bundle of bars and lines alone, as published in plotly.js-basic-dist-min 4.1.1: the
-    # whole library takes a browser two seconds to read.
-    "plotly-basic.min.js",
 )
 
 
@@ -173,6 +170,8 @@ class ViewerWriter:
         package = resources.files(__package__) / "viewer"
         for name in STYLE_AND_SCRIPTS:
             self._put(f"viewer/{name}", (package / name).read_bytes())
+        plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
+        self._put("viewer/plotly.min.js", plotly.read_bytes())
         # Last, so that the page never names what is not there; its links change with their content.
         template = Template((package / START).read_text(encoding="utf-8"))
         start = template.substitute(title=escape(head.title), version=self._digest.hexdigest()[:16])

@@ -177,7 +177,7 @@ async function start() {
   gridBox.focus({ preventScroll: true });
   document.body.dataset.state = "ready";
   await loadedWanted(); // the plotting library is large: pictures first
-  await loadScript("viewer/plotly-basic.min.js");
+  await loadScript("viewer/plotly.min.js");
   drawCharts();
   document.body.dataset.state = "drawn";
 }
