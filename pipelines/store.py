@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 S3_SCHEME = "s3://"
-CALL_TRIES = 3
+CALL_TRIES = 7  # where each reply is lost with 20 %, one call in 78,000 fails
+CALL_PATIENCE_S = 20.0  # longer trouble is not tried again: the client itself waited it out
 FIRST_PAUSE_S = 0.1  # doubles with every try
 RENEW_AFTER = timedelta(minutes=5)  # botocore renews what is about to expire when it is asked
 
@@ -170,12 +171,15 @@ def patiently(call: Callable[[], Result]) -> Result:
     break off.
 
     Raises:
-        GenericError: it failed every time.
+        GenericError: it failed every time, or for too long.
     """
+    started = time.monotonic()
     for num_tries in range(1, CALL_TRIES):
         try:
             return call()
         except GenericError:
+            if time.monotonic() - started > CALL_PATIENCE_S:
+                raise
             logger.info("the store is in trouble, once more", exc_info=True)
             time.sleep(FIRST_PAUSE_S * 2 ** (num_tries - 1))
     return call()
