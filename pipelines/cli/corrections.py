@@ -20,7 +20,7 @@ def correct(
     author: Annotated[str, typer.Option(metavar="NAME", help="who is answerable for the labels")],
     format: Annotated[
         str | None,
-        typer.Option(help="coco-panoptic or label-studio  [default: what the file looks like]"),
+        typer.Option(help="coco-panoptic or label-studio", show_default="what the file looks like"),
     ] = None,
 ) -> None:
     """Put the labels of annotators into a run, where they win over the machine's."""

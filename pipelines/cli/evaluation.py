@@ -48,7 +48,7 @@ def evaluate(
         str | None, typer.Option(metavar="DIR", help="write a page there, local or s3://")
     ] = None,
     num_worst: Annotated[
-        int | None, typer.Option(help="images on the page, the worst  [default: 24]")
+        int | None, typer.Option(help="images on the page, the worst", show_default="24")
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="write all figures there")

@@ -39,17 +39,17 @@ def export(
         str | None,
         typer.Option(
             metavar="NAMES|FILE",
-            help="names with commas, or YAML of `new name: [old names]`; the rest becomes void",
+            help="names with commas, or YAML of old names by new one; the rest becomes void",
         ),
     ] = None,
     val_share: Annotated[
-        float | None, typer.Option(help="share of the images to validate on  [default: 0]")
+        float | None, typer.Option(help="share of the images to validate on", show_default="0")
     ] = None,
     labels_only: Annotated[
         bool | None, typer.Option("--labels-only", help="do not copy the images")
     ] = None,
     num_workers: Annotated[
-        int | None, typer.Option(help="processes  [default: one for each CPU]")
+        int | None, typer.Option(help="processes", show_default="one for each CPU")
     ] = None,
     allowed_hosts: HostsOption = None,
 ) -> None:

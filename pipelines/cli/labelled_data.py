@@ -23,20 +23,20 @@ DataImagesOption = Annotated[
 ]
 MasksOption = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="its id PNGs  [default: the JSON without its suffix]"),
+    typer.Option(metavar="DIR", help="its id PNGs", show_default="the JSON without its suffix"),
 ]
 DataVocabularyOption = Annotated[
     str | None, typer.Option(help="its classes: built-in name or YAML file")
 ]
 ScenesOption = Annotated[
-    int | None, typer.Option(help=f"scenes to draw  [default: {DEFAULT_SCENES}]")
+    int | None, typer.Option(help="scenes to draw", show_default=f"{DEFAULT_SCENES}")
 ]
 SceneSeedOption = Annotated[
-    int | None, typer.Option(help=f"of the scenes  [default: {DEFAULT_SEED}]")
+    int | None, typer.Option(help="of the scenes", show_default=f"{DEFAULT_SEED}")
 ]
 DataLimitOption = Annotated[int | None, typer.Option(help="take the first so many images")]
 GpuOption = Annotated[
-    bool | None, typer.Option("--gpu/--cpu", help="where the checkpoint runs  [default: --cpu]")
+    bool | None, typer.Option("--gpu/--cpu", help="where the checkpoint runs", show_default="--cpu")
 ]
 
 

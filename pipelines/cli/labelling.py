@@ -142,7 +142,9 @@ def retry(
     run: RunArgument,
     codes: Annotated[
         str | None,
-        typer.Option(help="error codes to try again, with commas  [default: of the open retry]"),
+        typer.Option(
+            help="error codes to try again, with commas", show_default="of the open retry"
+        ),
     ] = None,
     num_workers: WorkersOption = None,
     gpus_per_worker: GpusOption = None,

@@ -24,15 +24,18 @@ ConfigOption = Annotated[
 ]
 OutputOption = Annotated[str | None, typer.Option(metavar="RUN", help="run folder, local or s3://")]
 ModelOption = Annotated[
-    str | None, typer.Option(help="bundled name or path of a checkpoint  [default: possam-tiny]")
+    str | None,
+    typer.Option(help="bundled name or path of a checkpoint", show_default="possam-tiny"),
 ]
 VocabularyOption = Annotated[
-    str | None, typer.Option(help="built-in name or YAML file  [default: the model's own]")
+    str | None, typer.Option(help="built-in name or YAML file", show_default="the model's own")
 ]
 PrecisionOption = Annotated[
-    str | None, typer.Option(help="float32 or bfloat16  [default: float32]")
+    str | None, typer.Option(help="float32 or bfloat16", show_default="float32")
 ]
-ShardSizeOption = Annotated[int | None, typer.Option(help="images in one file  [default: 1024]")]
+ShardSizeOption = Annotated[
+    int | None, typer.Option(help="images in one file", show_default="1024")
+]
 LimitOption = Annotated[int | None, typer.Option(help="plan at most so many images")]
 SampleOption = Annotated[
     float | None, typer.Option(help="plan this share of the images, such as 0.01")
@@ -50,13 +53,14 @@ HostsOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(help="models at work at once  [default: CPUs - 1, or one for each GPU]"),
+    typer.Option(help="models at work at once", show_default="CPUs - 1, or one for each GPU"),
 ]
 GpusOption = Annotated[
-    float | None, typer.Option(help="GPUs of each worker  [default: 0, label on the CPU]")
+    float | None, typer.Option(help="GPUs of each worker", show_default="0, label on the CPU")
 ]
 BudgetOption = Annotated[
-    float | None, typer.Option(help="stop when a larger share of the images fails  [default: 0.5]")
+    float | None,
+    typer.Option(help="stop when a larger share of the images fails", show_default="0.5"),
 ]
 SingleWriterOption = Annotated[
     bool | None,

@@ -11,7 +11,9 @@ pictures_app = typer.Typer()
 
 FolderOption = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="folder to write to, local or s3://  [default: in the run]"),
+    typer.Option(
+        metavar="DIR", help="folder to write to, local or s3://", show_default="in the run"
+    ),
 ]
 
 

@@ -22,7 +22,7 @@ def train(
     ] = None,
     num_workers: Annotated[
         int | None,
-        typer.Option(help="processes on a Ray cluster  [default: this one, without Ray]"),
+        typer.Option(help="processes on a Ray cluster", show_default="this one, without Ray"),
     ] = None,
     use_gpu: Annotated[bool | None, typer.Option("--gpu/--cpu", help="one GPU a worker")] = None,
     feature_cache: Annotated[

@@ -75,6 +75,15 @@ def test_help_and_version_answer(call) -> None:  # type: ignore[no-untyped-def]
     assert (outcome.code, outcome.out.split()[0]) == (0, "possam")
 
 
+def test_help_names_the_defaults_that_hold(call, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = call("label", "--help").out.splitlines()
+    defaults = LabelConfig(images="a", output="b")
+    for name in ("model", "precision", "shard_size", "error_budget"):
+        (line,) = (text for text in lines if f"--{name.replace('_', '-')} " in text)
+        assert f"[default: ({getattr(defaults, name)})]" in line
+
+
 def test_an_empty_corpus_is_named(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "empty").mkdir()
     outcome = call("label", tmp_path / "empty", "--output", tmp_path / "run")
