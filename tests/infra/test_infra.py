@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import ray
 import yaml
 from prefect import Flow
 from prefect.cli.deploy._models import PrefectYamlModel, RawScheduleConfig
@@ -192,6 +193,27 @@ def test_compose_runs_postgres_prefect_a_worker_ray_and_a_store(
     for name in ("deploy", "worker"):
         environment = services[name].environment
         assert environment["PREFECT_API_AUTH_STRING"] == prefect["PREFECT_SERVER_API_AUTH_STRING"]
+
+
+def test_the_ray_cluster_fits_the_deployments_that_name_it() -> None:
+    cluster, service, policy = yaml.safe_load_all((INFRA / "kuberay/ray-cluster.yaml").read_text())
+    deployments = DEPLOYMENTS.read_text()
+    assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
+    assert cluster["spec"]["rayVersion"] == ray.__version__
+    assert cluster["spec"]["authOptions"]["mode"] == "token"
+    (port,) = service["spec"]["ports"]
+    assert f"http://{service['metadata']['name']}:{port['port']}" in deployments
+    name = cluster["metadata"]["name"]
+    assert service["spec"]["selector"]["ray.io/cluster"] == name
+    assert policy["spec"]["podSelector"]["matchLabels"] == {"ray.io/cluster": name}
+    head, workers = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    for group in (head, *workers):
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        assert f"image: {container['image']}" in deployments
+        assert "env" not in container, "secrets come from secrets"
+        assert {v["name"] for v in pod["volumes"]} == {v["name"] for v in container["volumeMounts"]}
 
 
 def test_compose_itself_takes_the_file() -> None:
