@@ -7,11 +7,13 @@ Axes: N regions, D joint width, K classes.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from possam_core.clip import ClipEncoder
@@ -65,7 +67,25 @@ def train_clip(
         )
 
     stage = Stage(name="clip", module=clip, learn=learn, evaluate=evaluate)
-    train_stage(stage, config, folder)
+    with _quick_gradients(clip):
+        train_stage(stage, config, folder)
+
+
+@contextmanager
+def _quick_gradients(module: nn.Module) -> Iterator[None]:
+    """Depthwise convolutions in float32, on CPUs: their gradient in bfloat16 takes 2.5 times it."""
+
+    def forward(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return nn.Conv2d.forward(convolution, x.float()).to(x.dtype)
+
+    depthwise = [m for m in module.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    for convolution in depthwise:
+        if convolution.weight.device.type == "cpu":
+            convolution.forward = partial(forward, convolution)  # type: ignore[method-assign]
+    yield
+    for convolution in depthwise:
+        vars(convolution).pop("forward", None)
 
 
 @torch.no_grad()

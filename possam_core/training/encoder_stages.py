@@ -5,7 +5,9 @@ SAM-tiny has seen masks of every world, without classes, as SA-1B shows them. Bo
 """
 
 import logging
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +44,7 @@ class EncoderRecipe:
     """Seeds and lengths of the two stages; held-out seeds never overlap with training ones."""
 
     num_scenes: int = 6_000  # of each world
-    clip_steps: int = 3_600
+    clip_steps: int = 4_200
     sam_steps: int = 1_800
     seed: int = 1
     scene_seed: int = 101
@@ -67,22 +69,37 @@ def train_encoders(
 ) -> PosSAM:
     """A model whose encoders are trained and whose head is of no use; resumes from `folder`.
 
-    The head that SAM-tiny learned its masks with is dropped, as PosSAM drops SAM's own.
+    The two learn nothing from each other, so SAM-tiny learns in a process of its own: two processes
+    of one thread see half as many images again as one of two threads.
     """
-    torch.manual_seed(recipe.seed)
-    model = PosSAM(config, ModelCard(vocabulary=SEGMENT, training_names=()))
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    canvas = config.sam.image_size
-    train_clip(
-        model.clip,
-        clip_lessons(recipe, folder, canvas=canvas),
-        LoopConfig(num_steps=recipe.clip_steps, seed=recipe.seed),
-        LocalFolder(folder),
-    )
+    lessons = clip_lessons(recipe, folder, canvas=config.sam.image_size)
+    num_threads = torch.get_num_threads()
+    share = max(1, num_threads // 2)
+    process = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, process, initializer=_begin, initargs=(share,)) as beside:
+        sam = beside.submit(train_sam, config, recipe, folder, device)
+        torch.set_num_threads(share)
+        model = _new_model(config, recipe, device)
+        loop = LoopConfig(num_steps=recipe.clip_steps, seed=recipe.seed)
+        train_clip(model.clip, lessons, loop, LocalFolder(folder))
+        torch.set_num_threads(num_threads)
+        model.sam.load_state_dict(sam.result())
+    return model
+
+
+def train_sam(
+    config: PosSAMConfig, recipe: EncoderRecipe, folder: Path, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """The weights of a SAM that has learned masks of every world; resumes from `folder`.
+
+    The head that it learned them with is dropped, as PosSAM drops SAM's own. There is one class,
+    so an untrained text tower will do.
+    """
+    model = _new_model(config, recipe, device)
     loop = LoopConfig(num_steps=recipe.sam_steps, seed=recipe.seed)
     masks = [
         StoredScenes(
-            _scenes(world, recipe, folder, canvas=canvas),
+            _scenes(world, recipe, folder, canvas=config.sam.image_size),
             torch.zeros(len(world.vocabulary), dtype=torch.long),
             batch_size=loop.batch_size,
             seed=loop.seed,
@@ -93,7 +110,19 @@ def train_encoders(
         vocabulary=SEGMENT, batches=TakingTurns(masks), loop=loop, sam_learns_until=1.0
     )
     train_possam(model, training, LocalFolder(folder / "sam"))
-    return model
+    return {name: weight.cpu() for name, weight in model.sam.state_dict().items()}
+
+
+def _begin(num_threads: int) -> None:
+    """In the process beside: the log and the threads of this one."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(num_threads)
+
+
+def _new_model(config: PosSAMConfig, recipe: EncoderRecipe, device: torch.device) -> PosSAM:
+    torch.manual_seed(recipe.seed)
+    model = PosSAM(config, ModelCard(vocabulary=SEGMENT, training_names=()))
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def clip_lessons(recipe: EncoderRecipe, folder: Path, *, canvas: int) -> list[Lesson]:
