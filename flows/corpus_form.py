@@ -6,6 +6,7 @@ from typing import Annotated
 
 from flows.form import (
     AS_PRESET,
+    FORM,
     PRESETS,
     ModelFields,
     Preset,
@@ -15,6 +16,24 @@ from flows.form import (
     ray_address_problems,
     shown,
     time_problems,
+)
+from flows.form_fields import (
+    AllowedHostsField,
+    CheckpointField,
+    ClassesField,
+    ErrorBudgetField,
+    GpusPerWorkerField,
+    MaxDriftField,
+    MaxErrorShareField,
+    MinMeanGradeField,
+    MinMeanScoreField,
+    NumWorkersField,
+    PresetField,
+    RayAddressField,
+    ReferenceField,
+    ShardSizeField,
+    VocabularyField,
+    VocabularyFileField,
 )
 from pipelines.gate import Thresholds
 from pipelines.label_config import LabelConfig
@@ -29,12 +48,11 @@ class LabelCorpusForm:
     # "Not given" is an empty text or 0, or -1 where 0 means something: Prefect draws `X | None` as
     # a choice between two types.
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
+    __pydantic_config__ = FORM
 
     images: Annotated[
         str,
         shown(
-            0,
             "Images",
             "Folder, glob, manifest, tar or Parquet files; local or s3://",
             examples=["s3://street-corpus/photos", "/data/photos/**/*.jpg"],
@@ -43,117 +61,54 @@ class LabelCorpusForm:
     output: Annotated[
         str,
         shown(
-            1,
             "Output",
             "Run folder, local or s3://. The same one again goes on with what is open",
             examples=["s3://street-labels/photos-2026-11"],
         ),
     ]
-    preset: Annotated[
-        Preset, shown(2, "Preset", "Model and settings that suit it; fields below win over it")
-    ] = Preset.TINY_DEMO
-    checkpoint: Annotated[
-        str,
-        shown(
-            3,
-            "Checkpoint",
-            "Path, s3:// or hf:// address of a trained head; SAM-B and SAM-H need one",
-            examples=["/models/possam-vit-b-head.safetensors"],
-        ),
-    ] = ""
-    vocabulary: Annotated[VocabularyChoice, shown(4, "Vocabulary", "The classes to look for")] = (
-        VocabularyChoice.MODELS_OWN
-    )
-    vocabulary_file: Annotated[
-        str,
-        shown(
-            5,
-            "Vocabulary file",
-            "YAML of your own classes, if that is the vocabulary chosen",
-            examples=["/data/street.yaml"],
-        ),
-    ] = ""
-    classes: Annotated[
-        str,
-        shown(
-            6,
-            "Only these classes",
-            "Names from the vocabulary, with commas; empty: all",
-            examples=["person, car, road"],
-        ),
-    ] = ""
+    preset: PresetField = Preset.TINY_DEMO
+    checkpoint: CheckpointField = ""
+    vocabulary: VocabularyField = VocabularyChoice.MODELS_OWN
+    vocabulary_file: VocabularyFileField = ""
+    classes: ClassesField = ""
     canary_images: Annotated[
         int,
-        shown(7, "Canary", "Label so many images first, beside the output; 0: none"),
+        shown("Canary", "Label so many images first, beside the output; 0: none"),
     ] = 64
     approval: Annotated[
         bool,
-        shown(8, "Approval", "Wait after the canary until somebody presses Resume"),
+        shown("Approval", "Wait after the canary until somebody presses Resume"),
     ] = False
     approval_hours: Annotated[
-        float, shown(9, "Approval within", "Hours to wait for it; then the run fails")
+        float, shown("Approval within", "Hours to wait for it; then the run fails")
     ] = 24.0
-    limit: Annotated[int, shown(10, "Limit", "Plan at most so many images; 0: all")] = 0
+    limit: Annotated[int, shown("Limit", "Plan at most so many images; 0: all")] = 0
     sample: Annotated[
-        float, shown(11, "Sample", "Plan this share of the images; 0: all", examples=[0.01])
+        float, shown("Sample", "Plan this share of the images; 0: all", examples=[0.01])
     ] = 0.0
     since: Annotated[
         str,
         shown(
-            12,
             "Since",
             "Plan only what was modified from then on; UTC unless it says otherwise; empty: all",
             examples=["2026-10-01"],
         ),
     ] = ""
-    max_error_share: Annotated[
-        float, shown(13, "Errors at most", "Share of the images without labels; 1: any")
-    ] = 0.2
-    min_mean_score: Annotated[
-        float, shown(14, "Mean score at least", "Over the labelled images, up to 1; 0: any")
-    ] = 0.0
-    min_mean_grade: Annotated[
-        float, shown(15, "Mean grade at least", "4 is all A, 3 is all B, 1 is all D; 0: any")
-    ] = 0.0
-    reference: Annotated[
-        str,
-        shown(
-            16,
-            "Reference run",
-            "Run folder whose classes, sizes and scores these must resemble; empty: none",
-        ),
-    ] = ""
-    max_drift: Annotated[
-        float,
-        shown(17, "Drift at most", "Population stability index; from 0.25 on much has changed"),
-    ] = 0.25
-    ray_address: Annotated[
-        str,
-        shown(
-            18,
-            "Ray cluster",
-            "Address of Ray's dashboard; empty: label where the flow runs",
-            examples=["http://ray-head:8265"],
-        ),
-    ] = ""
-    num_workers: Annotated[
-        int,
-        shown(19, "Workers", "Models at work at once; 0: one less than CPUs, or one for each GPU"),
-    ] = 0
-    gpus_per_worker: Annotated[
-        float, shown(20, "GPUs of a worker", "-1: as the preset; 0: label on CPUs")
-    ] = AS_PRESET
-    shard_size: Annotated[int, shown(21, "Images in a file", "0: as the preset")] = 0
-    error_budget: Annotated[
-        float, shown(22, "Stop at errors", "Stop by itself when a larger share of images fails")
-    ] = 0.5
-    allowed_hosts: Annotated[
-        tuple[str, ...], shown(23, "Web hosts", "Whose addresses a manifest may name")
-    ] = ()
+    max_error_share: MaxErrorShareField = 0.2
+    min_mean_score: MinMeanScoreField = 0.0
+    min_mean_grade: MinMeanGradeField = 0.0
+    reference: ReferenceField = ""
+    max_drift: MaxDriftField = 0.25
+    ray_address: RayAddressField = ""
+    num_workers: NumWorkersField = 0
+    gpus_per_worker: GpusPerWorkerField = AS_PRESET
+    shard_size: ShardSizeField = 0
+    error_budget: ErrorBudgetField = 0.5
+    allowed_hosts: AllowedHostsField = ()
     worker_hour_price: Annotated[
-        float, shown(24, "Price of a worker-hour", "For the cost so far; 0: not shown")
+        float, shown("Price of a worker-hour", "For the cost so far; 0: not shown")
     ] = 0.0
-    currency: Annotated[str, shown(25, "Currency", "Its name; nothing is converted")] = "USD"
+    currency: Annotated[str, shown("Currency", "Its name; nothing is converted")] = "USD"
 
 
 def problems(form: LabelCorpusForm) -> list[str]:

@@ -10,7 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.figures import Table
-from flows.form import mistakes_in, shown, together
+from flows.form import FORM, mistakes_in, shown, together
 from flows.logs import our_logs_in_run
 from flows.steps import in_words, step
 from pipelines.committed import open_committed
@@ -24,12 +24,11 @@ from possam_core.evaluation.coco_panoptic import read_ground_truth
 class EvaluateModelForm:
     """Which labels, and what is true."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
+    __pydantic_config__ = FORM
 
     run: Annotated[
         str,
         shown(
-            0,
             "Run",
             "Run folder of images that have ground truth; local or s3://",
             examples=["s3://street-labels/validation"],
@@ -38,7 +37,6 @@ class EvaluateModelForm:
     ground_truth: Annotated[
         str,
         shown(
-            1,
             "Ground truth",
             "COCO panoptic JSON where the flow runs, with its PNGs beside it",
             examples=["/data/panoptic_val.json"],
@@ -47,7 +45,6 @@ class EvaluateModelForm:
     min_pq: Annotated[
         float,
         shown(
-            2,
             "PQ at least",
             "In percent, of all classes; a run below it fails; 0: any",
             examples=[40],

@@ -10,7 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.figures import Table
-from flows.form import mistakes_in, shown, together
+from flows.form import FORM, mistakes_in, shown, together
 from flows.logs import our_logs_in_run
 from flows.steps import in_words, step
 from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_export
@@ -33,54 +33,49 @@ class GradeChoice(StrEnum):
 class ExportDatasetForm:
     """Which labels, in which format, and where to."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
+    __pydantic_config__ = FORM
 
     run: Annotated[
         str,
-        shown(
-            0, "Run", "Run folder; local or s3://", examples=["s3://street-labels/photos-2026-11"]
-        ),
+        shown("Run", "Run folder; local or s3://", examples=["s3://street-labels/photos-2026-11"]),
     ]
     output: Annotated[
         str,
         shown(
-            1,
             "Output",
             "Folder of its own. The same one again goes on with what is missing",
             examples=["s3://street-labels/photos-2026-11/export/coco"],
         ),
     ]
-    format: Annotated[ExportFormat, shown(2, "Format", "What the export is for")] = (
+    format: Annotated[ExportFormat, shown("Format", "What the export is for")] = (
         ExportFormat.COCO_PANOPTIC
     )
     where: Annotated[
         str,
         shown(
-            3,
             "Only where",
             "SQL condition over one row an image; empty: all",
             examples=["mean_score > 0.6 and num_segments > 2"],
         ),
     ] = ""
-    min_grade: Annotated[GradeChoice, shown(4, "Grade at least", "A is best; D: all grades")] = (
+    min_grade: Annotated[GradeChoice, shown("Grade at least", "A is best; D: all grades")] = (
         GradeChoice.D
     )
     classes: Annotated[
         str,
         shown(
-            5,
             "Classes",
             "Names with commas, or a YAML that maps new names to old ones; empty: all",
             examples=["person, car"],
         ),
     ] = ""
     val_share: Annotated[
-        float, shown(6, "Share for validation", "Of the images; the rest is for training")
+        float, shown("Share for validation", "Of the images; the rest is for training")
     ] = 0.0
-    labels_only: Annotated[bool, shown(7, "Labels only", "Leave the images where they are")] = False
-    num_workers: Annotated[int, shown(8, "Processes", "0: one for each CPU")] = 0
+    labels_only: Annotated[bool, shown("Labels only", "Leave the images where they are")] = False
+    num_workers: Annotated[int, shown("Processes", "0: one for each CPU")] = 0
     allowed_hosts: Annotated[
-        tuple[str, ...], shown(9, "Web hosts", "Whose addresses the run's manifest names")
+        tuple[str, ...], shown("Web hosts", "Whose addresses the run's manifest names")
     ] = ()
 
 

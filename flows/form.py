@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from pipelines.inputs.glob_pattern import split_glob
 from pipelines.inputs.source import require_corpus
@@ -76,13 +76,22 @@ class VocabularyChoice(StrEnum):
     WORKSHOP = "workshop"
 
 
-def shown(position: int, title: str, help: str, *, examples: Iterable[object] = ()) -> Any:
-    """How a field appears in the form: its place, its title, a line of help, examples."""
+def shown(title: str, help: str, *, examples: Iterable[object] = ()) -> Any:
+    """How a field appears in the form: its title, a line of help, examples."""
     return Field(
         examples=list(examples) or None,
         # Here, because the schema of a choice keeps nothing else.
-        json_schema_extra={"position": position, "title": title, "description": help},
+        json_schema_extra={"title": title, "description": help},
     )
+
+
+def _in_order(schema: dict[str, Any]) -> None:
+    """Tell Prefect the order of a form's fields, which is that of its class."""
+    for position, field in enumerate(schema["properties"].values()):
+        field["position"] = position
+
+
+FORM: ConfigDict = {"extra": "forbid", "json_schema_extra": _in_order}  # of every form
 
 
 def together(problems: Iterable[str]) -> str:

@@ -10,7 +10,25 @@ from prefect.flows import Flow
 
 from flows.corpus_form import LabelCorpusForm, label_config, problems
 from flows.events import RunEvents
-from flows.form import AS_PRESET, Preset, VocabularyChoice, shown, together
+from flows.form import AS_PRESET, FORM, Preset, VocabularyChoice, shown, together
+from flows.form_fields import (
+    AllowedHostsField,
+    CheckpointField,
+    ClassesField,
+    ErrorBudgetField,
+    GpusPerWorkerField,
+    MaxDriftField,
+    MaxErrorShareField,
+    MinMeanGradeField,
+    MinMeanScoreField,
+    NumWorkersField,
+    PresetField,
+    RayAddressField,
+    ReferenceField,
+    ShardSizeField,
+    VocabularyField,
+    VocabularyFileField,
+)
 from flows.label_corpus import CORPUS, judge, label, summarise
 from flows.labelling import stop_ray_jobs_at
 from flows.logs import our_logs_in_run
@@ -28,12 +46,11 @@ from possam_core.errors import ConfigError
 class LabelNewForm:
     """Which corpus grows, where its runs go, and how good each has to be."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
+    __pydantic_config__ = FORM
 
     images: Annotated[
         str,
         shown(
-            0,
             "Images",
             "Folder, glob, manifest, tar or Parquet files; local or s3://",
             examples=["s3://street-corpus/photos"],
@@ -42,93 +59,31 @@ class LabelNewForm:
     output: Annotated[
         str,
         shown(
-            1,
             "Output",
             "Folder of the series; each time that something is new adds one run to it",
             examples=["s3://street-labels/nightly"],
         ),
     ]
-    preset: Annotated[
-        Preset, shown(2, "Preset", "Model and settings that suit it; fields below win over it")
-    ] = Preset.TINY_DEMO
-    checkpoint: Annotated[
-        str,
-        shown(
-            3,
-            "Checkpoint",
-            "Path, s3:// or hf:// address of a trained head; SAM-B and SAM-H need one",
-            examples=["/models/possam-vit-b-head.safetensors"],
-        ),
-    ] = ""
-    vocabulary: Annotated[VocabularyChoice, shown(4, "Vocabulary", "The classes to look for")] = (
-        VocabularyChoice.MODELS_OWN
-    )
-    vocabulary_file: Annotated[
-        str,
-        shown(
-            5,
-            "Vocabulary file",
-            "YAML of your own classes, if that is the vocabulary chosen",
-            examples=["/data/street.yaml"],
-        ),
-    ] = ""
-    classes: Annotated[
-        str,
-        shown(
-            6,
-            "Only these classes",
-            "Names from the vocabulary, with commas; empty: all",
-            examples=["person, car, road"],
-        ),
-    ] = ""
+    preset: PresetField = Preset.TINY_DEMO
+    checkpoint: CheckpointField = ""
+    vocabulary: VocabularyField = VocabularyChoice.MODELS_OWN
+    vocabulary_file: VocabularyFileField = ""
+    classes: ClassesField = ""
     limit: Annotated[
         int,
-        shown(7, "Limit", "Label at most so many images a time, the next time goes on; 0: all"),
+        shown("Limit", "Label at most so many images a time, the next time goes on; 0: all"),
     ] = 0
-    max_error_share: Annotated[
-        float, shown(8, "Errors at most", "Share of the images without labels; 1: any")
-    ] = 0.2
-    min_mean_score: Annotated[
-        float, shown(9, "Mean score at least", "Over the labelled images, up to 1; 0: any")
-    ] = 0.0
-    min_mean_grade: Annotated[
-        float, shown(10, "Mean grade at least", "4 is all A, 3 is all B, 1 is all D; 0: any")
-    ] = 0.0
-    reference: Annotated[
-        str,
-        shown(
-            11,
-            "Reference run",
-            "Run folder whose classes, sizes and scores these must resemble; empty: none",
-        ),
-    ] = ""
-    max_drift: Annotated[
-        float,
-        shown(12, "Drift at most", "Population stability index; from 0.25 on much has changed"),
-    ] = 0.25
-    ray_address: Annotated[
-        str,
-        shown(
-            13,
-            "Ray cluster",
-            "Address of Ray's dashboard; empty: label where the flow runs",
-            examples=["http://ray-head:8265"],
-        ),
-    ] = ""
-    num_workers: Annotated[
-        int,
-        shown(14, "Workers", "Models at work at once; 0: one less than CPUs, or one for each GPU"),
-    ] = 0
-    gpus_per_worker: Annotated[
-        float, shown(15, "GPUs of a worker", "-1: as the preset; 0: label on CPUs")
-    ] = AS_PRESET
-    shard_size: Annotated[int, shown(16, "Images in a file", "0: as the preset")] = 0
-    error_budget: Annotated[
-        float, shown(17, "Stop at errors", "Stop by itself when a larger share of images fails")
-    ] = 0.5
-    allowed_hosts: Annotated[
-        tuple[str, ...], shown(18, "Web hosts", "Whose addresses a manifest may name")
-    ] = ()
+    max_error_share: MaxErrorShareField = 0.2
+    min_mean_score: MinMeanScoreField = 0.0
+    min_mean_grade: MinMeanGradeField = 0.0
+    reference: ReferenceField = ""
+    max_drift: MaxDriftField = 0.25
+    ray_address: RayAddressField = ""
+    num_workers: NumWorkersField = 0
+    gpus_per_worker: GpusPerWorkerField = AS_PRESET
+    shard_size: ShardSizeField = 0
+    error_budget: ErrorBudgetField = 0.5
+    allowed_hosts: AllowedHostsField = ()
 
 
 def stop_ray_jobs_of_series(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

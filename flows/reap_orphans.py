@@ -10,7 +10,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 
-from flows.form import ray_address_problems, shown, together
+from flows.form import FORM, ray_address_problems, shown, together
 from flows.logs import our_logs_in_run
 from flows.steps import in_words
 from pipelines.canary import is_canary_of
@@ -26,11 +26,11 @@ PLACES = ("output", "run")  # fields of our forms that name a run folder
 class ReapOrphansForm:
     """Which cluster to look at."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
+    __pydantic_config__ = FORM
 
     ray_address: Annotated[
         str,
-        shown(0, "Ray cluster", "Address of Ray's dashboard", examples=["http://ray-head:8265"]),
+        shown("Ray cluster", "Address of Ray's dashboard", examples=["http://ray-head:8265"]),
     ]
 
 

@@ -11,7 +11,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 
 from flows.figures import overview_table
-from flows.form import mistakes_in, ray_address_problems, shown, together
+from flows.form import FORM, mistakes_in, ray_address_problems, shown, together
+from flows.form_fields import (
+    NumWorkersField,
+    RayAddressField,
+)
 from flows.labelling import label_round, stop_ray_jobs_at
 from flows.logs import our_logs_in_run
 from flows.steps import in_words, step
@@ -31,12 +35,11 @@ from possam_core.image_decode import ImageErrorCode
 class RetryFailedForm:
     """Which run, and which of its errors."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt field is an error
+    __pydantic_config__ = FORM
 
     run: Annotated[
         str,
         shown(
-            0,
             "Run",
             "Run folder, finished; local or s3://",
             examples=["s3://street-labels/photos-2026-11"],
@@ -45,28 +48,16 @@ class RetryFailedForm:
     codes: Annotated[
         str,
         shown(
-            1,
             "Errors",
             "Codes to try again, with commas; empty: those where a retry may help",
             examples=["not_found, corrupt_read"],
         ),
     ] = ""
-    ray_address: Annotated[
-        str,
-        shown(
-            2,
-            "Ray cluster",
-            "Address of Ray's dashboard; empty: label where the flow runs",
-            examples=["http://ray-head:8265"],
-        ),
-    ] = ""
-    num_workers: Annotated[
-        int,
-        shown(3, "Workers", "Models at work at once; 0: one less than CPUs, or one for each GPU"),
-    ] = 0
-    gpus_per_worker: Annotated[float, shown(4, "GPUs of a worker", "0: label on CPUs")] = 0.0
+    ray_address: RayAddressField = ""
+    num_workers: NumWorkersField = 0
+    gpus_per_worker: Annotated[float, shown("GPUs of a worker", "0: label on CPUs")] = 0.0
     allowed_hosts: Annotated[
-        tuple[str, ...], shown(5, "Web hosts", "Whose addresses the run's manifest names")
+        tuple[str, ...], shown("Web hosts", "Whose addresses the run's manifest names")
     ] = ()
 
     @property
