@@ -31,7 +31,7 @@ prefect: setup  ## start Prefect's UI with a worker and all deployments, until C
 	@$(BIN)/python -m flows.local
 
 test: setup  ## run the test suite (some 15 minutes on 2 cores, no network)
-	$(BIN)/python -m pytest -q --ignore=tests/chaos
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/chaos
 
 test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (some 12 minutes; needs Ceph)
 	$(BIN)/python -m pytest -q tests/chaos
