@@ -63,7 +63,7 @@ class StudyRecipe:
     """How much of everything; the encoders are those of a checkpoint, frozen."""
 
     checkpoint: str = "possam-tiny"
-    num_steps: int = 1_000  # of each network
+    num_steps: int = 700  # of each network
     num_scenes: int = 6_000
     seeds: tuple[int, ...] = (1, 2, 3)
     head_scenes: int = 2_400
