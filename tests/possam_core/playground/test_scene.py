@@ -42,7 +42,7 @@ def thing_count(scene: Scene, world: World = PLAYGROUND) -> int:
     return sum(world.vocabulary.classes[i].is_thing for i in scene.class_indices)
 
 
-@pytest.mark.parametrize(("seed", "index", "class_names"), GOLDEN, ids=str)
+@pytest.mark.parametrize(("seed", "index", "class_names"), GOLDEN, ids=range(len(GOLDEN)))
 def test_scenes_of_the_first_world_are_those_of_its_first_day(
     seed: int, index: int, class_names: frozenset[str] | None
 ) -> None:
