@@ -55,9 +55,8 @@ def train_tiny(
     encoders = train_encoders(config, recipe.encoders, folder, device)
     logger.info("the encoders are trained, %.0f min", (time.monotonic() - started) / 60)
     model = fresh_head(encoders, PLAYGROUND, seed=recipe.head.seed)
-    train_on_world(
-        model, PLAYGROUND, recipe.head, folder / "head", scenes=folder, features=folder / "features"
-    )
+    # No view comes twice often enough for a feature cache.
+    train_on_world(model, PLAYGROUND, recipe.head, folder / "head", scenes=folder)
     logger.info("PosSAM is trained, %.0f min", (time.monotonic() - started) / 60)
     write_checkpoint(model, recipe, folder)
     logger.info("done, %.0f min", (time.monotonic() - started) / 60)
