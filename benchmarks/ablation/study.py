@@ -7,6 +7,7 @@ chosen on held-out scenes of its own world, and measured on both worlds.
 import json
 import logging
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -107,8 +108,10 @@ def run_study(recipe: StudyRecipe, folder: Path, device: torch.device, num_proce
         for arguments in left:
             run_job(*arguments)
         return
-    with multiprocessing.get_context("spawn").Pool(num_processes, maxtasksperchild=1) as pool:
-        pool.starmap(run_job, left, chunksize=1)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_processes, spawn, max_tasks_per_child=1) as pool:
+        for ended in [pool.submit(run_job, *arguments) for arguments in left]:
+            ended.result()
 
 
 def run_job(job: Job, device: torch.device, num_processes: int) -> None:

@@ -14,7 +14,9 @@ TERMINATED = 128 + signal.SIGTERM  # as a shell calls the end by a signal
 def take_sigterm() -> None:
     """Block SIGTERM in all threads to come but one, which calls the handler that Python knows.
 
-    To be called first of all; processes that are started later have it unblocked again.
+    To be called first of all. Processes that are forked later, Ray's among them, have it unblocked
+    again. Those that Python spawns do not, so nothing may count on ending them by it:
+    `multiprocessing.Pool` does, and may then wait for ever.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGTERM)
     os.register_at_fork(after_in_child=_let_go)

@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -172,8 +173,8 @@ def _render(scene_set: SceneSet, folder: Path) -> None:
     _open_arrays(scene_set, folder, mode="w+")
     starts = range(0, scene_set.num_scenes, CHUNK)
     jobs = [(scene_set, folder, start) for start in starts]
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        for done, _ in enumerate(pool.imap_unordered(_render_chunk, jobs), start=1):
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        for done, _ in enumerate(pool.map(_render_chunk, jobs), start=1):
             if done % 25 == 0 or done == len(jobs):
                 logger.info("rendered %d of %d scenes", done * CHUNK, scene_set.num_scenes)
 
