@@ -30,10 +30,10 @@ demo: setup  ## label a small corpus end to end and write a report of overlays
 prefect: setup  ## start Prefect's UI with a worker and all deployments, until Ctrl-C
 	@$(BIN)/python -m flows.local
 
-test: setup  ## run the test suite (some 15 minutes on 2 cores, no network)
+test: setup  ## run the test suite (some 11 minutes on 2 cores, no network)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/chaos
 
-test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (some 12 minutes; needs Ceph)
+test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (some 13 minutes; needs Ceph)
 	$(BIN)/python -m pytest -q tests/chaos
 
 check: setup  ## ruff, mypy --strict, import-linter

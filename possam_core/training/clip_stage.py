@@ -83,9 +83,11 @@ def _quick_gradients(module: nn.Module) -> Iterator[None]:
     for convolution in depthwise:
         if convolution.weight.device.type == "cpu":
             convolution.forward = partial(forward, convolution)  # type: ignore[method-assign]
-    yield
-    for convolution in depthwise:
-        vars(convolution).pop("forward", None)
+    try:
+        yield
+    finally:
+        for convolution in depthwise:
+            vars(convolution).pop("forward", None)
 
 
 @torch.no_grad()
