@@ -1,6 +1,7 @@
 # Every target builds .venv from requirements.lock first and does nothing twice.
 PYTHON ?= python3
 VENV := .venv
+DEVICE := cpu
 BIN := $(VENV)/bin
 UV_OF_OURS := build/uv/bin/uv
 UV := $(shell command -v uv 2>/dev/null || echo $(UV_OF_OURS))
@@ -49,8 +50,8 @@ lock: $(filter $(UV_OF_OURS),$(UV))  ## pin every dependency by hash, without re
 bench: setup  ## measure; prints tables and writes JSON under build/bench
 	for name in throughput merge rle decode decoder sam_encoder plan job requests; do $(BIN)/python -m benchmarks.$$name || exit; done
 
-train-tiny: setup  ## train possam-tiny from seeds (resumes after an interruption)
-	$(BIN)/python -m possam_core.training.train_tiny --output build/train-tiny
+train-tiny: setup  ## train possam-tiny from seeds; DEVICE=cuda on a GPU (resumes after an interruption)
+	$(BIN)/python -m possam_core.training.train_tiny --output build/train-tiny --device $(DEVICE)
 
 clean:  ## remove .venv and build
 	rm -rf $(VENV) build

@@ -50,11 +50,11 @@ def main() -> None:
     for name in SAM_NAMES:
         rows += measure(name, full_size(name), device, peak)
         torch.cuda.empty_cache()
+        write_json(OUTPUT, dict(rows))
     table = Table("what", "figure")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-    write_json(OUTPUT, dict(rows))
 
 
 def measure(name: str, config: PosSAMConfig, device: torch.device, peak: float) -> list[Row]:

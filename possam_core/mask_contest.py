@@ -112,7 +112,7 @@ def _one_by_one(mask_logits: Tensor, scores: Tensor, frame: Frame) -> Contest:
     # so a maximum writes them, several times as fast as a masked assignment.
     codes = np.zeros(frame.image_hw, dtype=np.int32)
     num_px = np.zeros((3, num_masks), dtype=np.int64)
-    scores = scores.detach().float()
+    scores = scores.detach().float().cpu()
     pieces = _pieces(mask_logits, scores.tolist(), frame)
     for index, (piece, score) in enumerate(zip(pieces, scores.numpy(), strict=True)):
         logits = piece.logits.numpy()

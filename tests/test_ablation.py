@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.ablation.measure import bootstrap, pq
 from benchmarks.ablation.study import ROWS, StudyRecipe, run_study
@@ -25,6 +26,7 @@ def test_the_ablation_trains_measures_and_writes_its_table(
     recipe = StudyRecipe(
         checkpoint=str(checkpoint),
         num_steps=1,
+        batch_size=4,
         num_scenes=16,
         seeds=(1,),
         head_scenes=16,
@@ -33,10 +35,19 @@ def test_the_ablation_trains_measures_and_writes_its_table(
         tuning_scenes=1,
         report_scenes=1,
     )
-    run_study(recipe, tmp_path, torch.device("cpu"), num_processes=1)
+    cpu = torch.device("cpu")
+    run_study(recipe, tmp_path, cpu, num_processes=1, only_train=True)
+    networks = list(tmp_path.glob("*-?.safetensors"))
+    assert len(networks) == 4
+    assert not list(tmp_path.glob("*.npz"))
+    for file in networks:  # measured is what was trained, wherever
+        save_file({n: torch.zeros_like(t) for n, t in load_file(file).items()}, file)
+    kept = [file.read_bytes() for file in networks]
+    run_study(recipe, tmp_path, cpu, num_processes=1)
+    assert kept == [file.read_bytes() for file in networks]
     written = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
     assert len(written) == 4, "two worlds, with SAM's features and without"
-    run_study(recipe, tmp_path, torch.device("cpu"), num_processes=1)
+    run_study(recipe, tmp_path, cpu, num_processes=1)
     assert written == {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
 
     page = tmp_path / "page.md"

@@ -1,8 +1,10 @@
 """Which parts of PosSAM pay: trains, measures and writes the table of `docs/results.md`.
 
-usage: python -m benchmarks.ablation [--output DIR] [--device cuda] [--processes N]
+usage: python -m benchmarks.ablation [--output DIR] [--checkpoint FILE] [--device cuda]
+       [--processes N] [--only-train]
 
-Interrupted, the same command goes on.
+Interrupted, the same command goes on; so the networks may be trained on a machine with a GPU and
+measured on another.
 """
 
 import argparse
@@ -27,13 +29,18 @@ def main() -> None:
     """Run the study, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for data and states")
+    parser.add_argument("--checkpoint", default="possam-tiny", help="whose encoders all share")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--processes", type=int, default=2, help="networks trained at once")
+    parser.add_argument("--only-train", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe, folder = StudyRecipe(), arguments.output
+    recipe, folder = StudyRecipe(checkpoint=arguments.checkpoint), arguments.output
     folder.mkdir(parents=True, exist_ok=True)
-    run_study(recipe, folder, torch.device(arguments.device), arguments.processes)
+    device, num_processes = torch.device(arguments.device), arguments.processes
+    run_study(recipe, folder, device, num_processes, only_train=arguments.only_train)
+    if arguments.only_train:
+        return
     found = figures(recipe, folder)
     about = {"date": datetime.now(UTC).date().isoformat(), "machine": platform.processor()}
     write_json(folder / "table.json", about | found)

@@ -82,12 +82,11 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
 @torch.inference_mode()
 def targets_of(evidence: Evidence, batch: SceneBatch, valid: Tensor, *, void: int) -> Tensor:
     """(B, Q): the class of the true segment that each mask is matched to, or void."""
-    grid = evidence.mask_logits.shape[-1]
+    logits = evidence.mask_logits.float().flatten(2)
+    shares = [masks.flatten(1) for masks in batch.masks(evidence.mask_logits.shape[-1])]
+    targets = Targets.stack(shares, batch.classes)
+    no_classes = torch.zeros(*logits.shape[:2], void + 1)
+    matches = match(logits, no_classes, targets, valid.flatten(1), BY_MASK_ALONE)
     truth = torch.full(evidence.iou_scores.shape, void)
-    for b, (masks, classes) in enumerate(zip(batch.masks(grid), batch.classes, strict=True)):
-        logits = evidence.mask_logits[b].float().flatten(1).cpu()
-        no_classes = torch.zeros(len(logits), void + 1)
-        targets = Targets(masks.flatten(1), classes)
-        queries, segments = match(logits, no_classes, targets, valid[b].flatten(), BY_MASK_ALONE)
-        truth[b, queries] = classes[segments]
+    truth[matches.images, matches.queries] = targets.classes[matches.images, matches.segments]
     return truth

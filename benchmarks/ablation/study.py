@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.ablation.candidates import POOLINGS, OnClipFeatures
 from benchmarks.ablation.heads import gather_lesson, train_head
@@ -64,8 +65,9 @@ class StudyRecipe:
     """How much of everything; the encoders are those of a checkpoint, frozen."""
 
     checkpoint: str = "possam-tiny"
-    num_steps: int = 700  # of each network
-    num_scenes: int = 6_000
+    num_steps: int = 800  # of each network
+    batch_size: int = 32
+    num_scenes: int = 12_000
     seeds: tuple[int, ...] = (1, 2, 3)
     head_scenes: int = 2_400
     head_steps: int = 1_000
@@ -92,7 +94,14 @@ class Job:
         return f"{self.world}-{self.features}-{self.seed}"
 
 
-def run_study(recipe: StudyRecipe, folder: Path, device: torch.device, num_processes: int) -> None:
+def run_study(
+    recipe: StudyRecipe,
+    folder: Path,
+    device: torch.device,
+    num_processes: int,
+    *,
+    only_train: bool = False,
+) -> None:
     """Train and measure what is not on disk yet."""
     for world in WORLDS:
         _scenes(recipe, folder, world)  # rendered here, for the processes below may have no others
@@ -102,24 +111,32 @@ def run_study(recipe: StudyRecipe, folder: Path, device: torch.device, num_proce
         for features in reversed(FEATURES)
         for world in WORLDS
     ]
-    left = [(job, device, num_processes) for job in jobs if not _result_file(job).exists()]
+    run, file = (train_job, _network_file) if only_train else (run_job, _result_file)
+    left = [job for job in jobs if not file(job).exists()]
     logger.info("%d of %d networks are left", len(left), len(jobs))
     if num_processes == 1:
-        for arguments in left:
-            run_job(*arguments)
+        for job in left:
+            run(job, device)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, spawn, max_tasks_per_child=1) as pool:
-        for ended in [pool.submit(run_job, *arguments) for arguments in left]:
+    with ProcessPoolExecutor(num_processes, spawn, _begin, max_tasks_per_child=1) as pool:
+        for ended in [pool.submit(run, job, device) for job in left]:
             ended.result()
 
 
-def run_job(job: Job, device: torch.device, num_processes: int) -> None:
-    """Train one network, choose settings on its own world, and measure it on both."""
+def _begin() -> None:
+    """In a process that shares the machine with others."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if num_processes > 1:
-        torch.set_num_threads(1)
-    logger.info("%s begins", job.key)
+    torch.set_num_threads(1)
+
+
+def train_job(job: Job, device: torch.device) -> None:
+    """Train one network, to be measured later."""
+    train_network(job, device)
+
+
+def run_job(job: Job, device: torch.device) -> None:
+    """Train one network, choose settings on its own world, and measure it on both."""
     world, recipe = find_world(job.world), job.recipe
     model = train_network(job, device)
     heads = train_heads(job, model, world)
@@ -139,7 +156,8 @@ def run_job(job: Job, device: torch.device, num_processes: int) -> None:
 
 
 def train_network(job: Job, device: torch.device) -> PosSAM:
-    """The network of one job, with its own head, ready to look."""
+    """The network of one job with its own head, ready to look; as it is kept, in half precision."""
+    logger.info("%s begins", job.key)
     world, recipe = find_world(job.world), job.recipe
     encoders = load_model(recipe.checkpoint).to(device)
     model = fresh_head(encoders, world, seed=job.seed)
@@ -150,13 +168,23 @@ def train_network(job: Job, device: torch.device) -> PosSAM:
         model.to(device, memory_format=torch.channels_last)
     plan = WorldRecipe(
         num_steps=recipe.num_steps,
+        batch_size=recipe.batch_size,
         num_scenes=recipe.num_scenes,
         seed=job.seed,
         progress_scenes=recipe.progress_scenes,
         tuning_seed=recipe.tuning_seed,
     )
-    features = job.folder / "features" if job.features == "sam" else None
-    train_on_world(model, world, plan, job.folder / job.key, scenes=job.folder, features=features)
+    if not _network_file(job).exists():
+        train_on_world(model, world, plan, job.folder / job.key, scenes=job.folder)
+        learned = {
+            name: weight.half().cpu().contiguous()
+            for name, weight in model.state_dict().items()
+            if not _is_frozen(name)
+        }
+        partial = job.folder / f"{job.key}.partial.safetensors"
+        save_file(learned, partial)
+        partial.replace(_network_file(job))
+    model.load_state_dict(load_file(_network_file(job)), strict=False)
     return model.eval()
 
 
@@ -192,6 +220,14 @@ def _write_result(
     partial = job.folder / f"{job.key}.partial.npz"
     np.savez_compressed(partial, **counts)  # type: ignore[arg-type]
     partial.replace(_result_file(job))  # last: what has it is done
+
+
+def _is_frozen(name: str) -> bool:
+    return name.startswith(("sam.", "clip."))
+
+
+def _network_file(job: Job) -> Path:
+    return job.folder / f"{job.key}.safetensors"
 
 
 def _result_file(job: Job) -> Path:

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from possam_core.clip import ClipEncoder
 from possam_core.ldp import mask_pool
-from possam_core.training.data import SceneBatch, SceneStore
+from possam_core.training.batches import ReadAhead
+from possam_core.training.data import SceneBatch, SceneStore, StoredScenes, TakingTurns
 from possam_core.training.files import Folder
 from possam_core.training.loop import train_stage
 from possam_core.training.stage import Evaluation, LoopConfig, Stage, StepResult
@@ -41,11 +43,23 @@ def train_clip(
 ) -> None:
     """Train both towers of `clip` on the regions of the lessons' scenes; resumes from `folder`."""
     device = clip.pixel_mean.device
+    batches = TakingTurns(
+        [
+            StoredScenes(
+                lesson.scenes,
+                torch.arange(len(lesson.vocabulary)),
+                batch_size=config.batch_size,
+                seed=config.seed,
+            )
+            for lesson in lessons
+        ]
+    )
+    reader = ReadAhead(batches, [range(config.batch_size)], num_steps=config.num_steps)
 
     def learn(step: int) -> Iterator[StepResult]:
         lesson = lessons[step % len(lessons)]
+        batch = reader.read(step)[0].to(device)
         rng = np.random.default_rng((config.seed, step))
-        batch = lesson.scenes.batch(rng, config.batch_size).to(device)
         captions = [_caption(c.all_names, rng) for c in lesson.vocabulary.classes]
         shift = tuple(int(s) for s in rng.integers(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1, size=2))
         with torch.autocast(device.type, torch.bfloat16):
@@ -67,8 +81,11 @@ def train_clip(
         )
 
     stage = Stage(name="clip", module=clip, learn=learn, evaluate=evaluate)
-    with _quick_gradients(clip):
-        train_stage(stage, config, folder)
+    try:
+        with _quick_gradients(clip):
+            train_stage(stage, config, folder)
+    finally:
+        reader.close()
 
 
 @contextmanager
@@ -115,10 +132,8 @@ def embed_regions(
     features = clip.dense_features(batch.images)
     grid = features.shape[-1]
     shifted = SceneBatch(batch.images, batch.ids.roll(shift_px, dims=(1, 2)), batch.classes)
-    pooled = [
-        mask_pool(features[i : i + 1], masks[None])[0]
-        for i, masks in enumerate(shifted.masks(grid))
-    ]
+    regions = mask_pool(features, pad_sequence(shifted.masks(grid), batch_first=True))
+    pooled = [of_image[: len(c)] for of_image, c in zip(regions, batch.classes, strict=True)]
     return functional.normalize(clip.project(torch.cat(pooled)).float(), dim=-1)
 
 

@@ -152,6 +152,18 @@ class StoredScenes:
         return SceneBatch(batch.images, batch.ids, classes, batch.sources).select(positions)
 
 
+class TakingTurns:
+    """Batches of several data sets, one after another."""
+
+    def __init__(self, batches: Sequence[Batches]) -> None:
+        self.batches = tuple(batches)
+
+    def read(self, step: int, positions: Sequence[int]) -> SceneBatch:
+        """The images at `positions` of the batch of step `step`."""
+        turn, whose = divmod(step, len(self.batches))
+        return self.batches[whose].read(turn, positions)
+
+
 def _open_arrays(
     scene_set: SceneSet, folder: Path, *, mode: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -6,7 +6,6 @@ SAM-tiny has seen masks of every world, without classes, as SA-1B shows them. Bo
 
 import logging
 import multiprocessing
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,10 @@ from possam_core.model import ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import PLAYGROUND, WORKSHOP, World
 from possam_core.training.clip_stage import Lesson, train_clip
 from possam_core.training.data import (
-    Batches,
-    SceneBatch,
     SceneSet,
     SceneStore,
     StoredScenes,
+    TakingTurns,
 )
 from possam_core.training.files import LocalFolder
 from possam_core.training.possam_stage import MaskTraining, train_possam
@@ -43,25 +41,14 @@ SEGMENT = Vocabulary(
 class EncoderRecipe:
     """Seeds and lengths of the two stages; held-out seeds never overlap with training ones."""
 
-    num_scenes: int = 12_000  # of each world
-    clip_steps: int = 6_000
-    sam_steps: int = 2_200
+    num_scenes: int = 30_000  # of each world
+    clip_steps: int = 5_000
+    sam_steps: int = 4_000
+    batch_size: int = 64
     seed: int = 1
     scene_seed: int = 101
     held_out_seed: int = 201
     held_out_scenes: int = 512  # of each world
-
-
-class TakingTurns:
-    """Batches of several data sets, one after another."""
-
-    def __init__(self, batches: Sequence[Batches]) -> None:
-        self.batches = tuple(batches)
-
-    def read(self, step: int, positions: Sequence[int]) -> SceneBatch:
-        """The images at `positions` of the batch of step `step`."""
-        turn, whose = divmod(step, len(self.batches))
-        return self.batches[whose].read(turn, positions)
 
 
 def train_encoders(
@@ -80,7 +67,9 @@ def train_encoders(
         sam = beside.submit(train_sam, config, recipe, folder, device)
         torch.set_num_threads(share)
         model = _new_model(config, recipe, device)
-        loop = LoopConfig(num_steps=recipe.clip_steps, seed=recipe.seed)
+        loop = LoopConfig(
+            num_steps=recipe.clip_steps, batch_size=recipe.batch_size, seed=recipe.seed
+        )
         train_clip(model.clip, lessons, loop, LocalFolder(folder))
         torch.set_num_threads(num_threads)
         model.sam.load_state_dict(sam.result())
@@ -96,7 +85,7 @@ def train_sam(
     so an untrained text tower will do.
     """
     model = _new_model(config, recipe, device)
-    loop = LoopConfig(num_steps=recipe.sam_steps, seed=recipe.seed)
+    loop = LoopConfig(num_steps=recipe.sam_steps, batch_size=recipe.batch_size, seed=recipe.seed)
     masks = [
         StoredScenes(
             _scenes(world, recipe, folder, canvas=config.sam.image_size),

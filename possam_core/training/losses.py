@@ -3,24 +3,24 @@
 Masks are compared densely on the mask grid, where the truth is the share of each cell that a
 segment covers, or at points.
 
-Axes: B images, Q mask queries, M true segments of an image, m matched masks, K classes, P cells of
-the mask grid or points.
+Axes: B images, Q mask queries, M true segments of an image, padded with empty ones, m matched masks
+of all images together, K classes, P cells of the mask grid or points.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from possam_core.errors import ConfigError
 from possam_core.model import MaskClassification
 from possam_core.training.points import PointSampler, sample_maps
-
-Matches = list[tuple[Tensor, Tensor]]  # per image: queries, and the segments they are matched to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +50,29 @@ class LossConfig:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """True segments of one image."""
+    """True segments of a batch; images with fewer than others end in empty ones."""
 
-    masks: Float[Tensor, "M P"]  # share of each cell, in [0, 1]
-    classes: Int64[Tensor, " M"]  # class index
+    masks: Float[Tensor, "B M P"]  # share of each cell, in [0, 1]
+    classes: Int64[Tensor, "B M"]  # class index
+    num_segments: tuple[int, ...]  # of each image
+
+    @classmethod
+    def stack(cls, masks: Sequence[Tensor], classes: Sequence[Tensor]) -> "Targets":
+        """Of the masks (M, P) and the classes (M,) of each image."""
+        return cls(
+            pad_sequence(list(masks), batch_first=True),
+            pad_sequence(list(classes), batch_first=True),
+            tuple(len(c) for c in classes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Which query is to become which segment, by image and query."""
+
+    images: Int64[Tensor, " m"]
+    queries: Int64[Tensor, " m"]
+    segments: Int64[Tensor, " m"]  # of its image
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +97,7 @@ class BatchTotals:
 class Truth:
     """What the losses compare with."""
 
-    targets: list[Targets]
+    targets: Targets
     valid: Bool[Tensor, "B P"]  # cells of the mask grid that are no padding
     totals: BatchTotals | None = None  # None: those of `targets` themselves
     points: PointSampler | None = None  # None: compare on the whole grid
@@ -98,7 +117,7 @@ def possam_loss(layers: list[MaskClassification], truth: Truth, config: LossConf
     The IoU loss is on the last layer alone.
     """
     own = BatchTotals.count(
-        [len(t.classes) for t in truth.targets], layers[0].class_logits.shape[1], config.void
+        truth.targets.num_segments, layers[0].class_logits.shape[1], config.void
     )
     totals = truth.totals or own
     num_masks = max(1, totals.num_masks)
@@ -107,15 +126,15 @@ def possam_loss(layers: list[MaskClassification], truth: Truth, config: LossConf
     terms: dict[str, float] = {}
     for i, layer in enumerate(layers):
         maps = layer.prediction.mask_logits.float()  # (B, Q, h, w)
-        matches = _match_all(layer, maps, truth, config)
+        matches = _match_layer(layer, maps, truth, config)
         class_loss = _class_loss(layer.class_logits, truth.targets, matches, config) * class_share
         chosen = _matched(maps, truth, matches)
         mask_loss, dice_loss = _mask_losses(chosen, num_masks)
         total = total + config.classes * class_loss
         total = total + config.mask_bce * mask_loss + config.dice * dice_loss
         if i == len(layers) - 1:
-            iou_loss = _iou_loss(layer, _matched_cells(maps.detach(), truth, matches), matches)
-            iou_loss = iou_loss / num_masks
+            cells = _matched_cells(maps.detach(), truth, matches)
+            iou_loss = _iou_loss(layer, cells, matches) / num_masks
             total = total + config.iou * iou_loss
             terms = {
                 "class": float(class_loss.detach()),
@@ -126,26 +145,32 @@ def possam_loss(layers: list[MaskClassification], truth: Truth, config: LossConf
     return Losses(total, terms)
 
 
+@torch.no_grad()
 def match(
-    mask_logits: Float[Tensor, "Q P"],
-    class_logits: Float[Tensor, "Q K1"],
+    mask_logits: Float[Tensor, "B Q P"],
+    class_logits: Float[Tensor, "B Q K1"],
     targets: Targets,
-    valid: Bool[Tensor, " P"],
+    valid: Bool[Tensor, "B P"],
     config: LossConfig,
-) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"]]:
-    """Queries and the true segments they are matched to, at the least total cost (Hungarian)."""
-    logits, truth = mask_logits[:, valid], targets.masks[:, valid]
-    num_cells = max(1, logits.shape[1])
+) -> Matches:
+    """Queries and the true segments they are matched to, at the least total cost (Hungarian).
+
+    The costs of all images are computed at once and leave the device in one piece.
+    """
+    cells = valid.float().unsqueeze(1)  # (B, 1, P)
+    truth = targets.masks * cells
+    num_cells = cells.sum(dim=-1, keepdim=True).clamp(min=1)
     # BCE(x, t) = softplus(x) - x t, summed over cells for all pairs at once.
-    bce = (functional.softplus(logits).sum(dim=1)[:, None] - logits @ truth.T) / num_cells
-    probs = logits.sigmoid()
-    dice = 1 - (2 * probs @ truth.T + 1) / (probs.sum(1)[:, None] + truth.sum(1)[None] + 1)
-    classes = -class_logits.float().softmax(dim=-1)[:, targets.classes]
+    empty = (functional.softplus(mask_logits) * cells).sum(dim=-1, keepdim=True)
+    bce = (empty - mask_logits @ truth.mT) / num_cells  # (B, Q, M)
+    probs = mask_logits.sigmoid() * cells
+    areas = probs.sum(dim=-1, keepdim=True) + truth.sum(dim=-1).unsqueeze(1)
+    dice = 1 - (2 * probs @ truth.mT + 1) / (areas + 1)
+    wanted = targets.classes.unsqueeze(1).expand(-1, class_logits.shape[1], -1)
+    classes = -class_logits.float().softmax(dim=-1).gather(-1, wanted)
     cost = config.mask_bce * bce + config.dice * dice + config.classes * classes
     # A step whose costs are no numbers is skipped later, by its gradient.
-    queries, segments = linear_sum_assignment(cost.nan_to_num().cpu().numpy())
-    device = mask_logits.device
-    return torch.as_tensor(queries, device=device), torch.as_tensor(segments, device=device)
+    return _assign(cost.nan_to_num(), targets.num_segments)
 
 
 def mask_ious(
@@ -166,32 +191,39 @@ class _Matched:
     valid: Float[Tensor, "m P"]  # 1 where a cell counts
 
 
+def _assign(cost: Float[Tensor, "B Q M"], num_segments: Sequence[int]) -> Matches:
+    found = []
+    for image, (pairs, count) in enumerate(zip(cost.cpu().numpy(), num_segments, strict=True)):
+        queries, segments = linear_sum_assignment(pairs[:, :count])
+        found.append(np.stack([np.full_like(queries, image), queries, segments]))
+    images, queries, segments = torch.from_numpy(np.concatenate(found, axis=1)).to(cost.device)
+    return Matches(images, queries, segments)
+
+
 @torch.no_grad()
-def _match_all(
+def _match_layer(
     layer: MaskClassification, maps: Tensor, truth: Truth, config: LossConfig
 ) -> Matches:
-    matches = []
-    for b, targets in enumerate(truth.targets):
-        logits, valid = maps[b].flatten(1), truth.valid[b]
-        if truth.points:
-            points = truth.points.uniform(b, 1)
-            num_segments = len(targets.classes)
-            segments = torch.arange(num_segments, device=maps.device)
-            at_points = truth.points.truth(b, segments, points.expand(num_segments, -1, -1))
-            targets = Targets(at_points, targets.classes)
-            logits = sample_maps(maps[b], points.expand(len(maps[b]), -1, -1))
-            valid = torch.ones_like(logits[0], dtype=torch.bool)
-        matches.append(match(logits, layer.class_logits[b], targets, valid, config))
-    return matches
+    if truth.points is None:
+        return match(maps.flatten(2), layer.class_logits, truth.targets, truth.valid, config)
+    logits, at_points = [], []
+    for image, num_segments in enumerate(truth.targets.num_segments):
+        points = truth.points.uniform(image, 1)
+        segments = torch.arange(num_segments, device=maps.device)
+        at_points.append(truth.points.truth(image, segments, points.expand(num_segments, -1, -1)))
+        logits.append(sample_maps(maps[image], points.expand(maps.shape[1], -1, -1)))
+    targets = replace(truth.targets, masks=pad_sequence(at_points, batch_first=True))
+    sampled = torch.stack(logits)
+    everywhere = torch.ones_like(sampled[:, 0], dtype=torch.bool)
+    return match(sampled, layer.class_logits, targets, everywhere, config)
 
 
 def _class_loss(
-    class_logits: Tensor, targets: list[Targets], matches: Matches, config: LossConfig
+    class_logits: Tensor, targets: Targets, matches: Matches, config: LossConfig
 ) -> Tensor:
     void = class_logits.shape[-1] - 1
     truth = torch.full(class_logits.shape[:2], void, device=class_logits.device)
-    for b, (queries, segments) in enumerate(matches):
-        truth[b, queries] = targets[b].classes[segments]
+    truth[matches.images, matches.queries] = targets.classes[matches.images, matches.segments]
     class_weights = torch.ones(void + 1, device=class_logits.device)
     class_weights[void] = config.void
     return functional.cross_entropy(
@@ -211,8 +243,7 @@ def _mask_losses(matched: _Matched, num_masks: float) -> tuple[Tensor, Tensor]:
 
 def _iou_loss(layer: MaskClassification, matched: _Matched, matches: Matches) -> Tensor:
     true_ious = mask_ious(matched.logits, matched.truth, matched.valid.bool())
-    iou_scores = layer.prediction.iou_logits.float().sigmoid()
-    predicted = torch.cat([iou_scores[b, queries] for b, (queries, _) in enumerate(matches)])
+    predicted = layer.prediction.iou_logits.float().sigmoid()[matches.images, matches.queries]
     return ((predicted - true_ious) ** 2).sum()
 
 
@@ -221,17 +252,19 @@ def _matched(maps: Tensor, truth: Truth, matches: Matches) -> _Matched:
     if truth.points is None:
         return _matched_cells(maps, truth, matches)
     logits, at_points = [], []
-    for b, (queries, segments) in enumerate(matches):
-        chosen = maps[b, queries]
-        points = truth.points.undecided(b, chosen.detach())
+    for image in range(len(maps)):
+        mine = matches.images == image
+        chosen = maps[image, matches.queries[mine]]
+        points = truth.points.undecided(image, chosen.detach())
         logits.append(sample_maps(chosen, points))
-        at_points.append(truth.points.truth(b, segments, points))
-    chosen = torch.cat(logits)
-    return _Matched(chosen, torch.cat(at_points), torch.ones_like(chosen))
+        at_points.append(truth.points.truth(image, matches.segments[mine], points))
+    sampled = torch.cat(logits)
+    return _Matched(sampled, torch.cat(at_points), torch.ones_like(sampled))
 
 
 def _matched_cells(maps: Tensor, truth: Truth, matches: Matches) -> _Matched:
-    rows = torch.cat([torch.full_like(q, b) for b, (q, _) in enumerate(matches)])
-    chosen = maps.flatten(2)[rows, torch.cat([q for q, _ in matches])]
-    segments = [truth.targets[b].masks[segments] for b, (_, segments) in enumerate(matches)]
-    return _Matched(chosen, torch.cat(segments), truth.valid[rows].float())
+    return _Matched(
+        maps.flatten(2)[matches.images, matches.queries],
+        truth.targets.masks[matches.images, matches.segments],
+        truth.valid[matches.images].float(),
+    )

@@ -126,10 +126,7 @@ class _MaskLearner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=is_low):
             layers = model.decode(batch.images, self._features(batch), self.text, all_layers=True)
         grid = layers[-1].prediction.mask_logits.shape[-1]
-        targets = [
-            Targets(masks.flatten(1), classes)
-            for masks, classes in zip(batch.masks(grid), batch.classes, strict=True)
-        ]
+        targets = Targets.stack([m.flatten(1) for m in batch.masks(grid)], batch.classes)
         points = None
         if loss.num_points:
             points = PointSampler(

@@ -53,9 +53,9 @@ def train_tiny(
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     encoders = train_encoders(config, recipe.encoders, folder, device)
+    save_model(folder / "encoders.safetensors", encoders)
     logger.info("the encoders are trained, %.0f min", (time.monotonic() - started) / 60)
     model = fresh_head(encoders, PLAYGROUND, seed=recipe.head.seed)
-    # No view comes twice often enough for a feature cache.
     train_on_world(model, PLAYGROUND, recipe.head, folder / "head", scenes=folder)
     logger.info("PosSAM is trained, %.0f min", (time.monotonic() - started) / 60)
     write_checkpoint(model, recipe, folder)

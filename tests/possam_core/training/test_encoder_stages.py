@@ -7,8 +7,7 @@ import torch
 
 from possam_core.images import ImageBatch
 from possam_core.playground import WORKSHOP
-from possam_core.training.data import SceneBatch
-from possam_core.training.encoder_stages import TakingTurns
+from possam_core.training.data import SceneBatch, TakingTurns
 from possam_core.training.train_tiny import fresh_head
 from tests.factories import small_model
 

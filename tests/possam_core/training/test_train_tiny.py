@@ -86,8 +86,10 @@ def test_the_recipe_runs_resumes_and_ships_what_it_measured(
 ) -> None:
     monkeypatch.setattr("possam_core.training.evaluate.GRID", {"merge.eta": (0.0, 1.0)})
     small = recipe.TinyRecipe(
-        encoders=EncoderRecipe(num_scenes=16, clip_steps=2, sam_steps=2, held_out_scenes=32),
-        head=WorldRecipe(num_scenes=16, num_steps=1, progress_scenes=1),
+        encoders=EncoderRecipe(
+            num_scenes=16, clip_steps=2, sam_steps=2, batch_size=8, held_out_scenes=32
+        ),
+        head=WorldRecipe(num_scenes=16, num_steps=1, batch_size=8, progress_scenes=1),
         tuning_scenes=2,
         report_scenes=2,
         calibration_scenes=2,
