@@ -41,10 +41,10 @@ SEGMENT = Vocabulary(
 class EncoderRecipe:
     """Seeds and lengths of the two stages; held-out seeds never overlap with training ones."""
 
-    num_scenes: int = 30_000  # of each world
-    clip_steps: int = 5_000
-    sam_steps: int = 4_000
-    batch_size: int = 64
+    num_scenes: int = 12_000  # of each world
+    clip_steps: int = 6_000
+    sam_steps: int = 2_200
+    batch_size: int = 16
     seed: int = 1
     scene_seed: int = 101
     held_out_seed: int = 201

@@ -56,6 +56,7 @@ def train_tiny(
     save_model(folder / "encoders.safetensors", encoders)
     logger.info("the encoders are trained, %.0f min", (time.monotonic() - started) / 60)
     model = fresh_head(encoders, PLAYGROUND, seed=recipe.head.seed)
+    # No view comes twice often enough for a feature cache.
     train_on_world(model, PLAYGROUND, recipe.head, folder / "head", scenes=folder)
     logger.info("PosSAM is trained, %.0f min", (time.monotonic() - started) / 60)
     write_checkpoint(model, recipe, folder)

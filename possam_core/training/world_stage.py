@@ -9,6 +9,7 @@ from possam_core.model import InferenceConfig, PosSAM
 from possam_core.playground import World
 from possam_core.training.data import SceneSet, SceneStore, StoredScenes
 from possam_core.training.evaluate import HeldOutScenes
+from possam_core.training.feature_cache import FeatureCache, cache_key
 from possam_core.training.files import LocalFolder
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import Evaluation, LoopConfig
@@ -20,9 +21,9 @@ NOT_SHOWN = -1  # class index of what training does not show
 class WorldRecipe:
     """Seeds and lengths; held-out seeds never overlap with training ones."""
 
-    num_scenes: int = 40_000  # a few thousand are learned by heart on features that are frozen
-    num_steps: int = 3_000
-    batch_size: int = 64
+    num_scenes: int = 18_000  # fewer are learned by heart on features that are frozen
+    num_steps: int = 2_000
+    batch_size: int = 16
     seed: int = 1  # of the head's weights and of the batches
     scene_seed: int = 102
     tuning_seed: int = 201
@@ -57,6 +58,7 @@ def train_on_world(
     folder: Path,
     *,
     scenes: Path,
+    features: Path | None = None,
 ) -> None:
     """Train the head of `model`; resumes from `folder` if it can.
 
@@ -66,6 +68,7 @@ def train_on_world(
         recipe: how long, and from what.
         folder: of the training's state.
         scenes: folder for rendered scenes, which trainings may share.
+        features: folder for what the encoders say of them, shared likewise; None: not kept.
     """
     loop = LoopConfig(num_steps=recipe.num_steps, batch_size=recipe.batch_size, seed=recipe.seed)
     canvas = model.config.sam.image_size
@@ -73,10 +76,15 @@ def train_on_world(
     held_out = HeldOutScenes(
         seed=recipe.tuning_seed, num_scenes=recipe.progress_scenes, world=world
     )
+    cache = None
+    if features:
+        key = cache_key(model, str(store.scene_set), canvas=canvas, precision=loop.precision)
+        cache = FeatureCache(features, key=key, num_images=len(store))
     training = MaskTraining(
         vocabulary=world.training_vocabulary,
         batches=training_batches(store, world, batch_size=loop.batch_size, seed=loop.seed),
         loop=loop,
+        cache=cache,
         evaluate=lambda: Evaluation(held_out.pq(model, InferenceConfig())),
     )
     train_possam(model, training, LocalFolder(folder))
