@@ -65,9 +65,9 @@ class StudyRecipe:
     """How much of everything; the encoders are those of a checkpoint, frozen."""
 
     checkpoint: str = "possam-tiny"
-    num_steps: int = 800  # of each network
-    batch_size: int = 32
-    num_scenes: int = 12_000
+    num_steps: int = 700  # of each network
+    batch_size: int = 16
+    num_scenes: int = 6_000
     seeds: tuple[int, ...] = (1, 2, 3)
     head_scenes: int = 2_400
     head_steps: int = 1_000
@@ -175,7 +175,9 @@ def train_network(job: Job, device: torch.device) -> PosSAM:
         tuning_seed=recipe.tuning_seed,
     )
     if not _network_file(job).exists():
-        train_on_world(model, world, plan, job.folder / job.key, scenes=job.folder)
+        features = job.folder / "features" if job.features == "sam" else None
+        state = job.folder / job.key
+        train_on_world(model, world, plan, state, scenes=job.folder, features=features)
         learned = {
             name: weight.half().cpu().contiguous()
             for name, weight in model.state_dict().items()
