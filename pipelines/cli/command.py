@@ -1,5 +1,6 @@
 """The command as a whole: its groups, its version, and how a user's mistake is told."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -46,12 +47,19 @@ app.add_typer(config_app, name="config")
 def main() -> None:
     """Run the command; a mistake of the caller's is one line on stderr and exit code 2."""
     take_sigterm()
+    _draw_bars_on_terminals_alone()
     try:
         app()
     except PossamError as error:
         message = without_secrets(" ".join(str(error).split()))
         typer.echo(f"possam: {message}", err=True)
         sys.exit(BAD_INPUT)
+
+
+def _draw_bars_on_terminals_alone() -> None:
+    """Jupyter and many a CI set FORCE_COLOR, which rich takes for a terminal: bars line by line."""
+    if not (sys.stdout.isatty() or sys.stderr.isatty()):
+        os.environ.setdefault("TTY_COMPATIBLE", "0")
 
 
 def _print_version(is_asked: bool) -> None:

@@ -1,5 +1,6 @@
 """The processes that export shards side by side."""
 
+import atexit
 import multiprocessing
 import os
 import pickle
@@ -47,6 +48,7 @@ def export_units(job: ExportJob, shards: list[int]) -> Iterator[PartHead]:
 def _obey_the_parent() -> None:
     """Let it alone answer to the keyboard, and end when it is gone, however it went."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit.register(_job.cache_clear)  # else DuckDB tells the user what has outlived it
     _keep_freed_memory()
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -61,6 +62,14 @@ def test_the_installed_command_answers_a_missing_folder_in_one_line(tmp_path: Pa
     assert "nowhere does not exist; check the path" in outcome.stderr
     assert outcome.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_where_no_terminal_is_nothing_is_drawn_as_on_one() -> None:
+    environment = os.environ | {"FORCE_COLOR": "1"}  # as Jupyter sets it
+    command = [POSSAM, "vocabulary", "list"]
+    told = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+    assert b"coco-panoptic" in told
+    assert b"\x1b" not in told
 
 
 def test_the_command_line_itself_imports_neither_ray_nor_torch() -> None:
