@@ -141,6 +141,13 @@ class RunFolder:
         """Write `key`, whatever was there: only for what is advisory or derived."""
         patiently(lambda: obstore.put(self._store, key, data, use_multipart=False))
 
+    def replace_advice(self, key: str, data: bytes) -> None:
+        """Write `key`, whatever was there, with no patience but the client's own.
+
+        Who waits for what is only advice does not hear SIGTERM meanwhile.
+        """
+        obstore.put(self._store, key, data, use_multipart=False)
+
     def read(self, key: str) -> bytes | None:
         """The content of `key`, or None if there is none."""
         try:

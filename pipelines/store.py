@@ -4,6 +4,7 @@ Credentials, region and endpoint of S3 come from where all AWS tools look for th
 (reads and commits) as for s3fs (listings).
 """
 
+import errno
 import logging
 import os
 import time
@@ -31,6 +32,7 @@ S3_SCHEME = "s3://"
 CALL_TRIES = 7  # where each reply is lost with 20 %, one call in 78,000 fails
 CALL_PATIENCE_S = 20.0  # longer trouble is not tried again: the client itself waited it out
 FIRST_PAUSE_S = 0.1  # doubles with every try
+DISK_FULL = tuple(f"(os error {code})" for code in (errno.ENOSPC, errno.EDQUOT))
 RENEW_AFTER = timedelta(minutes=5)  # botocore renews what is about to expire when it is asked
 
 # What a store raises when it cannot be reached, written or read.
@@ -171,14 +173,15 @@ def patiently(call: Callable[[], Result]) -> Result:
     break off.
 
     Raises:
-        GenericError: it failed every time, or for too long.
+        GenericError: it failed every time or for too long, or the disk is full.
     """
     started = time.monotonic()
     for num_tries in range(1, CALL_TRIES):
         try:
             return call()
-        except GenericError:
-            if time.monotonic() - started > CALL_PATIENCE_S:
+        except GenericError as error:
+            is_full = any(code in str(error) for code in DISK_FULL)  # and will be in seconds, too
+            if is_full or time.monotonic() - started > CALL_PATIENCE_S:
                 raise
             logger.info("the store is in trouble, once more", exc_info=True)
             time.sleep(FIRST_PAUSE_S * 2 ** (num_tries - 1))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,12 @@ class Ceph:
     def make_bucket(self) -> str:
         """The name of a new bucket."""
         name = f"chaos-{uuid.uuid4().hex[:12]}"
-        self._raw_client().create_bucket(Bucket=name)
+        raw_client(self.address).create_bucket(Bucket=name)
         return name
 
     def put_anywhere(self, bucket: str, key: str, data: bytes) -> None:
         """Put an object under any key that the server takes, which is more than clients allow."""
-        self._raw_client().put_object(Bucket=bucket, Key=key, Body=data)
+        raw_client(self.address).put_object(Bucket=bucket, Key=key, Body=data)
 
     def upload(self, location: str, files: Mapping[str, bytes]) -> None:
         """Put `files` below `location`, whatever was there."""
@@ -63,12 +64,15 @@ class Ceph:
         """The committed files of a run."""
         return {k: v for k, v in self.snapshot(run).items() if SHARD_KEY.fullmatch(k)}
 
-    def _raw_client(self) -> Any:
-        return botocore.session.get_session().create_client("s3", endpoint_url=self.address)
-
     def _open(self, location: str) -> S3Store:
         bucket, prefix = split_s3(location)
         return S3Store(bucket, prefix=prefix or None, endpoint=self.address)
+
+
+@cache
+def raw_client(address: str) -> Any:
+    """A client that takes any key; making one takes longer than the request."""
+    return botocore.session.get_session().create_client("s3", endpoint_url=address)
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from tests.chaos.runs import Reference, make_reference
 HERE = Path(__file__).parent
 TIMEOUT_S = 480
 NUM_CPUS = 3  # logical: workers of the cluster's first node
+# A node is gone when it has refused five checks; one that is only slow has as long as ever.
+CHECK_NODES_EVERY_MS = 1000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,6 +78,7 @@ def cluster(network: FaultProxy, scratch: Path) -> Iterator[Cluster]:
             "include_dashboard": False,
             "object_store_memory": 128 * 2**20,
             "temp_dir": str(scratch / "ray"),
+            "_system_config": {"health_check_period_ms": CHECK_NODES_EVERY_MS},
         },
     )
     ray.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
