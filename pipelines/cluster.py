@@ -35,6 +35,7 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
         with _without_ray_on_sigterm():
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to its makers
         num_cpus = len(os.sched_getaffinity(0))
         # Ray's core announces that log level on stderr.
         with _without_ray_on_sigterm(), _without_stderr():
