@@ -31,12 +31,13 @@ def fetch(names: FetchNames) -> None:
 
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
+    from pipelines.bars import bars
     from pipelines.weights import fetch_checkpoint, fetch_weights, find_weights
     from possam_core.checkpoint import REMOTE_SCHEMES
 
     for name in names:
         columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, transient=True) as progress:
+        with bars(*columns) as progress:
             weights = None if name.startswith(REMOTE_SCHEMES) else find_weights(name)
             task = progress.add_task(name, total=weights.size_bytes if weights else None)
             advance = partial(progress.advance, task)

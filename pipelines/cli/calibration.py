@@ -37,8 +37,8 @@ def calibrate(
 ) -> None:
     """Fit scores and grades to labelled images that the model has not learned from."""
     from rich.console import Console
-    from rich.progress import Progress
 
+    from pipelines.bars import bars
     from pipelines.config import load_config
     from pipelines.model_evaluation.calibrate import (
         CalibrateConfig,
@@ -50,8 +50,7 @@ def calibrate(
     of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}
     flags = {"model": model, "data": data_settings(model, data, of_data), "output": str(output)}
     config = load_config(CalibrateConfig, None, {**flags, "use_gpu": use_gpu})
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with bars() as progress:
         task = progress.add_task("labelling", total=None)
         calibrated = calibrate_checkpoint(
             config,

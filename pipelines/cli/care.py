@@ -38,11 +38,10 @@ def errors(
 @care_app.command()
 def verify(run: RunArgument) -> None:
     """Recount a run with code of its own; exit with 1 if anything is not as promised."""
-    from rich.progress import Progress
-
+    from pipelines.bars import bars
     from pipelines.verify import verify_run
 
-    with Progress(transient=True) as progress:
+    with bars() as progress:
         task = progress.add_task("verifying", total=None)
         report = verify_run(
             run, on_file=lambda done, total: progress.update(task, completed=done, total=total)
@@ -60,11 +59,10 @@ def verify(run: RunArgument) -> None:
 @care_app.command()
 def compact(run: RunArgument) -> None:
     """Write the labels of a finished run as a few large files; the run stays the truth."""
-    from rich.progress import Progress
-
+    from pipelines.bars import bars
     from pipelines.compact import compact_run
 
-    with Progress(transient=True) as progress:
+    with bars() as progress:
         task = progress.add_task("compacting", total=None)
         report = compact_run(
             run, on_shard=lambda done, total: progress.update(task, completed=done, total=total)

@@ -24,11 +24,10 @@ def correct(
     ] = None,
 ) -> None:
     """Put the labels of annotators into a run, where they win over the machine's."""
-    from rich.progress import Progress
-
+    from pipelines.bars import bars
     from pipelines.corrections import correct_run
 
-    with Progress(transient=True) as progress:
+    with bars() as progress:
         task = progress.add_task("correcting", total=None)
         report = correct_run(
             run,

@@ -136,13 +136,12 @@ def _evaluate_run(run: str, ground_truth: Path | None) -> dict[str, Any]:
 
 def _evaluate_model(config: "EvaluateConfig") -> dict[str, Any]:
     from rich.console import Console
-    from rich.progress import Progress
 
+    from pipelines.bars import bars
     from pipelines.model_evaluation import EvaluationPage, evaluate_model, to_record, to_terminal
 
     page = EvaluationPage(config.report) if config.report else None
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with bars() as progress:
         task = progress.add_task("measuring", total=None)
         evaluation = evaluate_model(
             config,

@@ -57,12 +57,11 @@ def playground(
     ] = "playground",
 ) -> None:
     """Generate images of toy scenes with COCO panoptic ground truth."""
-    from rich.progress import Progress
-
+    from pipelines.bars import bars
     from possam_core.playground import find_world, write_corpus
 
     chosen = find_world(world)
-    with Progress(transient=True) as progress:
+    with bars() as progress:
         task = progress.add_task("drawing", total=num_images)
         write_corpus(
             output,

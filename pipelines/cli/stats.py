@@ -19,14 +19,12 @@ def stats(
     as_json: JsonOption = False,
 ) -> None:
     """Print grades, classes, sizes, scores and errors of a run, and its drift from another."""
-    from rich.console import Console
-    from rich.progress import Progress
 
+    from pipelines.bars import bars
     from pipelines.stats.report import report_statistics
     from pipelines.stats.view import statistics_view
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with bars() as progress:
         task = progress.add_task("counting", total=None)
         report = report_statistics(
             run,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import Progress
 from rich.text import Text
 
+from pipelines.bars import bars
 from pipelines.compare.comparison import OUTCOMES, Comparison
 from pipelines.compare.image_pair import compare_image
 from pipelines.compare.index import MEASURES, Pair, PairIndex
@@ -70,7 +70,7 @@ def compare_runs(
     a, b = open_run(run_a), open_run(run_b)
     writer = ViewerWriter(output or f"{b.location}/report/compare-{a.plan.plan_id}")
     comparer = _Comparer(a, b, writer)
-    with Progress(console=console or Console(stderr=True), transient=True) as progress:
+    with bars(console=console) as progress:
         for shard in progress.track(a.shards(), description="comparing"):
             comparer.compare_shard(shard)
         comparer.close()

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from pipelines.bars import bars
 from pipelines.export.classes import choose_classes
 from pipelines.export.config import ExportConfig
 from pipelines.export.export_plan import freeze, make_plan
@@ -86,7 +87,7 @@ def run_export(
 
 def _progress(console: Console | None) -> Progress:
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=console is None)
+    return bars(*columns, console=console or Console(quiet=True))
 
 
 def _report(config: ExportConfig, heads: dict[int, PartHead], *, num_exported: int) -> ExportReport:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 from rich.console import Console
-from rich.progress import Progress
 
+from pipelines.bars import bars
 from pipelines.committed import read_rows
 from pipelines.image_reader import ImageReader
 from pipelines.plan import read_shard
@@ -53,7 +53,7 @@ def write_report(
     opened = open_run(run)
     writer = ViewerWriter(output or f"{opened.location}/report")
     index, selection = RunIndex(base_of(opened)), Selection(size=max_images)
-    with Progress(console=console or Console(stderr=True), transient=True) as progress:
+    with bars(console=console) as progress:
         for shard in progress.track(opened.shards(), description="reading labels"):
             rows = opened.read_shard(shard)
             selection.add(candidates(rows, first_row=index.num_rows, shard=shard))

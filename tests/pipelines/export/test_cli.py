@@ -35,7 +35,7 @@ def test_workers_that_filter_in_sql_end_without_a_word(make_run, tmp_path, monke
     assert run_command(monkeypatch, *asked, 2, "--where", "num_segments > 0") == 0
     told = capfd.readouterr()
     assert told.out.startswith("exported 4 images")
-    assert not told.err.strip()
+    assert told.err == ""
 
 
 def test_export_names_images_that_it_had_to_leave_out(make_run, tmp_path, monkeypatch, capsys):
