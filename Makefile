@@ -34,7 +34,7 @@ prefect: setup  ## start Prefect's UI with a worker and all deployments, until C
 test: setup  ## run the test suite (some 11 minutes on 2 cores, no network)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/chaos
 
-test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (some 13 minutes; needs Ceph)
+test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (some 10 minutes; needs Ceph)
 	$(BIN)/python -m pytest -q tests/chaos
 
 check: setup  ## ruff, mypy --strict, import-linter
