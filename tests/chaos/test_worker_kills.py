@@ -45,7 +45,7 @@ def test_killed_at_four_points_a_run_ends_as_if_undisturbed(
 def test_the_bundled_model_gives_the_same_root_hash_after_its_worker_was_killed(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    write_corpus(tmp_path / "corpus", num_images=80, seed=5)
+    write_corpus(tmp_path / "corpus", num_images=160, seed=5)
     peace = LabelConfig(
         images=str(tmp_path / "corpus/images"),
         output=str(tmp_path / "peace"),
@@ -65,6 +65,6 @@ def test_the_bundled_model_gives_the_same_root_hash_after_its_worker_was_killed(
         kill.result()
     assert expected is not None
     assert found is not None
-    assert expected.totals.segments > 80
+    assert expected.totals.segments > 160
     assert found.root_hash == expected.root_hash
     assert verify_run(trouble.output).problems == []
