@@ -59,7 +59,7 @@ class Presence:
             "is_finished": is_finished,
         }
         try:
-            self._run.replace_advice(self._key, json.dumps(note).encode())
+            self._run.replace_once(self._key, json.dumps(note).encode())
         except STORE_ERRORS as error:  # only advice: a run does not end for want of it
             reason = str(error).partition("\n")[0]
             logger.warning("could not note in the run who is at work: %s", reason)

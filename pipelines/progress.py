@@ -9,7 +9,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+
+from pipelines.bars import bars
 
 LINE_EVERY_S = 5.0  # between lines where no bar can be drawn
 BUDGET_FROM = 1000  # images, before which a share of errors says little
@@ -91,14 +93,12 @@ class ProgressDisplay:
         self._done_before = done_before
         self._num_first = 0
         self.first_images_at = self._last_line = time.monotonic()
-        self._progress = Progress(
+        self._progress = bars(
             TextColumn("labelling"),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=total, completed=done_before, note="")
 

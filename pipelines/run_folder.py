@@ -138,13 +138,13 @@ class RunFolder:
         return True
 
     def replace(self, key: str, data: bytes) -> None:
-        """Write `key`, whatever was there: only for what is advisory or derived."""
-        patiently(lambda: obstore.put(self._store, key, data, use_multipart=False))
+        """Write `key`, whatever was there: only for what is derived."""
+        patiently(lambda: self.replace_once(key, data))
 
-    def replace_advice(self, key: str, data: bytes) -> None:
-        """Write `key`, whatever was there, with no patience but the client's own.
+    def replace_once(self, key: str, data: bytes) -> None:
+        """As `replace`, with no patience but the client's own: for what is only advice.
 
-        Who waits for what is only advice does not hear SIGTERM meanwhile.
+        Who waits for it does not hear SIGTERM meanwhile.
         """
         obstore.put(self._store, key, data, use_multipart=False)
 

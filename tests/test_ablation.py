@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from benchmarks.ablation.measure import bootstrap, pq
 from benchmarks.ablation.study import ROWS, StudyRecipe, run_study
@@ -40,11 +39,9 @@ def test_the_ablation_trains_measures_and_writes_its_table(
     networks = list(tmp_path.glob("*-?.safetensors"))
     assert len(networks) == 4
     assert not list(tmp_path.glob("*.npz"))
-    for file in networks:  # measured is what was trained, wherever
-        save_file({n: torch.zeros_like(t) for n, t in load_file(file).items()}, file)
-    kept = [file.read_bytes() for file in networks]
+    trained = [file.stat().st_mtime_ns for file in networks]
     run_study(recipe, tmp_path, cpu, num_processes=1)
-    assert kept == [file.read_bytes() for file in networks]
+    assert trained == [file.stat().st_mtime_ns for file in networks], "measured is what was trained"
     written = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
     assert len(written) == 4, "two worlds, with SAM's features and without"
     run_study(recipe, tmp_path, cpu, num_processes=1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from benchmarks.ablation.candidates import POOLINGS, OnClipFeatures
 from benchmarks.ablation.heads import gather_lesson, train_head
@@ -23,9 +23,10 @@ from possam_core.model import PosSAM
 from possam_core.playground import World, find_world
 from possam_core.training.data import SceneStore
 from possam_core.training.encoder_stages import WORLDS
+from possam_core.training.files import LocalFolder
 from possam_core.training.train_tiny import fresh_head
 from possam_core.training.world_stage import WorldRecipe, stored_scenes, train_on_world
-from possam_core.weights import load_model
+from possam_core.weights import ENCODERS, load_model
 
 logger = logging.getLogger(__name__)
 
@@ -181,12 +182,10 @@ def train_network(job: Job, device: torch.device) -> PosSAM:
         learned = {
             name: weight.half().cpu().contiguous()
             for name, weight in model.state_dict().items()
-            if not _is_frozen(name)
+            if not name.startswith(ENCODERS)
         }
-        partial = job.folder / f"{job.key}.partial.safetensors"
-        save_file(learned, partial)
-        partial.replace(_network_file(job))
-    model.load_state_dict(load_file(_network_file(job)), strict=False)
+        LocalFolder(job.folder).write(_network_file(job).name, save(learned))
+    model.load_state_dict(model.state_dict() | load_file(_network_file(job)))
     return model.eval()
 
 
@@ -222,10 +221,6 @@ def _write_result(
     partial = job.folder / f"{job.key}.partial.npz"
     np.savez_compressed(partial, **counts)  # type: ignore[arg-type]
     partial.replace(_result_file(job))  # last: what has it is done
-
-
-def _is_frozen(name: str) -> bool:
-    return name.startswith(("sam.", "clip."))
 
 
 def _network_file(job: Job) -> Path:
