@@ -11,7 +11,9 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,10 +201,16 @@ class RunFolder:
         self.remove(self.keys("_attempts"))
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Delete `keys`: only what nobody needs any more."""
-        if unneeded := list(keys):
+        """Delete `keys`: only what nobody needs any more; some may be gone already."""
+        if not (unneeded := list(keys)):
+            return
+        try:
             # Many with one request, where the store can.
             patiently(lambda: obstore.delete(self._store, unneeded))
+        except FileNotFoundError:  # a disk minds, and may have left others that come after it
+            for key in unneeded:
+                with suppress(FileNotFoundError):
+                    patiently(partial(obstore.delete, self._store, key))
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys below `prefix`; one listing."""

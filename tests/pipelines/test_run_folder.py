@@ -45,6 +45,13 @@ def test_attempts_are_numbered_counted_and_cleared(run: RunFolder) -> None:
     assert run.count_attempts() == {}
 
 
+def test_what_another_process_has_removed_keeps_no_other_key_alive(run: RunFolder) -> None:
+    for name in ("a", "c"):
+        run.put_new(f"_drafts/{name}", b"x")
+    run.remove(["_drafts/a", "_drafts/b", "_drafts/c"])
+    assert list(run.keys("_drafts")) == []
+
+
 def test_rounds_are_kept_apart(run: RunFolder) -> None:
     run.commit(0, b"first round")
     assert run.commit(0, b"second round", round=1)
