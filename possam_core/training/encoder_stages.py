@@ -42,7 +42,7 @@ class EncoderRecipe:
     """Seeds and lengths of the two stages; held-out seeds never overlap with training ones."""
 
     num_scenes: int = 12_000  # of each world
-    clip_steps: int = 6_000
+    clip_steps: int = 5_400
     sam_steps: int = 2_200
     batch_size: int = 16
     seed: int = 1

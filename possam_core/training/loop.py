@@ -58,6 +58,7 @@ class _Loop:
     ) -> None:
         self.stage, self.config, self.folder, self.workers = stage, config, folder, workers
         self.observer = observer if workers.is_first else None
+        stage.module.zero_grad()  # an earlier stage's, of parts that this one does not touch
         self.optimizer = _optimizer(stage.module, config)
         self.progress = Progress()
         self.seen: list[dict[str, float]] = []  # of the steps since the last line in the log

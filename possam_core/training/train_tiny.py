@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from possam_core.training.clip_stage import clip_accuracy
 from possam_core.training.encoder_stages import EncoderRecipe, clip_lessons, train_encoders
 from possam_core.training.evaluate import HeldOutScenes
 from possam_core.training.labelled import PlaygroundImages
-from possam_core.training.world_stage import WorldRecipe, train_on_world
+from possam_core.training.workers import work_together
+from possam_core.training.world_stage import WorldRecipe, stored_scenes, train_on_world
 from possam_core.weights import save_model
 
 logger = logging.getLogger(__name__)
@@ -56,8 +58,11 @@ def train_tiny(
     save_model(folder / "encoders.safetensors", encoders)
     logger.info("the encoders are trained, %.0f min", (time.monotonic() - started) / 60)
     model = fresh_head(encoders, PLAYGROUND, seed=recipe.head.seed)
+    stored_scenes(PLAYGROUND, recipe.head, folder, canvas=config.sam.image_size)  # for all workers
     # No view comes twice often enough for a feature cache.
-    train_on_world(model, PLAYGROUND, recipe.head, folder / "head", scenes=folder)
+    work = partial(train_on_world, model, PLAYGROUND, recipe.head, folder / "head", scenes=folder)
+    is_shared = device.type == "cpu" and torch.get_num_threads() > 1
+    work_together(work, num=2 if is_shared else 1)
     logger.info("PosSAM is trained, %.0f min", (time.monotonic() - started) / 60)
     write_checkpoint(model, recipe, folder)
     logger.info("done, %.0f min", (time.monotonic() - started) / 60)

@@ -13,6 +13,7 @@ from possam_core.training.feature_cache import FeatureCache, cache_key
 from possam_core.training.files import LocalFolder
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import Evaluation, LoopConfig
+from possam_core.training.workers import Workers
 
 NOT_SHOWN = -1  # class index of what training does not show
 
@@ -21,8 +22,8 @@ NOT_SHOWN = -1  # class index of what training does not show
 class WorldRecipe:
     """Seeds and lengths; held-out seeds never overlap with training ones."""
 
-    num_scenes: int = 18_000  # fewer are learned by heart on features that are frozen
-    num_steps: int = 2_000
+    num_scenes: int = 24_000  # fewer are learned by heart on features that are frozen
+    num_steps: int = 4_000
     batch_size: int = 16
     seed: int = 1  # of the head's weights and of the batches
     scene_seed: int = 102
@@ -60,7 +61,7 @@ def train_on_world(
     scenes: Path,
     features: Path | None = None,
 ) -> None:
-    """Train the head of `model`; resumes from `folder` if it can.
+    """Train the head of `model`, alone or as one of the workers; resumes from `folder` if it can.
 
     Args:
         model: with trained encoders.
@@ -70,6 +71,7 @@ def train_on_world(
         scenes: folder for rendered scenes, which trainings may share.
         features: folder for what the encoders say of them, shared likewise; None: not kept.
     """
+    workers = Workers()
     loop = LoopConfig(num_steps=recipe.num_steps, batch_size=recipe.batch_size, seed=recipe.seed)
     canvas = model.config.sam.image_size
     store = stored_scenes(world, recipe, scenes, canvas=canvas)
@@ -85,6 +87,8 @@ def train_on_world(
         batches=training_batches(store, world, batch_size=loop.batch_size, seed=loop.seed),
         loop=loop,
         cache=cache,
-        evaluate=lambda: Evaluation(held_out.pq(model, InferenceConfig())),
+        evaluate=lambda: Evaluation(
+            held_out.pq(model, InferenceConfig()) if workers.is_first else {}
+        ),
     )
-    train_possam(model, training, LocalFolder(folder))
+    train_possam(model, training, LocalFolder(folder), workers=workers)

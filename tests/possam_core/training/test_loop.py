@@ -82,6 +82,15 @@ def test_a_resumed_stage_has_the_losses_of_an_undisturbed_one(tmp_path: Path) ->
     assert report.loss == pytest.approx(whole.losses[-1])
 
 
+def test_gradients_of_an_earlier_stage_are_forgotten(tmp_path: Path) -> None:
+    fresh, used = Line(), Line()
+    used.module.bias.requires_grad_(False).grad = torch.full((1,), 1e6)
+    fresh.module.bias.requires_grad_(False)
+    for line, folder in ((fresh, "fresh"), (used, "used")):
+        train_stage(line.stage(), make_config(), LocalFolder(tmp_path / folder))
+    assert used.losses == fresh.losses  # they would count when gradients are clipped
+
+
 def test_a_finished_stage_does_nothing(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path)
     train_stage(Line().stage(), make_config(), folder)

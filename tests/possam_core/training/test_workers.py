@@ -1,8 +1,16 @@
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from possam_core.training.workers import Workers
+from possam_core.playground import WORKSHOP
+from possam_core.training.train_tiny import fresh_head
+from possam_core.training.workers import Workers, work_together
+from possam_core.training.world_stage import WorldRecipe, train_on_world
+from possam_core.weights import load_model
 
 
 def make_workers(rank: int, num: int) -> Workers:
@@ -29,3 +37,36 @@ def test_alone_every_sum_is_its_own() -> None:
     assert workers.total([1.5, 2.0]) == [1.5, 2.0]
     assert workers.gather("a") == ["a"]
     assert workers.from_first("a") == "a"
+
+
+def test_two_processes_learn_what_one_does(tiny_model: str, tmp_path: Path) -> None:
+    recipe = WorldRecipe(num_scenes=12, num_steps=3, batch_size=6, progress_scenes=1)
+    start = _weights(fresh_head(load_model(tiny_model), WORKSHOP, seed=5))
+    alone, together = (_trained(tiny_model, recipe, tmp_path, num=num) - start for num in (1, 2))
+    assert alone.norm() > 0
+    likeness = functional.cosine_similarity(alone, together, dim=0)
+    assert likeness > 0.999  # gradients of half the batch give 0.92
+
+
+def _trained(tiny_model: str, recipe: WorldRecipe, folder: Path, *, num: int) -> Tensor:
+    model = fresh_head(load_model(tiny_model), WORKSHOP, seed=5)
+    state = folder / f"of {num}"
+    work_together(partial(train_on_world, model, WORKSHOP, recipe, state, scenes=folder), num=num)
+    return _weights(model)
+
+
+def _weights(model: nn.Module) -> Tensor:
+    return torch.cat([weight.float().flatten() for weight in model.state_dict().values()])
+
+
+def leave_early() -> None:
+    workers = Workers()
+    if not workers.is_first:
+        raise SystemExit(3)
+    workers.total([1.0])
+
+
+def test_a_worker_that_leaves_early_stops_the_others() -> None:
+    with pytest.raises(RuntimeError):
+        work_together(leave_early, num=2)
+    assert Workers().num == 1
