@@ -167,9 +167,12 @@ def merge_masks(
     scores = masks.scores(config.eta)
     order = scores.argsort(descending=True, stable=True)
     chosen = order[scores[order] >= config.object_threshold]
-    kept = masks.keep(chosen)
-    contest = hold_contest(kept.mask_logits, scores[chosen], frame)
+    kept, kept_scores = masks.keep(chosen), scores[chosen]
+    contest = hold_contest(kept.mask_logits, kept_scores, frame)
+    # Whole lists: each number that is fetched by itself would wait for a GPU by itself.
     kept_classes = kept.class_probs.argmax(dim=-1).tolist()
+    score, predicted_iou = kept_scores.tolist(), kept.iou_scores.tolist()
+    clip_agrees, queries = kept.clip_agrees.tolist(), chosen.tolist()
     ids, members = _number_segments(contest, kept_classes, vocabulary, config.overlap_threshold)
     geometry = areas_and_boxes(ids)
     stability = (contest.tight_px / contest.loose_px.clamp(min=1)).tolist()
@@ -186,19 +189,19 @@ def merge_masks(
                 is_thing=entry.is_thing,
                 area_px=geometry[segment_id].area_px,
                 bbox_xywh=geometry[segment_id].bbox_xywh,
-                score=float(scores[chosen[mask]]),
-                predicted_iou=float(kept.iou_scores[mask]),
+                score=score[mask],
+                predicted_iou=predicted_iou[mask],
                 margin=probs.margin[mask],
                 stability_score=stability[mask],
                 entropy=probs.entropy[mask],
-                clip_agrees=bool(kept.clip_agrees[mask]),
+                clip_agrees=clip_agrees[mask],
                 is_seen=is_seen[kept_classes[mask]],
             )
         )
     return Merged(
         segmentation=PanopticSegmentation(ids=ids, segments=tuple(segments)),
         masks=masks,
-        query_of=dict(zip(members, chosen[[*members.values()]].tolist(), strict=True)),
+        query_of={segment_id: queries[mask] for segment_id, mask in members.items()},
     )
 
 
