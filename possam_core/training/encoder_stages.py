@@ -65,13 +65,15 @@ def train_encoders(
     process = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, process, initializer=_begin, initargs=(share,)) as beside:
         sam = beside.submit(train_sam, config, recipe, folder, device)
-        torch.set_num_threads(share)
         model = _new_model(config, recipe, device)
         loop = LoopConfig(
             num_steps=recipe.clip_steps, batch_size=recipe.batch_size, seed=recipe.seed
         )
-        train_clip(model.clip, lessons, loop, LocalFolder(folder))
-        torch.set_num_threads(num_threads)
+        torch.set_num_threads(share)
+        try:
+            train_clip(model.clip, lessons, loop, LocalFolder(folder))
+        finally:
+            torch.set_num_threads(num_threads)
         model.sam.load_state_dict(sam.result())
     return model
 
