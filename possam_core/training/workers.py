@@ -6,6 +6,7 @@ Alone, a process has the whole batch, and every sum is its own.
 import copy
 import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -15,6 +16,7 @@ from torch import distributed, nn
 
 T = TypeVar("T")
 
+PATIENCE = timedelta(minutes=5)  # with a worker that starts, or that measures meanwhile
 FAREWELL_S = 60.0  # for the others to see that the first has left
 
 
@@ -116,7 +118,9 @@ def _join(work: Callable[[], None], rank: int, num: int, num_threads: int, meeti
 
 def _work(work: Callable[[], None], rank: int, num: int, num_threads: int, meeting: Path) -> None:
     torch.set_num_threads(num_threads)
-    distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=num)
+    distributed.init_process_group(
+        "gloo", init_method=meeting.as_uri(), timeout=PATIENCE, rank=rank, world_size=num
+    )
     try:
         work()
     finally:
