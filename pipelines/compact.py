@@ -139,8 +139,7 @@ def _write_files(
 ) -> list[TableFile]:
     """Write all files of the table but its head, over whatever an earlier try has left."""
     store = open_store(run.location)
-    for key in list(run.keys(folder)):
-        obstore.delete(store, key)
+    run.remove(run.keys(folder))
     groups = _row_groups(shards, target_bytes // GROUPS_A_FILE)
     files: list[TableFile] = []
     with tempfile.TemporaryDirectory(prefix="possam-table-") as temporary:
