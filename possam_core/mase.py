@@ -1,24 +1,21 @@
 """Mask-Aware Selective Ensembling: per image, how far to trust LDP and how far CLIP.
 
 The paper says that it uses predicted IoU and LDP's confidence to tell seen from unseen classes in
-each image; the equation is our reconstruction, candidate 1 of METHOD 3. The baseline trusts LDP
-with the classes whose names the training vocabulary shares (FC-CLIP; METHOD 7): the same ensemble
-over `Vocabulary.seen_in`, for every image alike. All of it in log space and float32.
+each image; the equation is our reconstruction, candidate 1 of METHOD 3. FC-CLIP's ensemble is the
+same one over another set: the classes whose names the training vocabulary shares, in every image
+(METHOD 7); `benchmarks/ablation` compares the two. All of it in log space and float32.
 
 Axes: B images, Q mask queries, K classes.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from possam_core.errors import ConfigError
-
-Trust = Literal["image", "names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +24,12 @@ class MaseConfig:
 
     alpha: float = 0.4  # weight of CLIP for classes that LDP is trusted with, in [0, 1]
     beta: float = 0.8  # weight of CLIP for all others, in [0, 1]
-    trust: Trust = "image"  # whom LDP names surely in this image; or whom training knew by name
     tau: float = 0.5  # IoU times LDP probability from which LDP is sure; 0: of all, 2: of none
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"mase.{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.trust not in get_args(Trust):
-            raise ConfigError(
-                f"mase.trust must be one of {', '.join(get_args(Trust))}, got {self.trust!r}"
-            )
         if math.isnan(self.tau):
             raise ConfigError("mase.tau must be a number, got nan")
 

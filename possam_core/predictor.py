@@ -15,7 +15,7 @@ from possam_core.clip import TextEmbeddings
 from possam_core.errors import ConfigError
 from possam_core.forms import ImageForms, find_instances, label_pixels
 from possam_core.images import ImageBatch, make_batch
-from possam_core.mase import ensemble, geometric_ensemble
+from possam_core.mase import ensemble
 from possam_core.mask_contest import Frame
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
 from possam_core.panoptic import Merged, PanopticSegmentation, ScoredMasks, merge_masks
@@ -170,11 +170,7 @@ class Predictor:
         clip_logits = self.model.clip.logit_scale * self._text.class_logits(result.clip_embeddings)
         iou_scores = result.prediction.iou_logits.float().sigmoid()
         mase = self.inference.mase
-        if mase.trust == "names":  # FC-CLIP's ensemble, the baseline
-            seen = torch.tensor([self._is_seen], device=ldp_logits.device)
-            probs = geometric_ensemble(ldp_logits, clip_logits, seen, result.has_clip, mase)
-        else:
-            probs = ensemble(ldp_logits, clip_logits, iou_scores, result.has_clip, mase)
+        probs = ensemble(ldp_logits, clip_logits, iou_scores, result.has_clip, mase)
         void = result.class_logits.float().softmax(dim=-1)[..., -1]
         agrees = ldp_logits.argmax(dim=-1) == clip_logits.argmax(dim=-1)
         return [

@@ -39,9 +39,10 @@ def test_the_ablation_trains_measures_and_writes_its_table(
     networks = list(tmp_path.glob("*-?.safetensors"))
     assert len(networks) == 4
     assert not list(tmp_path.glob("*.npz"))
-    trained = [file.stat().st_mtime_ns for file in networks]
+    trained = [(file.stat().st_mtime_ns, file.read_bytes()) for file in networks]
     run_study(recipe, tmp_path, cpu, num_processes=1)
-    assert trained == [file.stat().st_mtime_ns for file in networks], "measured is what was trained"
+    now = [(file.stat().st_mtime_ns, file.read_bytes()) for file in networks]
+    assert now == trained, "measured is what was trained"
     written = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
     assert len(written) == 4, "two worlds, with SAM's features and without"
     run_study(recipe, tmp_path, cpu, num_processes=1)

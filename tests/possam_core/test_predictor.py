@@ -120,19 +120,22 @@ def test_all_forms_of_a_prediction_come_from_one_look(predictor: Predictor) -> N
         assert set(np.unique(forms.class_indices)) <= {0, 1}
 
 
-def test_trust_by_names_is_the_ensemble_over_seen_classes(predictor: Predictor) -> None:
-    mase = MaseConfig(alpha=0.0, beta=1.0, trust="names")
-    by_names = Predictor(predictor.model, BALLS, inference=InferenceConfig(mase=mase))
-    batch = make_batch([make_pixels()], canvas=48)
-    result = by_names.classify(batch)
-    ldp = result.class_logits[0, :, :-1].log_softmax(dim=-1)
-    clip_logits = by_names.model.clip.logit_scale * by_names._text.class_logits(
+@pytest.mark.parametrize("tau", [-1.0, 2.0], ids=["sure of all", "sure of none"])
+def test_the_settings_say_whether_ldp_or_clip_names_the_masks(
+    predictor: Predictor, tau: float
+) -> None:
+    mase = MaseConfig(alpha=0.0, beta=1.0, tau=tau)
+    either = Predictor(predictor.model, BALLS, inference=InferenceConfig(mase=mase))
+    result = either.classify(make_batch([make_pixels()], canvas=48))
+    ldp = result.class_logits[0, :, :-1].softmax(dim=-1)
+    clip_logits = either.model.clip.logit_scale * either._text.class_logits(
         result.clip_embeddings[0]
     )
-    clip = clip_logits.log_softmax(dim=-1)
-    mixed = torch.stack([ldp[:, 0], clip[:, 1]], dim=-1)  # "ball" was trained, "lawn" was not
-    mixed = torch.where(result.has_clip[0][:, None], mixed, ldp)
-    torch.testing.assert_close(by_names.score(result)[0].class_probs, mixed.softmax(dim=-1))
+    has_clip = result.has_clip[0][:, None]
+    by_clip = torch.where(has_clip, clip_logits.softmax(dim=-1), ldp)
+    expected = ldp if tau < 0 else by_clip
+    torch.testing.assert_close(either.score(result)[0].class_probs, expected)
+    assert not torch.allclose(ldp, by_clip)
 
 
 def test_no_images_are_refused(predictor: Predictor) -> None:
