@@ -4,7 +4,7 @@ Axes: S scenes, Q mask queries, C mask features' channels, D joint width, h w ma
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,13 @@ class Evidence:
     queries: Tensor  # (S, Q, _)
     clip_embeddings: Tensor  # (S, Q, D), c
     has_clip: Tensor  # (S, Q)
+
+    def blurred(self, noise: float, seed: int) -> "Evidence":
+        """As if of a worse CLIP: to its embedding of a mask comes noise, `noise` times as long."""
+        clip = self.clip_embeddings
+        drawn = torch.randn(clip.shape, generator=torch.Generator().manual_seed(seed))
+        length = clip.norm(dim=-1, keepdim=True) / clip.shape[-1] ** 0.5  # a component's share
+        return replace(self, clip_embeddings=clip + noise * length * drawn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

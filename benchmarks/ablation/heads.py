@@ -24,7 +24,9 @@ WEIGHT_DECAY = 0.05
 SCHEDULE = ScheduleConfig()
 
 
-def gather_lesson(model: PosSAM, world: World, store: SceneStore, *, num_scenes: int) -> Lesson:
+def gather_lesson(
+    model: PosSAM, world: World, store: SceneStore, *, num_scenes: int, clip_noise: float = 0.0
+) -> Lesson:
     """The evidence of training scenes, and what each of their masks is."""
     model.eval()
     num_classes = len(world.training_vocabulary)
@@ -37,7 +39,8 @@ def gather_lesson(model: PosSAM, world: World, store: SceneStore, *, num_scenes:
         valid = model.valid_cells(batch.images, grid)
         found.append(evidence)
         truth.append(targets_of(evidence, batch, valid, void=num_classes))
-    return Lesson(evidence=joined(found), truth=torch.cat(truth))
+    evidence = joined(found).blurred(clip_noise, store.scene_set.seed)
+    return Lesson(evidence=evidence, truth=torch.cat(truth))
 
 
 def train_head(

@@ -51,10 +51,13 @@ class Settings:
 
 
 @torch.inference_mode()
-def sit(model: PosSAM, world: World, *, seed: int, num_scenes: int) -> Exam:
+def sit(
+    model: PosSAM, world: World, *, seed: int, num_scenes: int, clip_noise: float = 0.0
+) -> Exam:
     """Let a network look at scenes of a world; nothing of it is tuned to them."""
     scenes = tuple(generate_scene(seed, i, world=world) for i in range(num_scenes))
     evidence, frames = look_at_scenes(model, scenes)
+    evidence = evidence.blurred(clip_noise, seed)
     text = model.clip.embed_vocabulary(world.vocabulary).to(torch.device("cpu"))
     scale = model.clip.logit_scale.cpu()
     return Exam(

@@ -7,6 +7,7 @@ chosen on held-out scenes of its own world, and measured on both worlds.
 import json
 import logging
 import multiprocessing
+from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from benchmarks.ablation.candidates import POOLINGS, OnClipFeatures
+from benchmarks.ablation.candidates import OnClipFeatures
 from benchmarks.ablation.heads import gather_lesson, train_head
 from benchmarks.ablation.measure import Exam, choose, count, iou_correlation, sit
 from possam_core.ldp import LocalDiscriminativePooling
@@ -31,6 +32,9 @@ from possam_core.weights import ENCODERS, load_model
 logger = logging.getLogger(__name__)
 
 FEATURES = ("clip", "sam")  # what the decoder sees
+# Of CLIP's embeddings of masks, as a multiple of their length; the harder one names about as large
+# a share of masks as a CLIP from the web does, and LDP learns with it.
+CLIP_NOISE = {"as it is": 0.0, "harder": 3.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,7 @@ class Row:
     head: str  # a key of `POOLINGS`
     ensemble: str
     eta: float | None = None  # None: chosen
+    clip: str = "as it is"  # a key of `CLIP_NOISE`
 
 
 ROWS = (
@@ -58,6 +63,18 @@ ROWS = (
     Row(name="MASE 3", features="sam", head="A", ensemble="mase-3"),
     Row(name="MASE 1 without the IoU head", features="sam", head="A", ensemble="mase-1", eta=0.0),
     Row(name="MASE 1 with the IoU head", features="sam", head="A", ensemble="mase-1", eta=1.0),
+    *(
+        Row(name=f"{name}, harder CLIP", features="sam", head="A", ensemble=kind, clip="harder")
+        for name, kind in (
+            ("LDP A alone", "ldp"),
+            ("CLIP alone", "clip"),
+            ("seen by name", "names"),
+            ("fixed ensemble", "fixed"),
+            ("MASE 1", "mase-1"),
+            ("MASE 2", "mase-2"),
+            ("MASE 3", "mase-3"),
+        )
+    ),
 )
 
 
@@ -112,8 +129,8 @@ def run_study(
         for features in reversed(FEATURES)
         for world in WORLDS
     ]
-    run, file = (train_job, _network_file) if only_train else (run_job, _result_file)
-    left = [job for job in jobs if not file(job).exists()]
+    run = train_job if only_train else run_job
+    left = [job for job in jobs if not _is_done(job, only_train=only_train)]
     logger.info("%d of %d networks are left", len(left), len(jobs))
     if num_processes == 1:
         for job in left:
@@ -138,22 +155,33 @@ def train_job(job: Job, device: torch.device) -> None:
 
 def run_job(job: Job, device: torch.device) -> None:
     """Train one network, choose settings on its own world, and measure it on both."""
-    world, recipe = find_world(job.world), job.recipe
     model = train_network(job, device)
-    heads = train_heads(job, model, world)
-    tuning = sit(model, world, seed=recipe.tuning_seed, num_scenes=recipe.tuning_scenes)
-    exams = [
-        sit(model, w, seed=recipe.report_seed, num_scenes=recipe.report_scenes) for w in WORLDS
-    ]
+    for clip in CLIP_NOISE:
+        rows = [row for row in ROWS if (row.features, row.clip) == (job.features, clip)]
+        if rows and not result_file(job, clip).exists():
+            _measure(job, model, rows, clip)
+
+
+def _measure(job: Job, model: PosSAM, rows: Sequence[Row], clip: str) -> None:
+    world, recipe, noise = find_world(job.world), job.recipe, CLIP_NOISE[clip]
+    names = {row.head for row in rows}
+    heads = train_heads(job, model, world, names, clip_noise=noise)
+    tuning, *exams = (
+        sit(model, w, seed=seed, num_scenes=num_scenes, clip_noise=noise)
+        for w, seed, num_scenes in (
+            (world, recipe.tuning_seed, recipe.tuning_scenes),
+            *((w, recipe.report_seed, recipe.report_scenes) for w in WORLDS),
+        )
+    )
     counts: dict[str, np.ndarray] = {}
     chosen: dict[str, object] = {}
-    for row in (r for r in ROWS if r.features == job.features):
+    for row in rows:
         settings = choose(tuning, heads[row.head], row.ensemble, row.eta)
         chosen[row.name] = asdict(settings)
         for exam in exams:
             counts[f"{row.name}|{exam.world.name}"] = count(exam, heads[row.head], settings)
         logger.info("%s: %s", job.key, row.name)
-    _write_result(job, counts, chosen, exams)
+    _write_result(job, clip, counts, chosen, exams)
 
 
 def train_network(job: Job, device: torch.device) -> PosSAM:
@@ -189,18 +217,24 @@ def train_network(job: Job, device: torch.device) -> PosSAM:
     return model.eval()
 
 
-def train_heads(job: Job, model: PosSAM, world: World) -> dict[str, LocalDiscriminativePooling]:
-    """Heads of all forms on a network's masks; and the one that it was trained with."""
-    own = {"own": model.ldp.cpu()}
-    if job.features == "clip":
-        return own
+def train_heads(
+    job: Job, model: PosSAM, world: World, names: Collection[str], *, clip_noise: float
+) -> dict[str, LocalDiscriminativePooling]:
+    """Heads of some forms on a network's masks; "own" is the one that it was trained with."""
+    if set(names) == {"own"}:
+        return {"own": model.ldp.cpu()}
     recipe = job.recipe
-    store = _scenes(recipe, job.folder, world)
-    lesson = gather_lesson(model, world, store, num_scenes=recipe.head_scenes)
+    lesson = gather_lesson(
+        model,
+        world,
+        _scenes(recipe, job.folder, world),
+        num_scenes=recipe.head_scenes,
+        clip_noise=clip_noise,
+    )
     text = model.clip.embed_vocabulary(world.training_vocabulary).to(torch.device("cpu"))
-    return own | {
+    return {
         name: train_head(name, model, text, lesson, num_steps=recipe.head_steps, seed=job.seed)
-        for name in POOLINGS
+        for name in sorted(names)
     }
 
 
@@ -210,22 +244,32 @@ def _scenes(recipe: StudyRecipe, folder: Path, world: World) -> SceneStore:
 
 
 def _write_result(
-    job: Job, counts: dict[str, np.ndarray], chosen: dict[str, object], exams: list[Exam]
+    job: Job, clip: str, counts: dict[str, np.ndarray], chosen: dict[str, object], exams: list[Exam]
 ) -> None:
     about = {
         "chosen": chosen,
         "iou_correlation": {exam.world.name: iou_correlation(exam) for exam in exams},
         "is_seen": {exam.world.name: exam.is_seen.tolist() for exam in exams},
     }
-    (job.folder / f"{job.key}.json").write_text(json.dumps(about, indent=2))
-    partial = job.folder / f"{job.key}.partial.npz"
+    file = result_file(job, clip)
+    file.with_suffix(".json").write_text(json.dumps(about, indent=2))
+    partial = file.with_suffix(".partial.npz")
     np.savez_compressed(partial, **counts)  # type: ignore[arg-type]
-    partial.replace(_result_file(job))  # last: what has it is done
+    partial.replace(file)  # last: what has it is done
+
+
+def result_file(job: Job, clip: str) -> Path:
+    """What is measured of a network with one CLIP, a key of `CLIP_NOISE`."""
+    suffix = "" if CLIP_NOISE[clip] == 0 else f"-{clip}-clip"
+    return job.folder / f"{job.key}{suffix}.npz"
+
+
+def _is_done(job: Job, *, only_train: bool) -> bool:
+    if only_train:
+        return _network_file(job).exists()
+    clips = {row.clip for row in ROWS if row.features == job.features}
+    return all(result_file(job, clip).exists() for clip in clips)
 
 
 def _network_file(job: Job) -> Path:
     return job.folder / f"{job.key}.safetensors"
-
-
-def _result_file(job: Job) -> Path:
-    return job.folder / f"{job.key}.npz"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy import ndarray
 
 from benchmarks.ablation.measure import bootstrap, pq
-from benchmarks.ablation.study import ROWS, Row, StudyRecipe
+from benchmarks.ablation.study import ROWS, Job, Row, StudyRecipe, result_file
 from possam_core.playground import World
 from possam_core.training.encoder_stages import WORLDS
 
@@ -26,6 +26,17 @@ PARTS = (
     ("MASE 1 over seen by name", "MASE 1", "LDP A"),
     ("MASE 1 over no ensemble", "MASE 1", "no ensemble: LDP A alone"),
     ("the IoU head in the ranking", "MASE 1 with the IoU head", "MASE 1 without the IoU head"),
+    *(
+        (f"{name} over {other}, harder CLIP", f"{name}, harder CLIP", f"{rest}, harder CLIP")
+        for name, other, rest in (
+            ("MASE 1", "the fixed ensemble", "fixed ensemble"),
+            ("MASE 2", "the fixed ensemble", "fixed ensemble"),
+            ("MASE 3", "the fixed ensemble", "fixed ensemble"),
+            ("MASE 1", "seen by name", "seen by name"),
+            ("MASE 1", "LDP A alone", "LDP A alone"),
+            ("MASE 1", "CLIP alone", "CLIP alone"),
+        )
+    ),
 )
 
 
@@ -57,8 +68,8 @@ def read_counts(recipe: StudyRecipe, folder: Path, row: Row, direction: Directio
     """(seeds, S, K, 4)."""
     counts = []
     for seed in recipe.seeds:
-        file = folder / f"{direction.learned.name}-{row.features}-{seed}.npz"
-        with np.load(file) as content:
+        job = _job(recipe, folder, direction, row.features, seed)
+        with np.load(result_file(job, row.clip)) as content:
             counts.append(content[f"{row.name}|{direction.measured.name}"])
     return np.stack(counts)
 
@@ -85,20 +96,23 @@ def figures(recipe: StudyRecipe, folder: Path) -> dict[str, object]:
 
 def markdown(found: dict[str, object]) -> str:
     """The tables."""
-    rows, parts = found["pq_by_seed"], found["worth"]
+    rows, parts, correlation = found["pq_by_seed"], found["worth"], found["iou_correlation"]
     assert isinstance(rows, dict)
     assert isinstance(parts, dict)
+    assert isinstance(correlation, dict)
     names = [d.name for d in DIRECTIONS]
     lines = ["| PQ, mean of the seeds ± their standard deviation | " + " | ".join(names) + " |"]
     lines.append("|---|" + "---|" * len(names))
     for row in ROWS:
         cells = [_mean(rows[name][row.name]["all"]) for name in names]
         lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
-    lines += ["", "| MASE 1 by kind of class | " + " | ".join(names) + " |"]
+    lines += ["", "| MASE 1 in detail | " + " | ".join(names) + " |"]
     lines.append("|---|" + "---|" * len(names))
     for group in ("things", "stuff", "seen", "unseen"):
         cells = [_mean(rows[name]["MASE 1"][group]) for name in names]
         lines.append(f"| {group} | " + " | ".join(cells) + " |")
+    cells = [_mean(correlation[name], digits=2) for name in names]
+    lines.append("| correlation of predicted and true IoU | " + " | ".join(cells) + " |")
     across = [d.name for d in DIRECTIONS if d.is_across]
     lines += ["", "| what it is worth, PQ [95 % interval] | " + " | ".join(across) + " |"]
     lines.append("|---|" + "---|" * len(across))
@@ -118,7 +132,7 @@ def write_table(file: Path, text: str) -> None:
 
 def _groups(recipe: StudyRecipe, folder: Path, direction: Direction) -> dict[str, ndarray]:
     """Which classes of the measured world are in which group."""
-    about = _about(folder, direction.learned, recipe.seeds[0])
+    about = _about(recipe, folder, direction, recipe.seeds[0])
     is_seen = np.array(about["is_seen"][direction.measured.name])
     is_thing = np.array([c.is_thing for c in direction.measured.vocabulary.classes])
     everything = np.ones_like(is_seen)
@@ -132,22 +146,31 @@ def _correlations(recipe: StudyRecipe, folder: Path) -> dict[str, list[float]]:
     """Of the predicted IoU and the true one, by direction and seed."""
     return {
         d.name: [
-            _about(folder, d.learned, seed)["iou_correlation"][d.measured.name]
+            _about(recipe, folder, d, seed)["iou_correlation"][d.measured.name]
             for seed in recipe.seeds
         ]
         for d in DIRECTIONS
     }
 
 
-def _about(folder: Path, learned: World, seed: int) -> dict[str, dict[str, float]]:
+def _about(
+    recipe: StudyRecipe, folder: Path, direction: Direction, seed: int
+) -> dict[str, dict[str, float]]:
+    job = _job(recipe, folder, direction, "sam", seed)
     about: dict[str, dict[str, float]] = json.loads(
-        (folder / f"{learned.name}-sam-{seed}.json").read_text()
+        result_file(job, "as it is").with_suffix(".json").read_text()
     )
     return about
 
 
-def _mean(values: list[float]) -> str:
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.1f}"
+def _job(recipe: StudyRecipe, folder: Path, direction: Direction, features: str, seed: int) -> Job:
+    world = direction.learned.name
+    return Job(recipe=recipe, folder=folder, world=world, seed=seed, features=features)
+
+
+def _mean(values: list[float], *, digits: int = 1) -> str:
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0
+    return f"{np.mean(values):.{digits}f} ± {spread:.{digits}f}"
 
 
 def _interval(values: list[float]) -> str:
