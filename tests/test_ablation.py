@@ -44,7 +44,9 @@ def test_the_ablation_trains_measures_and_writes_its_table(
     now = [(file.stat().st_mtime_ns, file.read_bytes()) for file in networks]
     assert now == trained, "measured is what was trained"
     written = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
-    assert len(written) == 6, "two worlds: CLIP's features; SAM's, with CLIP as it is and harder"
+    assert len(written) == 8, (
+        "two worlds, with SAM's features and without, CLIP as it is and harder"
+    )
     run_study(recipe, tmp_path, cpu, num_processes=1)
     assert written == {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
 

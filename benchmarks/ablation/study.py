@@ -64,15 +64,17 @@ ROWS = (
     Row(name="MASE 1 without the IoU head", features="sam", head="A", ensemble="mase-1", eta=0.0),
     Row(name="MASE 1 with the IoU head", features="sam", head="A", ensemble="mase-1", eta=1.0),
     *(
-        Row(name=f"{name}, harder CLIP", features="sam", head="A", ensemble=kind, clip="harder")
-        for name, kind in (
-            ("LDP A alone", "ldp"),
-            ("CLIP alone", "clip"),
-            ("seen by name", "names"),
-            ("fixed ensemble", "fixed"),
-            ("MASE 1", "mase-1"),
-            ("MASE 2", "mase-2"),
-            ("MASE 3", "mase-3"),
+        Row(name=f"{name}, harder CLIP", features=seen, head=head, ensemble=kind, clip="harder")
+        for name, seen, head, kind in (
+            ("FC-CLIP-style baseline", "clip", "own", "names"),
+            ("SAM features, no LDP", "sam", "none", "names"),
+            ("LDP A", "sam", "A", "names"),
+            ("no ensemble: LDP A alone", "sam", "A", "ldp"),
+            ("no ensemble: CLIP alone", "sam", "A", "clip"),
+            ("fixed ensemble", "sam", "A", "fixed"),
+            ("MASE 1", "sam", "A", "mase-1"),
+            ("MASE 2", "sam", "A", "mase-2"),
+            ("MASE 3", "sam", "A", "mase-3"),
         )
     ),
 )

@@ -25,16 +25,19 @@ PARTS = (
     ("MASE 3 over the fixed ensemble", "MASE 3", "fixed ensemble"),
     ("MASE 1 over seen by name", "MASE 1", "LDP A"),
     ("MASE 1 over no ensemble", "MASE 1", "no ensemble: LDP A alone"),
+    ("MASE 1 over CLIP alone", "MASE 1", "no ensemble: CLIP alone"),
     ("the IoU head in the ranking", "MASE 1 with the IoU head", "MASE 1 without the IoU head"),
     *(
-        (f"{name} over {other}, harder CLIP", f"{name}, harder CLIP", f"{rest}, harder CLIP")
-        for name, other, rest in (
-            ("MASE 1", "the fixed ensemble", "fixed ensemble"),
-            ("MASE 2", "the fixed ensemble", "fixed ensemble"),
-            ("MASE 3", "the fixed ensemble", "fixed ensemble"),
-            ("MASE 1", "seen by name", "seen by name"),
-            ("MASE 1", "LDP A alone", "LDP A alone"),
-            ("MASE 1", "CLIP alone", "CLIP alone"),
+        (f"{title}, harder CLIP", f"{first}, harder CLIP", f"{second}, harder CLIP")
+        for title, first, second in (
+            ("PosSAM (MASE 1) over the FC-CLIP-style baseline", "MASE 1", "FC-CLIP-style baseline"),
+            ("LDP A over none", "LDP A", "SAM features, no LDP"),
+            ("MASE 1 over the fixed ensemble", "MASE 1", "fixed ensemble"),
+            ("MASE 2 over the fixed ensemble", "MASE 2", "fixed ensemble"),
+            ("MASE 3 over the fixed ensemble", "MASE 3", "fixed ensemble"),
+            ("MASE 1 over seen by name", "MASE 1", "LDP A"),
+            ("MASE 1 over no ensemble", "MASE 1", "no ensemble: LDP A alone"),
+            ("MASE 1 over CLIP alone", "MASE 1", "no ensemble: CLIP alone"),
         )
     ),
 )
