@@ -50,6 +50,16 @@ def test_the_ablation_trains_measures_and_writes_its_table(
     run_study(recipe, tmp_path, cpu, num_processes=1)
     assert written == {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
 
+    whole = tmp_path / "playground-sam-1.npz"
+    with np.load(whole) as counts:
+        before = dict(counts)
+    np.savez_compressed(whole, **{k: c for k, c in before.items() if not k.startswith("MASE 3|")})
+    run_study(recipe, tmp_path, cpu, num_processes=1)
+    with np.load(whole) as counts:
+        after = dict(counts)
+    assert after.keys() == before.keys(), "a row that is new is measured, the others stay"
+    assert all(np.array_equal(after[key], before[key]) for key in before)
+
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     write_table(page, markdown(figures(recipe, tmp_path)))

@@ -55,6 +55,7 @@ ROWS = (
     Row(name="LDP A", features="sam", head="A", ensemble="names"),
     Row(name="LDP B", features="sam", head="B", ensemble="names"),
     Row(name="LDP C", features="sam", head="C", ensemble="names"),
+    Row(name="no ensemble, no LDP", features="sam", head="none", ensemble="ldp"),
     Row(name="no ensemble: LDP A alone", features="sam", head="A", ensemble="ldp"),
     Row(name="no ensemble: CLIP alone", features="sam", head="A", ensemble="clip"),
     Row(name="fixed ensemble", features="sam", head="A", ensemble="fixed"),
@@ -69,6 +70,7 @@ ROWS = (
             ("FC-CLIP-style baseline", "clip", "own", "names"),
             ("SAM features, no LDP", "sam", "none", "names"),
             ("LDP A", "sam", "A", "names"),
+            ("no ensemble, no LDP", "sam", "none", "ldp"),
             ("no ensemble: LDP A alone", "sam", "A", "ldp"),
             ("no ensemble: CLIP alone", "sam", "A", "clip"),
             ("fixed ensemble", "sam", "A", "fixed"),
@@ -159,8 +161,7 @@ def run_job(job: Job, device: torch.device) -> None:
     """Train one network, choose settings on its own world, and measure it on both."""
     model = train_network(job, device)
     for clip in CLIP_NOISE:
-        rows = [row for row in ROWS if (row.features, row.clip) == (job.features, clip)]
-        if rows and not result_file(job, clip).exists():
+        if rows := _rows_left(job, clip):
             _measure(job, model, rows, clip)
 
 
@@ -175,8 +176,7 @@ def _measure(job: Job, model: PosSAM, rows: Sequence[Row], clip: str) -> None:
             *((w, recipe.report_seed, recipe.report_scenes) for w in WORLDS),
         )
     )
-    counts: dict[str, np.ndarray] = {}
-    chosen: dict[str, object] = {}
+    counts, chosen = _read_result(job, clip)
     for row in rows:
         settings = choose(tuning, heads[row.head], row.ensemble, row.eta)
         chosen[row.name] = asdict(settings)
@@ -260,6 +260,21 @@ def _write_result(
     partial.replace(file)  # last: what has it is done
 
 
+def _read_result(job: Job, clip: str) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Counts and settings of the rows that are measured."""
+    file = result_file(job, clip)
+    if not file.exists():
+        return {}, {}
+    with np.load(file) as counts:
+        return dict(counts), json.loads(file.with_suffix(".json").read_text())["chosen"]
+
+
+def _rows_left(job: Job, clip: str) -> list[Row]:
+    measured = {key.partition("|")[0] for key in _read_result(job, clip)[0]}
+    rows = (row for row in ROWS if (row.features, row.clip) == (job.features, clip))
+    return [row for row in rows if row.name not in measured]
+
+
 def result_file(job: Job, clip: str) -> Path:
     """What is measured of a network with one CLIP, a key of `CLIP_NOISE`."""
     suffix = "" if CLIP_NOISE[clip] == 0 else f"-{clip}-clip"
@@ -269,8 +284,7 @@ def result_file(job: Job, clip: str) -> Path:
 def _is_done(job: Job, *, only_train: bool) -> bool:
     if only_train:
         return _network_file(job).exists()
-    clips = {row.clip for row in ROWS if row.features == job.features}
-    return all(result_file(job, clip).exists() for clip in clips)
+    return not any(_rows_left(job, clip) for clip in CLIP_NOISE)
 
 
 def _network_file(job: Job) -> Path:

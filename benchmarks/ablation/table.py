@@ -18,6 +18,7 @@ PARTS = (
     ("PosSAM (MASE 1) over the FC-CLIP-style baseline", "MASE 1", "FC-CLIP-style baseline"),
     ("SAM's features, without LDP", "SAM features, no LDP", "FC-CLIP-style baseline"),
     ("LDP A over none", "LDP A", "SAM features, no LDP"),
+    ("LDP A over none, no ensemble", "no ensemble: LDP A alone", "no ensemble, no LDP"),
     ("LDP B over none", "LDP B", "SAM features, no LDP"),
     ("LDP C over none", "LDP C", "SAM features, no LDP"),
     ("MASE 1 over the fixed ensemble", "MASE 1", "fixed ensemble"),
@@ -32,6 +33,7 @@ PARTS = (
         for title, first, second in (
             ("PosSAM (MASE 1) over the FC-CLIP-style baseline", "MASE 1", "FC-CLIP-style baseline"),
             ("LDP A over none", "LDP A", "SAM features, no LDP"),
+            ("LDP A over none, no ensemble", "no ensemble: LDP A alone", "no ensemble, no LDP"),
             ("MASE 1 over the fixed ensemble", "MASE 1", "fixed ensemble"),
             ("MASE 2 over the fixed ensemble", "MASE 2", "fixed ensemble"),
             ("MASE 3 over the fixed ensemble", "MASE 3", "fixed ensemble"),
