@@ -32,8 +32,9 @@ from possam_core.weights import ENCODERS, load_model
 logger = logging.getLogger(__name__)
 
 FEATURES = ("clip", "sam")  # what the decoder sees
-# Of CLIP's embeddings of masks, as a multiple of their length; the harder one names about as large
-# a share of masks as a CLIP from the web does, and LDP learns with it.
+# Of CLIP's embeddings of masks, as a multiple of their length. LDP learns with it. The harder CLIP
+# names 34 to 56 % of the masks that meet a seen segment, and 41 to 48 % of the unseen ones (the
+# networks of seed 1 on 48 tuning scenes of each world, 2026-11-28); as it is, 70 to 99 %.
 CLIP_NOISE = {"as it is": 0.0, "harder": 3.0}
 
 
