@@ -40,6 +40,7 @@ class Reference:
     num_images: int
     num_shards: int
     root_hash: str
+    seconds: float  # by the clock, with the start of the workers
 
 
 def make_reference(ceph: Ceph, files: Mapping[str, bytes], *, shard_size: int) -> Reference:
@@ -60,6 +61,7 @@ def make_reference(ceph: Ceph, files: Mapping[str, bytes], *, shard_size: int) -
         num_images=len(files),
         num_shards=report.num_shards,
         root_hash=report.manifest.root_hash,
+        seconds=report.seconds,
     )
 
 
