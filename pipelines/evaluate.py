@@ -100,11 +100,11 @@ class EvaluationReport:
     def _grade_table(self) -> Table:
         of = "this model on the images that it was calibrated with"
         if not self.is_calibrated:
-            of = "possam-tiny on playground scenes"
+            of = "an earlier possam-tiny, not calibrated, on playground scenes"
         table = Table(title="Calibration of the grades", caption=f"expected: as measured for {of}")
         table.add_column("grade")
-        of_image = ("PQ of an image", "expected", "difference") if self.is_calibrated else ()
-        for name in ("images", "PQ", "expected", "difference", *of_image):
+        of_image = ("PQ of an image", "expected", "off by") if self.is_calibrated else ()
+        for name in ("images", "PQ", "expected", "off by", *of_image):
             table.add_column(name, justify="right")
         for g in self.grades:
             scores = _compared(g.quality.pq, g.expected_pq)

@@ -23,9 +23,9 @@ THRESHOLDS = {
     "mean_predicted_iou": ("low_predicted_iou", (0.80, 0.70, 0.55)),
     "clip_agreement": ("clip_disagrees", (0.70, 0.50, 0.25)),
 }
-# PQ of the images of each of those grades together: possam-tiny on 400 other playground scenes
-# (seed 502), measured on 2026-11-22 by `python -m benchmarks.calibration`. Another model or corpus
-# has other figures: `possam evaluate` prints them beside these.
+# PQ of the images of each of those grades together: the possam-tiny of 2026-11-22, which was not
+# calibrated, on 400 other playground scenes (seed 502), by `python -m benchmarks.calibration`.
+# Another model or corpus has other figures: `possam evaluate` prints them beside these.
 EXPECTED_PQ = {"A": 0.490, "B": 0.390, "C": 0.339, "D": 0.274}
 NO_SEGMENTS = "no_segments"
 

@@ -1,6 +1,6 @@
 """The stories in `notebooks/` run from top to bottom, as a user would run them.
 
-`.venv/bin/jupyter execute --inplace notebooks/*.ipynb` writes their outputs anew.
+`PATH="$PWD/.venv/bin:$PATH" jupyter execute --inplace notebooks/*.ipynb` writes their outputs anew.
 """
 
 import os

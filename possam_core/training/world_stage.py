@@ -22,8 +22,8 @@ NOT_SHOWN = -1  # class index of what training does not show
 class WorldRecipe:
     """Seeds and lengths; held-out seeds never overlap with training ones."""
 
-    num_scenes: int = 24_000  # fewer are learned by heart on features that are frozen
-    num_steps: int = 4_000
+    num_scenes: int = 40_000  # fewer are learned by heart on features that are frozen
+    num_steps: int = 8_000
     batch_size: int = 16
     seed: int = 1  # of the head's weights and of the batches
     scene_seed: int = 102
