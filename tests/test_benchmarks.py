@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks import photographs
+from benchmarks import limits, photographs
 from benchmarks.gpu import matmul_flops, measure
 from possam_core.clip import ClipConfig, ClipEncoder
 from possam_core.mobile_sam import MobileSamEncoder, official_key
 from possam_core.playground import PLAYGROUND, write_corpus
+from possam_core.training.evaluate import HeldOutScenes
 from possam_core.vocabularies import find_vocabulary
+from possam_core.weights import load_model
 from tests.factories import small_model
 
 
@@ -92,3 +94,22 @@ def test_photographs_are_named_by_the_text_rows_of_their_classes(tmp_path: Path)
     write_text(tmp_path / "text", [*names, "hill", "clouds"])
     text = photographs.read_text(clip, vocabulary, tmp_path / "text")
     assert text.class_of_name.tolist() == [*range(133), vocabulary.class_index("mountain")]
+
+
+def test_what_limits_a_checkpoint_is_found_beside_the_quality_that_it_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(limits, "NUM_SCENES", 4)
+    monkeypatch.setattr(limits, "OUTPUT", tmp_path / "limits.json")
+    monkeypatch.setattr(sys, "argv", ["limits"])
+    limits.main()
+    found = json.loads((tmp_path / "limits.json").read_text())
+    model = load_model("possam-tiny")
+    measured = HeldOutScenes(seed=limits.SEED, num_scenes=4).pq(model, model.card.inference)
+    assert found["pq"]["as it is"] == pytest.approx(measured, abs=0.1)
+    assert found["pq"]["true classes"]["all"] > measured["all"]
+    steps = [found["things"][name] for name in limits.STEPS[:3]]  # a merge may mend what is cut
+    assert steps == sorted(steps, reverse=True)
+    assert sum(size["share of true things"] for size in found["by_size"].values()) == pytest.approx(
+        100
+    )

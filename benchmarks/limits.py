@@ -1,0 +1,218 @@
+"""What limits a checkpoint: its judgement of its own masks replaced by the truth, part by part.
+
+Scenes are labelled as always; then the same masks are merged again with the true IoU of each, with
+true classes, or with the best mask of each true segment alone. Of things it is counted how far they
+come, from a raw mask to a match, and by size how many have a mask and a name. Prints tables and
+writes `build/bench/limits.json`.
+
+usage: python -m benchmarks.limits [--model possam-tiny]
+
+Axes: Q mask queries, K classes, N true segments of a scene.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.report import write_json
+from possam_core.evaluation.measurement import annotation
+from possam_core.evaluation.panoptic_quality import (
+    Category,
+    PanopticQualityCounts,
+    category_groups,
+    count_segments,
+    overlap_segments,
+    summarise,
+)
+from possam_core.images import ImageBatch, make_batch
+from possam_core.mask_contest import Frame, resize_logits
+from possam_core.panoptic import ScoredMasks, merge_masks
+from possam_core.playground import PLAYGROUND
+from possam_core.predictor import Predictor, load_predictor
+from possam_core.training.clip_stage import embed_regions
+from possam_core.training.data import SceneBatch
+from possam_core.training.labelled import LabelledImage, PlaygroundImages
+
+OUTPUT = Path("build/bench/limits.json")
+SEED, NUM_SCENES = 201, 100  # those that the thresholds were chosen on
+MEETS = 0.5  # IoU above it, as in a match
+SIZES_PX = (12, 24, 48)  # on the canvas: side of a square of the thing's area
+STEPS = ("some raw mask meets it", "with its class", "above the threshold", "it is matched")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A true thing of a scene, and how far the network comes with it."""
+
+    side_px: float
+    has_mask: bool
+    has_class: bool
+    is_kept: bool
+    is_matched: bool
+    clip_names_it: bool  # under its true mask
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One scene: counts by what was replaced, its things, and both IoUs of every mask."""
+
+    counts: dict[str, PanopticQualityCounts]
+    things: list[Thing]
+    predicted_iou: Tensor  # (Q,)
+    true_iou: Tensor  # (Q,)
+
+
+@torch.inference_mode()
+def look(predictor: Predictor, scene: LabelledImage) -> Looked:
+    """Label one scene in every way."""
+    model, merge = predictor.model, predictor.inference.merge
+    canvas = model.config.sam.image_size
+    batch = make_batch([scene.pixels], canvas=canvas)
+    frame = Frame(canvas=canvas, resized_hw=batch.resized_hw[0], image_hw=batch.image_hw[0])
+    (masks,) = predictor.score(predictor.classify(batch))
+    ious = _true_ious(masks, scene, frame)  # (Q, N)
+    counts, matched = {}, np.zeros(ious.shape[1], np.bool_)
+    is_seen = predictor.vocabulary.seen_in(model.card.training_names)
+    truth = scene.annotation(predictor.vocabulary)
+    for name, changed in _replaced(masks, ious, scene.class_indices).items():
+        merged = merge_masks(changed, predictor.vocabulary, merge, is_seen=is_seen, frame=frame)
+        overlaps = overlap_segments(truth, annotation(merged.segmentation))
+        counts[name] = count_segments(overlaps)
+        if name == "as it is":
+            same = overlaps.true_categories[:, None] == overlaps.predicted_categories
+            matched = (overlaps.meets & same).any(axis=1)
+    classes = torch.tensor(scene.class_indices)
+    meets = ious > MEETS
+    is_right = meets & (masks.class_probs.argmax(dim=-1)[:, None] == classes)
+    is_kept = is_right & (masks.scores(merge.eta) >= merge.object_threshold)[:, None]
+    named = _clip_names(predictor, batch, scene) == classes
+    side = canvas / max(scene.ids.shape)
+    things = [
+        Thing(
+            side_px=side * float(np.sqrt((scene.ids == n + 1).sum())),
+            has_mask=bool(meets[:, n].any()),
+            has_class=bool(is_right[:, n].any()),
+            is_kept=bool(is_kept[:, n].any()),
+            is_matched=bool(matched[n]),
+            clip_names_it=bool(named[n]),
+        )
+        for n, index in enumerate(scene.class_indices)
+        if predictor.vocabulary.classes[index].is_thing
+    ]
+    return Looked(counts, things, masks.iou_scores, ious.amax(dim=1))
+
+
+def _replaced(
+    masks: ScoredMasks, ious: Tensor, class_indices: Sequence[int]
+) -> dict[str, ScoredMasks]:
+    """The masks with one judgement after another from the truth; void stays as predicted."""
+    best_iou, nearest = ious.max(dim=1)
+    classes = torch.tensor(class_indices)[nearest]
+    probs = functional.one_hot(classes, masks.class_probs.shape[1]).float()
+    best_mask = ious.argmax(dim=0).unique()  # of each true segment
+    with_classes = replace(masks, class_probs=probs)
+    return {
+        "as it is": masks,
+        "predicted IoU replaced by the true one": replace(masks, iou_scores=best_iou),
+        "one best mask a segment kept, no other": masks.keep(best_mask),
+        "true classes": with_classes,
+        "true classes and true IoU": replace(with_classes, iou_scores=best_iou),
+        "true classes on the one best mask a segment": with_classes.keep(best_mask),
+    }
+
+
+def _true_ious(masks: ScoredMasks, scene: LabelledImage, frame: Frame) -> Tensor:
+    """(Q, N): of each raw mask, where its logit is above 0, with each true segment."""
+    claimed = (resize_logits(masks.mask_logits, frame) > 0).flatten(1).float()
+    wanted = torch.arange(1, len(scene.class_indices) + 1)[:, None]
+    truth = (torch.from_numpy(scene.ids).flatten() == wanted).float()
+    shared = claimed @ truth.T
+    return shared / (claimed.sum(1)[:, None] + truth.sum(1) - shared).clamp(min=1)
+
+
+def _clip_names(predictor: Predictor, batch: ImageBatch, scene: LabelledImage) -> Tensor:
+    """(N,): the class that CLIP alone gives each true segment."""
+    height, width = batch.resized_hw[0]
+    ids = torch.zeros(1, *batch.pixels.shape[-2:], dtype=torch.long)
+    small = torch.from_numpy(scene.ids)[None, None].float()
+    ids[:, :height, :width] = functional.interpolate(small, (height, width), mode="nearest-exact")
+    regions = SceneBatch(batch, ids, (torch.tensor(scene.class_indices),))
+    clip = predictor.model.clip
+    text = clip.embed_vocabulary(predictor.vocabulary)
+    return text.class_logits(embed_regions(clip, regions)).argmax(dim=-1)
+
+
+def figures(predictor: Predictor, looked: Sequence[Looked]) -> dict[str, object]:
+    """PQ of each way by group of classes, shares of things by step and by size, in percent."""
+    classes = predictor.vocabulary.classes
+    is_seen = predictor.vocabulary.seen_in(predictor.model.card.training_names)
+    groups = category_groups(
+        [
+            Category(id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=seen)
+            for c, seen in zip(classes, is_seen, strict=True)
+        ]
+    )
+    pq = {}
+    for way in looked[0].counts:
+        counts = sum((scene.counts[way] for scene in looked), PanopticQualityCounts())
+        pq[way] = {name: 100 * q.pq for name, q in summarise(counts, groups).items()}
+    things = [thing for scene in looked for thing in scene.things]
+    reached = [(t.has_mask, t.has_class, t.is_kept, t.is_matched) for t in things]
+    by_size = {}
+    for low, high in zip((0, *SIZES_PX), (*SIZES_PX, float("inf")), strict=True):
+        some = [t for t in things if low <= t.side_px < high]
+        by_size[f"{low} to {high:.0f}" if np.isfinite(high) else f"{low} and more"] = {
+            "share of true things": 100 * len(some) / len(things),
+            "some raw mask meets it": 100 * float(np.mean([t.has_mask for t in some])),
+            "CLIP names it under its true mask": 100
+            * float(np.mean([t.clip_names_it for t in some])),
+        }
+    ious = torch.cat([s.predicted_iou for s in looked]), torch.cat([s.true_iou for s in looked])
+    return {
+        "pq": pq,
+        "num_things": len(things),
+        "things": dict(zip(STEPS, (100 * np.mean(reached, axis=0)).tolist(), strict=True)),
+        "by_size": by_size,
+        "iou_correlation": float(np.corrcoef(*ious)[0, 1]),
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", default="possam-tiny")
+    model = parser.parse_args().model
+    predictor = load_predictor(model, PLAYGROUND.vocabulary)
+    scenes = PlaygroundImages(seed=SEED, num_scenes=NUM_SCENES, vocabulary=predictor.vocabulary)
+    console = Console(stderr=True)
+    looked = [
+        look(predictor, scenes.read(i)) for i in track(range(NUM_SCENES), "scenes", console=console)
+    ]
+    found = figures(predictor, looked)
+    for title in ("pq", "by_size"):
+        _print(title, found[title])
+    Console().print(found["num_things"], found["things"], found["iou_correlation"])
+    about = {"date": datetime.now(UTC).date().isoformat(), "model": model, "seed": SEED}
+    write_json(OUTPUT, about | found)
+
+
+def _print(title: str, rows: object) -> None:
+    assert isinstance(rows, dict)
+    table = Table(title, *next(iter(rows.values())))
+    for name, cells in rows.items():
+        table.add_row(name, *(f"{value:.1f}" for value in cells.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
