@@ -22,6 +22,7 @@ from benchmarks.ablation.measure import Exam, choose, count, iou_correlation, si
 from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
 from possam_core.playground import World, find_world
+from possam_core.processes import end_with_parent
 from possam_core.training.data import SceneStore
 from possam_core.training.encoder_stages import WORLDS
 from possam_core.training.files import LocalFolder
@@ -142,7 +143,8 @@ def run_study(
 
 
 def _begin() -> None:
-    """In a process that shares the machine with others."""
+    """In a process that shares the machine with others, and ends with the one that began it."""
+    end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(1)
 

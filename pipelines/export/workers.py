@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from threading import Thread
 
 from pipelines.export.parts import PartHead
 from pipelines.export.unit import ExportJob, export_unit
 from possam_core.errors import ConfigError
+from possam_core.processes import end_with_parent
 
 LARGE_BLOCK_BYTES = 2**25 - 2**16  # just below the largest that counts
 
@@ -50,14 +50,7 @@ def _obey_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     atexit.register(_job.cache_clear)  # else DuckDB tells the user what has outlived it
     _keep_freed_memory()
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_it() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=end_with_it, daemon=True).start()
+    end_with_parent()
 
 
 def _keep_freed_memory() -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from possam_core.images import ImageBatch, make_batch
 from possam_core.playground import find_world, generate_scene
+from possam_core.processes import end_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +186,8 @@ def _render(scene_set: SceneSet, folder: Path) -> None:
     _open_arrays(scene_set, folder, mode="w+")
     starts = range(0, scene_set.num_scenes, CHUNK)
     jobs = [(scene_set, folder, start) for start in starts]
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=spawn, initializer=end_with_parent) as pool:
         for done, _ in enumerate(pool.map(_render_chunk, jobs), start=1):
             if done % 25 == 0 or done == len(jobs):
                 logger.info("rendered %d of %d scenes", done * CHUNK, scene_set.num_scenes)

@@ -14,6 +14,7 @@ import torch
 
 from possam_core.model import ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import PLAYGROUND, WORKSHOP, World
+from possam_core.processes import end_with_parent
 from possam_core.training.clip_stage import Lesson, train_clip
 from possam_core.training.data import (
     SceneSet,
@@ -105,7 +106,8 @@ def train_sam(
 
 
 def _begin(num_threads: int) -> None:
-    """In the process beside: the log and the threads of this one."""
+    """In the process beside: the log and the threads of this one, and no life without it."""
+    end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(num_threads)
 

@@ -14,6 +14,8 @@ from typing import TypeVar
 import torch
 from torch import distributed, nn
 
+from possam_core.processes import end_with_parent
+
 T = TypeVar("T")
 
 PATIENCE = timedelta(minutes=5)  # with a worker that starts, or that measures meanwhile
@@ -112,6 +114,7 @@ def work_together(work: Callable[[], None], *, num: int) -> None:
 
 
 def _join(work: Callable[[], None], rank: int, num: int, num_threads: int, meeting: Path) -> None:
+    end_with_parent()
     # What came from the first worker lies in memory that both would write to.
     _work(copy.deepcopy(work), rank, num, num_threads, meeting)
 
