@@ -27,12 +27,12 @@ from torch.nn import functional
 from benchmarks.report import write_json
 from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import (
-    Category,
     PanopticQualityCounts,
     category_groups,
     count_segments,
     overlap_segments,
     summarise,
+    vocabulary_categories,
 )
 from possam_core.images import ImageBatch, make_batch
 from possam_core.mask_contest import Frame, resize_logits
@@ -89,8 +89,7 @@ def look(predictor: Predictor, scene: LabelledImage) -> Looked:
         overlaps = overlap_segments(truth, annotation(merged.segmentation))
         counts[name] = count_segments(overlaps)
         if name == "as it is":
-            same = overlaps.true_categories[:, None] == overlaps.predicted_categories
-            matched = (overlaps.meets & same).any(axis=1)
+            matched = overlaps.matches.any(axis=1)
     classes = torch.tensor(scene.class_indices)
     meets = ious > MEETS
     is_right = meets & (masks.class_probs.argmax(dim=-1)[:, None] == classes)
@@ -154,14 +153,8 @@ def _clip_names(predictor: Predictor, batch: ImageBatch, scene: LabelledImage) -
 
 def figures(predictor: Predictor, looked: Sequence[Looked]) -> dict[str, object]:
     """PQ of each way by group of classes, shares of things by step and by size, in percent."""
-    classes = predictor.vocabulary.classes
-    is_seen = predictor.vocabulary.seen_in(predictor.model.card.training_names)
-    groups = category_groups(
-        [
-            Category(id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=seen)
-            for c, seen in zip(classes, is_seen, strict=True)
-        ]
-    )
+    names = predictor.model.card.training_names
+    groups = category_groups(vocabulary_categories(predictor.vocabulary, names))
     pq = {}
     for way in looked[0].counts:
         counts = sum((scene.counts[way] for scene in looked), PanopticQualityCounts())

@@ -44,6 +44,14 @@ class SegmentOverlaps:
         return meets
 
     @property
+    def matches(self) -> Bool[ndarray, "G P"]:
+        """Whether two segments meet and are of one category."""
+        matches: Bool[ndarray, "G P"] = self.meets & (
+            self.true_categories[:, None] == self.predicted_categories
+        )
+        return matches
+
+    @property
     def is_excused(self) -> Bool[ndarray, " P"]:
         """Whether most of a prediction lies where nobody knows what is true."""
         return self.forgiven > 0.5
@@ -150,7 +158,7 @@ def overlap_segments(
 def count_segments(overlaps: SegmentOverlaps) -> PanopticQualityCounts:
     """Count what `count_matches` counts, of segments that were laid on each other before."""
     true_categories, ious = overlaps.true_categories, overlaps.ious
-    is_match = overlaps.meets & (true_categories[:, None] == overlaps.predicted_categories)
+    is_match = overlaps.matches
     counts: dict[int, CategoryCounts] = {}
     for category_id, iou in zip(
         true_categories[is_match.any(axis=1)].tolist(), ious[is_match].tolist(), strict=True
