@@ -24,6 +24,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.ious import pairwise_ious
 from benchmarks.report import write_json
 from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import (
@@ -34,13 +35,12 @@ from possam_core.evaluation.panoptic_quality import (
     summarise,
     vocabulary_categories,
 )
-from possam_core.images import ImageBatch, make_batch
 from possam_core.mask_contest import Frame, resize_logits
 from possam_core.panoptic import ScoredMasks, merge_masks
 from possam_core.playground import PLAYGROUND
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.training.clip_stage import embed_regions
-from possam_core.training.data import SceneBatch
+from possam_core.training.data import SceneBatch, whole_image
 from possam_core.training.labelled import LabelledImage, PlaygroundImages
 
 OUTPUT = Path("build/bench/limits.json")
@@ -77,7 +77,8 @@ def look(predictor: Predictor, scene: LabelledImage) -> Looked:
     """Label one scene in every way."""
     model, merge = predictor.model, predictor.inference.merge
     canvas = model.config.sam.image_size
-    batch = make_batch([scene.pixels], canvas=canvas)
+    whole = whole_image(scene.pixels, scene.ids, scene.class_indices, canvas=canvas)
+    batch = whole.images
     frame = Frame(canvas=canvas, resized_hw=batch.resized_hw[0], image_hw=batch.image_hw[0])
     (masks,) = predictor.score(predictor.classify(batch))
     ious = _true_ious(masks, scene, frame)  # (Q, N)
@@ -94,7 +95,7 @@ def look(predictor: Predictor, scene: LabelledImage) -> Looked:
     meets = ious > MEETS
     is_right = meets & (masks.class_probs.argmax(dim=-1)[:, None] == classes)
     is_kept = is_right & (masks.scores(merge.eta) >= merge.object_threshold)[:, None]
-    named = _clip_names(predictor, batch, scene) == classes
+    named = _clip_names(predictor, whole) == classes
     side = canvas / max(scene.ids.shape)
     things = [
         Thing(
@@ -132,23 +133,16 @@ def _replaced(
 
 def _true_ious(masks: ScoredMasks, scene: LabelledImage, frame: Frame) -> Tensor:
     """(Q, N): of each raw mask, where its logit is above 0, with each true segment."""
-    claimed = (resize_logits(masks.mask_logits, frame) > 0).flatten(1).float()
+    claimed = (resize_logits(masks.mask_logits, frame) > 0).flatten(1)
     wanted = torch.arange(1, len(scene.class_indices) + 1)[:, None]
-    truth = (torch.from_numpy(scene.ids).flatten() == wanted).float()
-    shared = claimed @ truth.T
-    return shared / (claimed.sum(1)[:, None] + truth.sum(1) - shared).clamp(min=1)
+    return pairwise_ious(claimed, torch.from_numpy(scene.ids).flatten() == wanted)
 
 
-def _clip_names(predictor: Predictor, batch: ImageBatch, scene: LabelledImage) -> Tensor:
+def _clip_names(predictor: Predictor, whole: SceneBatch) -> Tensor:
     """(N,): the class that CLIP alone gives each true segment."""
-    height, width = batch.resized_hw[0]
-    ids = torch.zeros(1, *batch.pixels.shape[-2:], dtype=torch.long)
-    small = torch.from_numpy(scene.ids)[None, None].float()
-    ids[:, :height, :width] = functional.interpolate(small, (height, width), mode="nearest-exact")
-    regions = SceneBatch(batch, ids, (torch.tensor(scene.class_indices),))
     clip = predictor.model.clip
     text = clip.embed_vocabulary(predictor.vocabulary)
-    return text.class_logits(embed_regions(clip, regions)).argmax(dim=-1)
+    return text.class_logits(embed_regions(clip, whole)).argmax(dim=-1)
 
 
 def figures(predictor: Predictor, looked: Sequence[Looked]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from benchmarks.ablation.ensembles import Ensemble, settings_of
 from benchmarks.ablation.evidence import Evidence, look_at_scenes
 from benchmarks.ablation.heads import class_logits
+from benchmarks.ious import pairwise_ious
 from possam_core.clip import TextEmbeddings
 from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation, count_matches
@@ -22,6 +23,7 @@ from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
 from possam_core.panoptic import MergeConfig, ScoredMasks, merge
 from possam_core.playground import Scene, World, generate_scene
+from possam_core.training.data import whole_image
 
 OBJECT_THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
 OVERLAP_THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
@@ -158,21 +160,13 @@ def iou_correlation(exam: Exam) -> float:
     """Pearson's, of the predicted IoU of every mask and the best true one on the mask grid."""
     predicted, true = [], []
     grid = exam.evidence.mask_logits.shape[-1]
-    for s, (scene, frame) in enumerate(zip(exam.scenes, exam.frames, strict=True)):
-        canvas = frame.pixels.shape[-1]
-        height, width = frame.resized_hw[0]
-        ids = torch.zeros(1, 1, canvas, canvas)
-        ids[..., :height, :width] = functional.interpolate(
-            torch.from_numpy(scene.ids)[None, None].float(), (height, width), mode="nearest-exact"
-        )
-        wanted = torch.arange(1, len(scene.class_indices) + 1)[:, None, None]
-        shares = functional.adaptive_avg_pool2d((ids[0] == wanted).float(), grid)
-        truth = (shares > 0.5).flatten(1).float()
-        valid = functional.adaptive_avg_pool2d(frame.valid.float(), grid)[0].flatten() >= 0.5
-        masks = ((exam.evidence.mask_logits[s] > 0).flatten(1) & valid).float()
-        shared = masks @ truth.T
-        union = masks.sum(1)[:, None] + truth.sum(1)[None] - shared
-        true.append((shared / union.clamp(min=1)).amax(dim=1))
+    for s, scene in enumerate(exam.scenes):
+        canvas = exam.frames[s].pixels.shape[-1]
+        whole = whole_image(scene.image, scene.ids, scene.class_indices, canvas=canvas)
+        (shares,) = whole.masks(grid)
+        valid = functional.adaptive_avg_pool2d(whole.images.valid.float(), grid)[0].flatten() >= 0.5
+        masks = (exam.evidence.mask_logits[s] > 0).flatten(1) & valid
+        true.append(pairwise_ious(masks, (shares > 0.5).flatten(1)).amax(dim=1))
         predicted.append(exam.evidence.iou_scores[s])
     return float(np.corrcoef(torch.cat(predicted), torch.cat(true))[0, 1])
 

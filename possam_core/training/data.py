@@ -1,6 +1,7 @@
 """Playground scenes on disk as flat arrays, generated once per seed and read by memory map.
 
-Axes: N scenes, M segments of a scene (padded), S side of the canvas, B images of a batch.
+Axes: N scenes, M segments of a scene (padded), S side of the canvas, B images of a batch,
+H W pixels of an image.
 """
 
 import json
@@ -14,7 +15,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64, UInt8
+from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
@@ -85,6 +87,23 @@ class SceneBatch:
         """The same batch on `device`."""
         classes = tuple(c.to(device) for c in self.classes)
         return SceneBatch(self.images.to(device), self.ids.to(device), classes, self.sources)
+
+
+def whole_image(
+    pixels: UInt8[ndarray, "H W 3"],
+    ids: Int32[ndarray, "H W"],
+    class_indices: Sequence[int],
+    *,
+    canvas: int,
+) -> SceneBatch:
+    """A batch of one image and its true segments, brought onto the canvas as users' images are."""
+    images = make_batch([pixels], canvas=canvas)
+    height, width = images.resized_hw[0]
+    on_canvas = torch.zeros(1, canvas, canvas, dtype=torch.long)
+    on_canvas[:, :height, :width] = functional.interpolate(
+        torch.from_numpy(ids)[None, None].float(), (height, width), mode="nearest-exact"
+    )[0]
+    return SceneBatch(images, on_canvas, (torch.tensor(class_indices),))
 
 
 @runtime_checkable
@@ -201,13 +220,9 @@ def _render_chunk(job: tuple[SceneSet, Path, int]) -> None:
     names = None if scene_set.class_names is None else frozenset(scene_set.class_names)
     for row in range(start, min(start + CHUNK, scene_set.num_scenes)):
         scene = generate_scene(scene_set.seed, row, class_names=names, world=world)
-        batch = make_batch([scene.image], canvas=scene_set.canvas)
-        height, width = batch.resized_hw[0]
-        pixels[row] = batch.pixels[0].numpy()
-        ids[row] = 0
-        ids[row, :height, :width] = functional.interpolate(
-            torch.from_numpy(scene.ids)[None, None].float(), (height, width), mode="nearest-exact"
-        )[0, 0].numpy()
+        whole = whole_image(scene.image, scene.ids, scene.class_indices, canvas=scene_set.canvas)
+        pixels[row] = whole.images.pixels[0].numpy()
+        ids[row] = whole.ids[0].numpy()
         classes[row] = NO_CLASS
         classes[row, : len(scene.class_indices)] = scene.class_indices
-        resized_hw[row] = height, width
+        resized_hw[row] = whole.images.resized_hw[0]
