@@ -42,7 +42,7 @@ def main() -> None:
     if arguments.only_train:
         return
     found = figures(recipe, folder)
-    about = {"date": datetime.now(UTC).date().isoformat(), "machine": platform.processor()}
+    about = {"date": datetime.now(UTC).date().isoformat(), "machine": platform.platform()}
     write_json(folder / "table.json", about | found)
     text = markdown(found)
     write_table(PAGE, text)

@@ -13,29 +13,42 @@ from possam_core.playground import World
 from possam_core.training.encoder_stages import WORLDS
 
 BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
-# What is worth how much: a row, and the one that lacks it.
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is worth how much: a row, and the one that lacks it."""
+
+    title: str
+    row: str
+    without: str
+    group: str = "all"  # of classes, of the measured world
+
+
 AS_IT_IS = (
-    ("PosSAM (MASE 1) over the FC-CLIP-style baseline", "MASE 1", "FC-CLIP-style baseline"),
-    ("SAM's features, without LDP", "SAM features, no LDP", "FC-CLIP-style baseline"),
-    ("LDP A over none", "LDP A", "SAM features, no LDP"),
-    ("LDP A over none, no ensemble", "no ensemble: LDP A alone", "no ensemble, no LDP"),
-    ("LDP B over none", "LDP B", "SAM features, no LDP"),
-    ("LDP C over none", "LDP C", "SAM features, no LDP"),
-    ("MASE 1 over the fixed ensemble", "MASE 1", "fixed ensemble"),
-    ("MASE 2 over the fixed ensemble", "MASE 2", "fixed ensemble"),
-    ("MASE 3 over the fixed ensemble", "MASE 3", "fixed ensemble"),
-    ("MASE 1 over seen by name", "MASE 1", "LDP A"),
-    ("MASE 1 over no ensemble", "MASE 1", "no ensemble: LDP A alone"),
-    ("MASE 1 over CLIP alone", "MASE 1", "no ensemble: CLIP alone"),
-    ("the IoU head in the ranking", "MASE 1 with the IoU head", "MASE 1 without the IoU head"),
+    Part("PosSAM (MASE 1) over the FC-CLIP-style baseline", "MASE 1", "FC-CLIP-style baseline"),
+    Part("SAM's features, without LDP", "SAM features, no LDP", "FC-CLIP-style baseline"),
+    Part("LDP A over none", "LDP A", "SAM features, no LDP"),
+    Part("LDP A over none, no ensemble", "no ensemble: LDP A alone", "no ensemble, no LDP"),
+    Part("LDP B over none", "LDP B", "SAM features, no LDP"),
+    Part("LDP C over none", "LDP C", "SAM features, no LDP"),
+    Part("MASE 1 over the fixed ensemble", "MASE 1", "fixed ensemble"),
+    Part("the same, seen classes", "MASE 1", "fixed ensemble", "seen"),
+    Part("the same, unseen classes", "MASE 1", "fixed ensemble", "unseen"),
+    Part("MASE 2 over the fixed ensemble", "MASE 2", "fixed ensemble"),
+    Part("MASE 3 over the fixed ensemble", "MASE 3", "fixed ensemble"),
+    Part("MASE 1 over seen by name", "MASE 1", "LDP A"),
+    Part("MASE 1 over no ensemble", "MASE 1", "no ensemble: LDP A alone"),
+    Part("MASE 1 over CLIP alone", "MASE 1", "no ensemble: CLIP alone"),
+    Part("the IoU head in the ranking", "MASE 1 with the IoU head", "MASE 1 without the IoU head"),
 )
 NAMES = {row.name for row in ROWS}
 PARTS = (
     *AS_IT_IS,
     *(
-        (title + HARDER, first + HARDER, second + HARDER)
-        for title, first, second in AS_IT_IS
-        if {first + HARDER, second + HARDER} <= NAMES
+        Part(part.title + HARDER, part.row + HARDER, part.without + HARDER, part.group)
+        for part in AS_IT_IS
+        if {part.row + HARDER, part.without + HARDER} <= NAMES
     ),
 )
 
@@ -88,8 +101,10 @@ def figures(recipe: StudyRecipe, folder: Path) -> dict[str, object]:
             for name, counts in by_row.items()
         }
         parts[direction.name] = {
-            title: bootstrap(by_row[first], by_row[second]).tolist()
-            for title, first, second in PARTS
+            p.title: bootstrap(
+                by_row[p.row][:, :, groups[p.group]], by_row[p.without][:, :, groups[p.group]]
+            ).tolist()
+            for p in PARTS
         }
     return {"pq_by_seed": rows, "worth": parts, "iou_correlation": _correlations(recipe, folder)}
 
@@ -116,9 +131,9 @@ def markdown(found: dict[str, object]) -> str:
     across = [d.name for d in DIRECTIONS if d.is_across]
     lines += ["", "| what it is worth, PQ [95 % interval] | " + " | ".join(across) + " |"]
     lines.append("|---|" + "---|" * len(across))
-    for title, _, _ in PARTS:
-        cells = [_interval(parts[name][title]) for name in across]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    for part in PARTS:
+        cells = [_interval(parts[name][part.title]) for name in across]
+        lines.append(f"| {part.title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
