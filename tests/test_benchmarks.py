@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks import limits, photographs
+from benchmarks import ensembles, limits, photographs
 from benchmarks.gpu import matmul_flops, measure
 from possam_core.clip import ClipConfig, ClipEncoder
 from possam_core.mobile_sam import MobileSamEncoder, official_key
@@ -113,3 +113,23 @@ def test_what_limits_a_checkpoint_is_found_beside_the_quality_that_it_has(
     assert sum(size["share of true things"] for size in found["by_size"].values()) == pytest.approx(
         100
     )
+
+
+def test_ways_of_ensembling_are_compared_on_the_masks_of_one_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ensembles, "NUM_TUNING", 2)
+    monkeypatch.setattr(ensembles, "NUM_REPORTED", 4)
+    monkeypatch.setattr(ensembles, "OUTPUT", tmp_path / "ensembles.json")
+    monkeypatch.setattr(sys, "argv", ["ensembles"])
+    ensembles.main()
+    rows = json.loads((tmp_path / "ensembles.json").read_text())["rows"]
+    places = [(row["world"], row["way"]) for row in rows]
+    assert places == [(w, way) for w in ("playground", "workshop") for way in ensembles.WAYS]
+    for row in rows:
+        (mase,) = (r for r in rows if (r["world"], r["way"]) == (row["world"], "MASE 1"))
+        worth, low, high = row[ensembles.WORTH]
+        assert worth == pytest.approx(mase["all"] - row["all"])
+        assert low <= high
+    playground = {row["way"]: row for row in rows if row["world"] == "playground"}
+    assert playground["LDP alone"]["all"] > 20, "its own head names what it has learned"

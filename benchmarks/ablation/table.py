@@ -132,9 +132,15 @@ def markdown(found: dict[str, object]) -> str:
     lines += ["", "| what it is worth, PQ [95 % interval] | " + " | ".join(across) + " |"]
     lines.append("|---|" + "---|" * len(across))
     for part in PARTS:
-        cells = [_interval(parts[name][part.title]) for name in across]
+        cells = [interval(parts[name][part.title]) for name in across]
         lines.append(f"| {part.title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def interval(values: list[float]) -> str:
+    """Of a mean and the ends of its interval."""
+    mean, low, high = values
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def write_table(file: Path, text: str) -> None:
@@ -186,8 +192,3 @@ def _job(recipe: StudyRecipe, folder: Path, direction: Direction, features: str,
 def _mean(values: list[float], *, digits: int = 1) -> str:
     spread = np.std(values, ddof=1) if len(values) > 1 else 0
     return f"{np.mean(values):.{digits}f} ± {spread:.{digits}f}"
-
-
-def _interval(values: list[float]) -> str:
-    mean, low, high = values
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
