@@ -51,7 +51,7 @@ bench: setup  ## measure; prints tables and writes JSON under build/bench
 	for name in throughput merge rle decode decoder sam_encoder plan job requests; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 train-tiny: setup  ## train possam-tiny from seeds; DEVICE=cuda on a GPU (resumes after an interruption)
-	$(BIN)/python -m possam_core.training.train_tiny --output build/train-tiny --device $(DEVICE)
+	$(BIN)/python -m possam_core.training.tiny.train --output build/train-tiny --device $(DEVICE)
 
 clean:  ## remove .venv and build
 	rm -rf $(VENV) build

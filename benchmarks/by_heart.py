@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from pipelines.train_log import draw_example
-from possam_core.clip import TextEmbeddings
+from pipelines.train.log import draw_example
+from possam_core.encoders.clip import TextEmbeddings
 from possam_core.evaluation.panoptic_quality import (
     Category,
     PanopticQuality,
@@ -21,20 +21,20 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
+from possam_core.labels.panoptic import MergeConfig, PanopticSegmentation, ScoredMasks, merge
 from possam_core.model import PosSAM
-from possam_core.panoptic import MergeConfig, PanopticSegmentation, ScoredMasks, merge
 from possam_core.predictor import Predictor
-from possam_core.training.augment import AugmentConfig
 from possam_core.training.batches import ViewedImages
-from possam_core.training.data import SceneBatch
-from possam_core.training.evaluate import annotation
-from possam_core.training.feature_cache import FeatureCache, cache_key
+from possam_core.training.data.augment import AugmentConfig
+from possam_core.training.data.feature_cache import FeatureCache, cache_key
+from possam_core.training.data.labelled import LabelledImage
+from possam_core.training.data.scenes import SceneBatch
 from possam_core.training.files import LocalFolder
-from possam_core.training.labelled import LabelledImage
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import Evaluation, LoopConfig, LoopReport
+from possam_core.training.tiny.evaluate import annotation
 from possam_core.training.validation import Example
-from possam_core.vocabulary import Vocabulary
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 
 class HeldImages:

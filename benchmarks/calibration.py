@@ -2,7 +2,7 @@
 
 Scenes of two seeds are labelled and graded. Of a calibrated checkpoint neither seed was used
 before, and its header says what each grade was worth when it was calibrated; else the first seed
-served to choose the thresholds in `possam_core/quality.py`, and the second gives its table
+served to choose the thresholds in `possam_core/labels/quality.py`, and the second gives its table
 EXPECTED_PQ. Printed are images and PQ of each grade, and how well each measure orders the images by
 their own PQ (Spearman's rank correlation). Consistency is measured on a quarter of the scenes.
 Writes `build/bench/calibration.json`.
@@ -25,9 +25,8 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.report import write_json
-from possam_core.boundary import boundary_sharpness
-from possam_core.checkpoint import promised_grades
-from possam_core.consistency import CHANGES, is_sampled, measure_consistency
+from possam_core.checkpoints.header import promised_grades
+from possam_core.evaluation.consistency import CHANGES, is_sampled, measure_consistency
 from possam_core.evaluation.measurement import annotation, image_pq
 from possam_core.evaluation.panoptic_quality import (
     PanopticAnnotation,
@@ -35,9 +34,10 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
+from possam_core.labels.boundary import boundary_sharpness
+from possam_core.labels.quality import EXPECTED_PQ, GRADES, Quality, assess
 from possam_core.playground import PLAYGROUND, Scene, generate_scene
 from possam_core.predictor import Predictor, load_predictor
-from possam_core.quality import EXPECTED_PQ, GRADES, Quality, assess
 
 OUTPUT = Path("build/bench/calibration.json")
 SEEDS = (501, 502)

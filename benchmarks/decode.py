@@ -20,8 +20,8 @@ from torchvision.transforms import functional
 
 from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
-from possam_core.image_decode import decode_image
-from possam_core.images import make_batch, resized_size
+from possam_core.images.batch import make_batch, resized_size
+from possam_core.images.decode import decode_image
 
 OUTPUT = Path("build/bench/decode.json")
 CANVAS = 1024

@@ -15,10 +15,14 @@ from torch import nn
 
 from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
+from possam_core.decoder.mask_decoder import FULL_SIZE_MASK_DECODER, Attention, MaskDecoder
+from possam_core.decoder.pixel_decoder import (
+    FULL_SIZE_PIXEL_DECODER,
+    PixelFeatures,
+    make_pixel_decoder,
+)
+from possam_core.decoder.pyramid import SimpleFeaturePyramid
 from possam_core.ldp import LocalDiscriminativePooling
-from possam_core.mask_decoder import FULL_SIZE_MASK_DECODER, Attention, MaskDecoder
-from possam_core.pixel_decoder import FULL_SIZE_PIXEL_DECODER, PixelFeatures, make_pixel_decoder
-from possam_core.pyramid import SimpleFeaturePyramid
 
 OUTPUT = Path("build/bench/decoder.json")
 CHANNELS = 256

@@ -19,9 +19,9 @@ from rich.table import Table
 from benchmarks.ablation.measure import bootstrap, choose, count, pq, sit
 from benchmarks.ablation.table import interval
 from benchmarks.report import write_json
+from possam_core.checkpoints.weights import load_model
 from possam_core.model import PosSAM
 from possam_core.playground import PLAYGROUND, WORKSHOP
-from possam_core.weights import load_model
 
 OUTPUT = Path("build/bench/ensembles.json")
 TUNING_SEED, NUM_TUNING = 201, 100

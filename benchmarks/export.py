@@ -32,7 +32,7 @@ from pipelines.export import ExportConfig, ExportFormat, run_export
 from pipelines.export.pixel_runs import decode_runs
 from pipelines.export.png import encode_ids
 from pipelines.export.protocol import ImageUse
-from possam_core.masks import rle_counts
+from possam_core.labels.masks import rle_counts
 from possam_core.playground.corpus import rgb_from_ids
 
 OUTPUT = Path("build/bench/export.json")

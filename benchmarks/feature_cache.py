@@ -21,11 +21,11 @@ from rich.table import Table
 from benchmarks.report import write_json
 from possam_core.model import ModelCard, PosSAM, full_size
 from possam_core.playground import PLAYGROUND
-from possam_core.training.augment import AugmentConfig
 from possam_core.training.batches import ViewedImages
-from possam_core.training.data import SceneBatch
-from possam_core.training.feature_cache import FeatureCache
-from possam_core.training.labelled import PlaygroundImages
+from possam_core.training.data.augment import AugmentConfig
+from possam_core.training.data.feature_cache import FeatureCache
+from possam_core.training.data.labelled import PlaygroundImages
+from possam_core.training.data.scenes import SceneBatch
 from possam_core.training.losses import LossConfig
 from possam_core.training.network import NetworkConfig, build_network
 from possam_core.training.possam_stage import MaskTraining, train_possam

@@ -22,8 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.report import write_json
 from benchmarks.timing import REPEATS
-from possam_core.images import ImageBatch
-from possam_core.masks import rle_counts
+from possam_core.images.batch import ImageBatch
+from possam_core.labels.masks import rle_counts
+from possam_core.labels.panoptic import MergeConfig, PanopticSegmentation
 from possam_core.model import (
     InferenceConfig,
     MaskClassification,
@@ -32,7 +33,6 @@ from possam_core.model import (
     PosSAMConfig,
     full_size,
 )
-from possam_core.panoptic import MergeConfig, PanopticSegmentation
 from possam_core.playground import PLAYGROUND
 from possam_core.predictor import Predictor
 

@@ -27,16 +27,16 @@ from rich.table import Table
 
 from benchmarks.report import write_json
 from benchmarks.stand_in import loader
-from pipelines.cluster import ray_cluster
-from pipelines.inputs.image import InputImage, make_image_id
-from pipelines.label import ModelLoader
-from pipelines.label_config import LabelConfig
-from pipelines.rows import label_row, shard_bytes
-from pipelines.runner import LabelReport, run_label
+from pipelines.corpus.image import InputImage, make_image_id
+from pipelines.label.job import ModelLoader
+from pipelines.label.rows import label_row, shard_bytes
+from pipelines.label.session import LabelReport, run_label
+from pipelines.ray_cluster import ray_cluster
+from pipelines.settings.label import LabelConfig
 from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
-from possam_core.image_decode import UPRIGHT, DecodedImage
-from possam_core.masks import areas_and_boxes
-from possam_core.panoptic import PanopticSegmentation, Segment
+from possam_core.images.decode import UPRIGHT, DecodedImage
+from possam_core.labels.masks import areas_and_boxes
+from possam_core.labels.panoptic import PanopticSegmentation, Segment
 
 OUTPUT = Path("build/bench/job.json")
 SECONDS_AN_IMAGE = 0.025

@@ -35,13 +35,13 @@ from possam_core.evaluation.panoptic_quality import (
     summarise,
     vocabulary_categories,
 )
-from possam_core.mask_contest import Frame, resize_logits
-from possam_core.panoptic import ScoredMasks, merge_masks
+from possam_core.labels.mask_contest import Frame, resize_logits
+from possam_core.labels.panoptic import ScoredMasks, merge_masks
 from possam_core.playground import PLAYGROUND
 from possam_core.predictor import Predictor, load_predictor
-from possam_core.training.clip_stage import embed_regions
-from possam_core.training.data import SceneBatch, whole_image
-from possam_core.training.labelled import LabelledImage, PlaygroundImages
+from possam_core.training.data.labelled import LabelledImage, PlaygroundImages
+from possam_core.training.data.scenes import SceneBatch, whole_image
+from possam_core.training.tiny.clip_stage import embed_regions
 
 OUTPUT = Path("build/bench/limits.json")
 SEED, NUM_SCENES = 201, 100  # those that the thresholds were chosen on

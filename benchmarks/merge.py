@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
-from possam_core.mask_contest import Frame
-from possam_core.panoptic import MergeConfig, PanopticSegmentation, ScoredMasks, merge
-from possam_core.vocabulary import Vocabulary, VocabularyClass
+from possam_core.labels.mask_contest import Frame
+from possam_core.labels.panoptic import MergeConfig, PanopticSegmentation, ScoredMasks, merge
+from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 OUTPUT = Path("build/bench/merge.json")
 FRAMES = {

@@ -41,20 +41,20 @@ from benchmarks.by_heart import (
     truth_on_grid,
 )
 from benchmarks.report import write_json
-from pipelines.train_data import open_reader
-from possam_core.clip import ClipConfig, ClipEncoder, TextEmbeddings
+from pipelines.train.data import open_reader
+from possam_core.decoder.mask_decoder import MaskDecoderConfig
+from possam_core.decoder.pyramid import PYRAMID_SCALES
+from possam_core.encoders.clip import ClipConfig, ClipEncoder, TextEmbeddings
+from possam_core.encoders.precomputed_text import precomputed_text
+from possam_core.encoders.sam import SAM_CONFIGS, load_sam_weights
 from possam_core.evaluation.panoptic_quality import PanopticQuality
 from possam_core.mase import MaseConfig
-from possam_core.mask_decoder import MaskDecoderConfig
 from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
-from possam_core.precomputed_text import precomputed_text
-from possam_core.pyramid import PYRAMID_SCALES
-from possam_core.sam import SAM_CONFIGS, load_sam_weights
-from possam_core.training.coco_images import CocoFiles, CocoImages, find_class
+from possam_core.training.data.coco_images import CocoFiles, CocoImages, find_class
 from possam_core.training.schedule import ScheduleConfig
 from possam_core.training.stage import LoopConfig
-from possam_core.vocabularies import find_vocabulary
-from possam_core.vocabulary import Vocabulary
+from possam_core.vocabulary.builtin import find_vocabulary
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 OUTPUT = Path("build/bench")
 VOCABULARY = "coco-panoptic"

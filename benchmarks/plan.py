@@ -25,11 +25,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import write_json
-from pipelines.cluster import ray_cluster
-from pipelines.label import LabelJob, ShardTask, label
-from pipelines.label_config import LabelConfig
-from pipelines.prepare import prepare
-from pipelines.progress import ProgressBoard
+from pipelines.label.job import LabelJob, ShardTask, label
+from pipelines.label.progress import ProgressBoard
+from pipelines.planning.prepare import prepare
+from pipelines.ray_cluster import ray_cluster
+from pipelines.settings.label import LabelConfig
 
 OUTPUT = Path("build/bench/plan.json")
 ROWS_A_GROUP = 100_000

@@ -25,9 +25,9 @@ from rich.table import Table
 
 from benchmarks.report import write_json
 from benchmarks.stand_in import MODEL, loader
-from pipelines.label_config import LabelConfig
-from pipelines.runner import run_label
-from pipelines.store import open_bucket
+from pipelines.label.session import run_label
+from pipelines.settings.label import LabelConfig
+from pipelines.storage.store import open_bucket
 from tests.chaos.corpus import make_corpus
 from tests.chaos.fault_proxy import FaultProxy, start_proxy
 

@@ -22,8 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
-from possam_core.images import ImageBatch, resized_size
-from possam_core.sam import SAM_CONFIGS, SamEncoder, load_sam_weights
+from possam_core.encoders.sam import SAM_CONFIGS, SamEncoder, load_sam_weights
+from possam_core.images.batch import ImageBatch, resized_size
 
 OUTPUT = Path("build/bench/sam_encoder.json")
 SHARED = Path("../shared/data")

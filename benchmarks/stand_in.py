@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 from numpy import ndarray
 
-from pipelines.image_labeller import ImagePredictor
-from pipelines.label import ModelLoader
-from possam_core.checkpoint import model_fingerprint
-from possam_core.masks import areas_and_boxes
-from possam_core.panoptic import PanopticSegmentation, Segment
-from possam_core.vocabulary import Vocabulary
+from pipelines.label.job import ModelLoader
+from pipelines.label.labeller import ImagePredictor
+from possam_core.checkpoints.header import model_fingerprint
+from possam_core.labels.masks import areas_and_boxes
+from possam_core.labels.panoptic import PanopticSegmentation, Segment
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 MODEL = "possam-tiny"  # whose name and vocabulary the stand-in goes by
 

@@ -10,17 +10,17 @@ from numpy import ndarray
 from PIL import Image
 
 from benchmarks.rle import make_ids
-from pipelines.frozen_vocabulary import FrozenVocabulary
-from pipelines.inputs.source import read_source
-from pipelines.plan import PlanSettings, load_plan, read_shard
-from pipelines.planning import freeze_plan
-from pipelines.rows import Row, label_row, shard_bytes
-from pipelines.run_folder import RunFolder
+from pipelines.corpus.source import read_source
+from pipelines.label.rows import Row, label_row, shard_bytes
+from pipelines.planning.freeze import freeze_plan
+from pipelines.run.classes import FrozenVocabulary
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import PlanSettings, load_plan, read_shard
 from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
-from possam_core.image_decode import decode_image
-from possam_core.masks import areas_and_boxes
-from possam_core.panoptic import PanopticSegmentation, Segment
-from possam_core.vocabulary import Vocabulary, VocabularyClass
+from possam_core.images.decode import decode_image
+from possam_core.labels.masks import areas_and_boxes
+from possam_core.labels.panoptic import PanopticSegmentation, Segment
+from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 PHOTOGRAPHS = Path("../shared/data/coco128_train")
 NUM_DRAWINGS = 16

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
-from pipelines.label import LabelConfig
-from pipelines.overlay import draw_overlay
-from pipelines.runner import run_label
+from pipelines.label.job import LabelConfig
+from pipelines.label.session import run_label
+from pipelines.report.overlay import draw_overlay
 from possam_core.playground import generate_scene
 
 SCENES = ((2_000_003, 11), (2_000_003, 24))  # seed and index; held out from training

@@ -6,10 +6,10 @@ from typing import Any
 from prefect.events import emit_event
 
 from flows.figures import counts
-from pipelines.plan import Plan
+from pipelines.monitor.status import read_status
 from pipelines.redaction import without_secrets
+from pipelines.run.plan import Plan
 from pipelines.stats import Statistics
-from pipelines.status import read_status
 from possam_core.errors import PossamError
 
 STARTED = "possam.run.started"

@@ -10,7 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.figures import Table
-from flows.form import FORM, mistakes_in, shown, together
+from flows.forms.checks import FORM, mistakes_in, shown, together
 from flows.logs import our_logs_in_run
 from flows.steps import in_words, step
 from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_export

@@ -4,12 +4,12 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipelines.advice import ADVICE, CAN_RETRY
-from pipelines.gate import mean_grade, mean_score
+from pipelines.monitor.advice import ADVICE, CAN_RETRY
 from pipelines.redaction import without_secrets
+from pipelines.report.thumbnails import Thumbnail
 from pipelines.stats import Statistics
-from pipelines.thumbnails import Thumbnail
-from possam_core.image_decode import ImageErrorCode
+from pipelines.stats.thresholds import mean_grade, mean_score
+from possam_core.images.decode import ImageErrorCode
 
 Table = list[dict[str, Any]]
 

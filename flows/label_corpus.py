@@ -11,19 +11,19 @@ from prefect.flow_runs import pause_flow_run
 from prefect.runtime import flow_run as this_run
 from prefect.states import Running
 
-from flows.corpus_form import LabelCorpusForm, label_config, problems, thresholds
 from flows.events import RunEvents
-from flows.form import together
+from flows.forms.checks import together
+from flows.forms.corpus import LabelCorpusForm, label_config, problems, thresholds
 from flows.labelling import label_run, stop_ray_jobs
 from flows.logs import our_logs_in_run
 from flows.showing import show_run
 from flows.steps import in_words, step
-from pipelines.canary import canary_config, plan_canary
-from pipelines.gate import shortfalls
-from pipelines.label_config import LabelConfig
-from pipelines.plan import Plan
-from pipelines.prepare import prepare
+from pipelines.planning.canary import canary_config, plan_canary
+from pipelines.planning.prepare import prepare
+from pipelines.run.plan import Plan
+from pipelines.settings.label import LabelConfig
 from pipelines.stats import Statistics, run_statistics
+from pipelines.stats.thresholds import shortfalls
 from possam_core.errors import ConfigError, PossamError
 
 APPROVAL_POLL_S = 2

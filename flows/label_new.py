@@ -8,10 +8,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 
-from flows.corpus_form import LabelCorpusForm, label_config, problems
 from flows.events import RunEvents
-from flows.form import AS_PRESET, FORM, Preset, VocabularyChoice, shown, together
-from flows.form_fields import (
+from flows.forms.checks import AS_PRESET, FORM, Preset, VocabularyChoice, shown, together
+from flows.forms.corpus import LabelCorpusForm, label_config, problems
+from flows.forms.fields import (
     AllowedHostsField,
     CheckpointField,
     ClassesField,
@@ -33,12 +33,12 @@ from flows.label_corpus import CORPUS, judge, label, summarise
 from flows.labelling import stop_ray_jobs_at
 from flows.logs import our_logs_in_run
 from flows.steps import in_words, step
-from pipelines.label_config import LabelConfig
-from pipelines.plan import load_plan
-from pipelines.run_folder import RunFolder
+from pipelines.planning.series import Series
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import load_plan
+from pipelines.settings.label import LabelConfig
 from pipelines.stats import Statistics
-from pipelines.store import normalise_location
-from pipelines.watermark import Series
+from pipelines.storage.store import normalise_location
 from possam_core.errors import ConfigError
 
 

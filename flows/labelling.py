@@ -14,13 +14,13 @@ from prefect.runtime import flow_run as this_run
 from rich.console import Console
 
 from flows.progress import Workforce, progress_shown
-from pipelines.canary import is_canary_of
-from pipelines.label_config import LabelConfig
-from pipelines.plan import Plan, load_plan
+from pipelines.monitor.status import read_status
+from pipelines.planning.canary import is_canary_of
 from pipelines.redaction import without_secrets
-from pipelines.run_folder import RunFolder
-from pipelines.status import read_status
-from pipelines.store import normalise_location
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import Plan, load_plan
+from pipelines.settings.label import LabelConfig
+from pipelines.storage.store import normalise_location
 from possam_core.errors import PossamError
 
 GPU_LIMIT = "possam-gpu"  # a global concurrency limit; where there is none, nobody waits
@@ -82,14 +82,14 @@ def stop_ray_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
 def stop_ray_jobs_at(form: dict[str, Any], is_meant: Callable[[str], bool]) -> None:
     """Stop the jobs of the cluster that `form` names, if it does, whose run folders are meant."""
     if address := form.get("ray_address"):
-        from pipelines.ray_job import RayJobs  # Ray: seconds that a wrong form does without
+        from pipelines.ray_jobs.client import RayJobs  # Ray: seconds that a wrong form does without
 
         RayJobs(address).stop_runs(is_meant)
 
 
 def _label_here(plan: Plan, config: LabelConfig) -> None:
-    from pipelines.runner import run_label, run_retry  # as above
-    from pipelines.summary import why_open
+    from pipelines.label.session import run_label, run_retry  # as above
+    from pipelines.label.summary import why_open
 
     quiet = Console(quiet=True)
     report = run_retry(config, console=quiet) if plan.round else run_label(config, console=quiet)
@@ -103,7 +103,7 @@ def _label_here(plan: Plan, config: LabelConfig) -> None:
 def _label_on_ray(plan: Plan, config: LabelConfig, ray_address: str) -> None:
     from ray.job_submission import JobStatus  # as above
 
-    from pipelines.ray_job import JobRequest, job_name, run_on_ray
+    from pipelines.ray_jobs.client import JobRequest, job_name, run_on_ray
 
     logger = get_run_logger()
     end = run_on_ray(

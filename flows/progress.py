@@ -19,9 +19,9 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from pipelines.prices import PriceConfig
+from pipelines.monitor.status import RunStatus, read_status
 from pipelines.redaction import without_secrets
-from pipelines.status import RunStatus, read_status
+from pipelines.settings.prices import PriceConfig
 
 EVERY_S = 4.0  # at first, and later more rarely: Prefect keeps an event of each look
 MAX_EVERY_S = 30.0

@@ -10,11 +10,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 
-from flows.form import FORM, ray_address_problems, shown, together
+from flows.forms.checks import FORM, ray_address_problems, shown, together
 from flows.logs import our_logs_in_run
 from flows.steps import in_words
-from pipelines.canary import is_canary_of
-from pipelines.store import normalise_location
+from pipelines.planning.canary import is_canary_of
+from pipelines.storage.store import normalise_location
 from possam_core.errors import ConfigError
 
 PAGE = 200
@@ -44,7 +44,10 @@ def reap_orphans(form: ReapOrphansForm) -> None:
     with our_logs_in_run():
         if found := ray_address_problems(form.ray_address):
             raise ConfigError(together(found))
-        from pipelines.ray_job import RUN_KEY, RayJobs  # Ray: seconds that a wrong form saves
+        from pipelines.ray_jobs.client import (  # Ray: seconds that a wrong form saves
+            RUN_KEY,
+            RayJobs,
+        )
 
         cluster = RayJobs(form.ray_address)
         jobs = {i: job.metadata or {} for i, job in cluster.open_jobs().items()}

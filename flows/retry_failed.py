@@ -11,24 +11,24 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 
 from flows.figures import overview_table
-from flows.form import FORM, mistakes_in, ray_address_problems, shown, together
-from flows.form_fields import (
+from flows.forms.checks import FORM, mistakes_in, ray_address_problems, shown, together
+from flows.forms.fields import (
     NumWorkersField,
     RayAddressField,
 )
 from flows.labelling import label_round, stop_ray_jobs_at
 from flows.logs import our_logs_in_run
 from flows.steps import in_words, step
-from pipelines.advice import CAN_RETRY
-from pipelines.label_config import LabelConfig
-from pipelines.plan import load_rounds
+from pipelines.monitor.advice import CAN_RETRY
+from pipelines.planning.retry import prepare_retry, retry_config
 from pipelines.redaction import without_secrets
-from pipelines.retry import prepare_retry, retry_config
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import load_rounds
+from pipelines.settings.label import LabelConfig
 from pipelines.stats import run_statistics
-from pipelines.store import normalise_location
+from pipelines.storage.store import normalise_location
 from possam_core.errors import ConfigError
-from possam_core.image_decode import ImageErrorCode
+from possam_core.images.decode import ImageErrorCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

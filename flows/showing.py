@@ -11,11 +11,11 @@ from prefect.artifacts import (
 from rich.console import Console
 
 from flows.figures import class_table, overview_table, report_text
-from pipelines.label_config import LabelConfig
 from pipelines.redaction import without_secrets
+from pipelines.report.thumbnails import make_thumbnails
+from pipelines.settings.label import LabelConfig
 from pipelines.stats import Statistics
-from pipelines.store import is_s3
-from pipelines.thumbnails import make_thumbnails
+from pipelines.storage.store import is_s3
 
 NUM_THUMBNAILS = 6  # some 8 KB each in the text
 

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from possam_core.clip import MAX_LOGIT_SCALE, TextEmbeddings
-from possam_core.mask_decoder import Mlp
+from possam_core.decoder.mask_decoder import Mlp
+from possam_core.encoders.clip import MAX_LOGIT_SCALE, TextEmbeddings
 
 
 def claimed_cells(

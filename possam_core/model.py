@@ -11,10 +11,24 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from possam_core.calibration import CalibrationConfig
-from possam_core.clip import ClipConfig, ClipEncoder, TextEmbeddings
+from possam_core.decoder.mask_decoder import (
+    FULL_SIZE_MASK_DECODER,
+    MaskDecoder,
+    MaskDecoderConfig,
+    MaskPrediction,
+)
+from possam_core.decoder.pixel_decoder import (
+    FULL_SIZE_PIXEL_DECODER,
+    PixelDecoderConfig,
+    make_pixel_decoder,
+)
+from possam_core.decoder.pyramid import PYRAMID_SCALES, SimpleFeaturePyramid
+from possam_core.encoders.clip import ClipConfig, ClipEncoder, TextEmbeddings
+from possam_core.encoders.sam import SAM_CONFIGS, SamConfig, SamEncoder
 from possam_core.errors import ConfigError, VocabularyError
-from possam_core.images import ImageBatch
+from possam_core.images.batch import ImageBatch
+from possam_core.labels.calibration import CalibrationConfig
+from possam_core.labels.panoptic import MergeConfig
 from possam_core.ldp import (
     LocalDiscriminativePooling,
     claimed_cells,
@@ -22,21 +36,7 @@ from possam_core.ldp import (
     mask_pool,
 )
 from possam_core.mase import MaseConfig
-from possam_core.mask_decoder import (
-    FULL_SIZE_MASK_DECODER,
-    MaskDecoder,
-    MaskDecoderConfig,
-    MaskPrediction,
-)
-from possam_core.panoptic import MergeConfig
-from possam_core.pixel_decoder import (
-    FULL_SIZE_PIXEL_DECODER,
-    PixelDecoderConfig,
-    make_pixel_decoder,
-)
-from possam_core.pyramid import PYRAMID_SCALES, SimpleFeaturePyramid
-from possam_core.sam import SAM_CONFIGS, SamConfig, SamEncoder
-from possam_core.vocabulary import Vocabulary
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ class PosSAM(nn.Module):
         Raises:
             CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
         """
-        from possam_core.weights import load_model  # it needs this class
+        from possam_core.checkpoints.weights import load_model  # it needs this class
 
         return load_model(model)
 

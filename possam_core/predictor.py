@@ -10,17 +10,17 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from possam_core.calibration import calibrate, class_scores
-from possam_core.clip import TextEmbeddings
+from possam_core.checkpoints.weights import load_model
+from possam_core.encoders.clip import TextEmbeddings
 from possam_core.errors import ConfigError
-from possam_core.forms import ImageForms, find_instances, label_pixels
-from possam_core.images import ImageBatch, make_batch
+from possam_core.images.batch import ImageBatch, make_batch
+from possam_core.labels.calibration import calibrate, class_scores
+from possam_core.labels.instances import ImageForms, find_instances, label_pixels
+from possam_core.labels.mask_contest import Frame
+from possam_core.labels.panoptic import Merged, PanopticSegmentation, ScoredMasks, merge_masks
 from possam_core.mase import ensemble
-from possam_core.mask_contest import Frame
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
-from possam_core.panoptic import Merged, PanopticSegmentation, ScoredMasks, merge_masks
-from possam_core.vocabulary import Vocabulary
-from possam_core.weights import load_model
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 Precision = Literal["float32", "bfloat16"]
 Result = TypeVar("Result")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from pipelines.inputs.image import InputImage, make_image_id
-from pipelines.inputs.source import read_source
-from possam_core.panoptic import MergeConfig, PanopticSegmentation, Segment
+from pipelines.corpus.image import InputImage, make_image_id
+from pipelines.corpus.source import read_source
+from possam_core.labels.panoptic import MergeConfig, PanopticSegmentation, Segment
 from possam_core.playground import PLAYGROUND
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def list_images(corpus: str) -> list[InputImage]:
 
 def write_checkpoint(path: Path, seed: int = 0) -> Path:
     """A checkpoint of `small_model`."""
-    from possam_core.weights import save_model  # as below
+    from possam_core.checkpoints.weights import save_model  # as below
 
     save_model(path, small_model(seed))
     return path
@@ -86,7 +86,7 @@ def write_head(folder: Path, seed: int = 0) -> Path:
     """A head beside the SAM and CLIP files it needs, in their publishers' formats."""
     import torch  # as below
 
-    from possam_core.weights import save_head
+    from possam_core.checkpoints.weights import save_head
 
     model = small_model(seed)
     sam = {f"image_encoder.{k}": v for k, v in model.sam.encoder.state_dict().items()}
@@ -101,10 +101,10 @@ def small_model(seed: int = 0) -> "PosSAM":
     # Seconds of imports, which most tests do without.
     import torch
 
-    from possam_core.clip import ClipConfig
-    from possam_core.mask_decoder import MaskDecoderConfig
+    from possam_core.decoder.mask_decoder import MaskDecoderConfig
+    from possam_core.encoders.clip import ClipConfig
+    from possam_core.encoders.sam import SamConfig
     from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
-    from possam_core.sam import SamConfig
 
     torch.manual_seed(seed)
     config = PosSAMConfig(

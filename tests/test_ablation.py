@@ -9,7 +9,7 @@ import torch
 from benchmarks.ablation.measure import bootstrap, pq
 from benchmarks.ablation.study import ROWS, StudyRecipe, run_study
 from benchmarks.ablation.table import BEGIN, END, figures, markdown, write_table
-from possam_core.weights import save_model
+from possam_core.checkpoints.weights import save_model
 from tests.factories import small_model
 
 

@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 
 from benchmarks import ensembles, limits, photographs
 from benchmarks.gpu import matmul_flops, measure
-from possam_core.clip import ClipConfig, ClipEncoder
-from possam_core.mobile_sam import MobileSamEncoder, official_key
+from possam_core.checkpoints.weights import load_model
+from possam_core.encoders.clip import ClipConfig, ClipEncoder
+from possam_core.encoders.mobile_sam import MobileSamEncoder, official_key
 from possam_core.playground import PLAYGROUND, write_corpus
-from possam_core.training.evaluate import HeldOutScenes
-from possam_core.vocabularies import find_vocabulary
-from possam_core.weights import load_model
+from possam_core.training.tiny.evaluate import HeldOutScenes
+from possam_core.vocabulary.builtin import find_vocabulary
 from tests.factories import small_model
 
 

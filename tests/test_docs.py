@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from possam_core.weights import load_model
+from possam_core.checkpoints.weights import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,11 +10,11 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional
 
-from possam_core.images import ImageBatch, normalise
+from possam_core.decoder.mask_decoder import Mlp
+from possam_core.decoder.pyramid import PYRAMID_SCALES
+from possam_core.images.batch import ImageBatch, normalise
 from possam_core.ldp import LocalDiscriminativePooling
-from possam_core.mask_decoder import Mlp
 from possam_core.model import EncoderFeatures, ModelCard, PosSAM, PosSAMConfig
-from possam_core.pyramid import PYRAMID_SCALES
 
 
 class WithoutClip(LocalDiscriminativePooling):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from possam_core.images import ImageBatch, make_batch
+from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.ldp import claimed_cells, mask_pool
 from possam_core.model import EncoderFeatures, PosSAM
 from possam_core.playground import Scene
-from possam_core.training.data import SceneBatch
+from possam_core.training.data.scenes import SceneBatch
 from possam_core.training.losses import LossConfig, Targets, match
 
 BATCH_SIZE = 16

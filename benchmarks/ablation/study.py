@@ -19,16 +19,16 @@ from safetensors.torch import load_file, save
 from benchmarks.ablation.candidates import OnClipFeatures
 from benchmarks.ablation.heads import gather_lesson, train_head
 from benchmarks.ablation.measure import Exam, choose, count, iou_correlation, sit
+from possam_core.checkpoints.weights import ENCODERS, load_model
 from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
 from possam_core.playground import World, find_world
 from possam_core.processes import end_with_parent
-from possam_core.training.data import SceneStore
-from possam_core.training.encoder_stages import WORLDS
+from possam_core.training.data.scenes import SceneStore
 from possam_core.training.files import LocalFolder
-from possam_core.training.train_tiny import fresh_head
-from possam_core.training.world_stage import WorldRecipe, stored_scenes, train_on_world
-from possam_core.weights import ENCODERS, load_model
+from possam_core.training.tiny.encoder_stages import WORLDS
+from possam_core.training.tiny.train import fresh_head
+from possam_core.training.tiny.world_stage import WorldRecipe, stored_scenes, train_on_world
 
 logger = logging.getLogger(__name__)
 

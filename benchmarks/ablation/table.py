@@ -10,7 +10,7 @@ from numpy import ndarray
 from benchmarks.ablation.measure import bootstrap, pq
 from benchmarks.ablation.study import HARDER, ROWS, Job, Row, StudyRecipe, result_file
 from possam_core.playground import World
-from possam_core.training.encoder_stages import WORLDS
+from possam_core.training.tiny.encoder_stages import WORLDS
 
 BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
 

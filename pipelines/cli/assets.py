@@ -19,7 +19,7 @@ FetchNames = Annotated[
 @weights_app.command("list")
 def list_weights() -> None:
     """Print what each model needs, where it is published, and where it was found."""
-    from pipelines.weights import describe_weights
+    from pipelines.cli.weights import describe_weights
 
     typer.echo(describe_weights())
 
@@ -32,8 +32,8 @@ def fetch(names: FetchNames) -> None:
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
     from pipelines.bars import bars
-    from pipelines.weights import fetch_checkpoint, fetch_weights, find_weights
-    from possam_core.checkpoint import REMOTE_SCHEMES
+    from pipelines.cli.weights import fetch_checkpoint, fetch_weights, find_weights
+    from possam_core.checkpoints.header import REMOTE_SCHEMES
 
     for name in names:
         columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
@@ -48,7 +48,7 @@ def fetch(names: FetchNames) -> None:
 @weights_app.command("verify")
 def verify(names: WeightsNames) -> None:
     """Check fetched weights against their published sha256."""
-    from pipelines.weights import find_weights, verify_weights
+    from pipelines.cli.weights import find_weights, verify_weights
 
     for weights in [find_weights(name) for name in names]:
         typer.echo(f"{weights.name} is sound: {verify_weights(weights)}")
@@ -66,7 +66,7 @@ def list_builtin_vocabularies() -> None:
     """Print the built-in vocabularies."""
     from rich.console import Console
 
-    from pipelines.vocabulary import list_vocabularies
+    from pipelines.cli.vocabulary import list_vocabularies
 
     Console().print(list_vocabularies())
 
@@ -76,7 +76,7 @@ def show(vocabulary: VocabularyArgument) -> None:
     """Print the classes of a vocabulary."""
     from rich.console import Console
 
-    from pipelines.vocabulary import show_vocabulary
+    from pipelines.cli.vocabulary import show_vocabulary
 
     Console().print(show_vocabulary(vocabulary))
 
@@ -89,7 +89,7 @@ def lint(
     ] = None,
 ) -> None:
     """Print what to mend in a vocabulary; exit with 2 if there are errors."""
-    from pipelines.vocabulary import lint as lint_one
+    from pipelines.cli.vocabulary import lint as lint_one
 
     report = lint_one(vocabulary, model=model)
     typer.echo(report.to_text())
@@ -108,7 +108,7 @@ def _config() -> None:
 @config_app.command("schema")
 def schema() -> None:
     """Print the JSON schema of the settings of possam label."""
-    from pipelines.config import config_schema
-    from pipelines.label_config import LabelConfig
+    from pipelines.settings.label import LabelConfig
+    from pipelines.settings.load import config_schema
 
     typer.echo(json.dumps(config_schema(LabelConfig), indent=2))

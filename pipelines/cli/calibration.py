@@ -39,12 +39,12 @@ def calibrate(
     from rich.console import Console
 
     from pipelines.bars import bars
-    from pipelines.config import load_config
-    from pipelines.model_evaluation.calibrate import (
+    from pipelines.evaluate.calibrate import (
         CalibrateConfig,
         calibrate_checkpoint,
         calibration_tables,
     )
+    from pipelines.settings.load import load_config
 
     of_data = {"images": images, "masks": masks, "vocabulary": vocabulary, "limit": limit}
     of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}

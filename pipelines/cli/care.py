@@ -14,8 +14,8 @@ care_app = typer.Typer()
 @care_app.command()
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Print how far a run is, who works on it, and when it will be done."""
-    from pipelines.status import read_status
-    from pipelines.status_table import status_table
+    from pipelines.monitor.status import read_status
+    from pipelines.monitor.status_table import status_table
 
     report = read_status(run)
     print_report(report.to_json() if as_json else status_table(report))
@@ -28,8 +28,8 @@ def errors(
     as_json: JsonOption = False,
 ) -> None:
     """Print what failed, by its code, and what to do about it."""
-    from pipelines.failures import read_failures
-    from pipelines.failures_table import failures_table
+    from pipelines.monitor.failures import read_failures
+    from pipelines.monitor.failures_table import failures_table
 
     report = read_failures(run, samples=samples)
     print_report(report.to_json() if as_json else failures_table(report))
@@ -60,7 +60,7 @@ def verify(run: RunArgument) -> None:
 def compact(run: RunArgument) -> None:
     """Write the labels of a finished run as a few large files; the run stays the truth."""
     from pipelines.bars import bars
-    from pipelines.compact import compact_run
+    from pipelines.run.compact import compact_run
 
     with bars() as progress:
         task = progress.add_task("compacting", total=None)

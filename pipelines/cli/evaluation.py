@@ -21,7 +21,7 @@ from pipelines.cli.options import PrecisionOption
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.model_evaluation import EvaluateConfig
+    from pipelines.evaluate import EvaluateConfig
 
 evaluation_app = typer.Typer()
 
@@ -67,8 +67,8 @@ def evaluate(
         record = _evaluate_run(subject, ground_truth)
     else:
         _refuse_ground_truth(subject, ground_truth)
-        from pipelines.config import load_config
-        from pipelines.model_evaluation import EvaluateConfig
+        from pipelines.evaluate import EvaluateConfig
+        from pipelines.settings.load import load_config
 
         flags = {"model": subject, "data": data_settings(subject, data, of_data), **of_model}
         record = _evaluate_model(load_config(EvaluateConfig, None, flags))
@@ -78,7 +78,7 @@ def evaluate(
 
 def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
     """What `subject` names; of what is not there, the question tells."""
-    from possam_core.checkpoint import MODEL_FILE_SUFFIXES, SUFFIX, bundled_models
+    from possam_core.checkpoints.header import MODEL_FILE_SUFFIXES, SUFFIX, bundled_models
 
     is_file = subject.endswith((SUFFIX, *MODEL_FILE_SUFFIXES)) or subject.startswith("hf://")
     if is_file or subject in bundled_models():
@@ -87,9 +87,9 @@ def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
 
 
 def _holds_run(subject: str) -> bool:
-    from pipelines.plan import load_plan
-    from pipelines.run_folder import RunFolder
-    from pipelines.store import is_s3
+    from pipelines.run.folder import RunFolder
+    from pipelines.run.plan import load_plan
+    from pipelines.storage.store import is_s3
 
     is_place = is_s3(subject) or Path(subject).is_dir()
     return is_place and load_plan(RunFolder(subject)) is not None
@@ -122,7 +122,7 @@ def _require_folder_of(json_file: Path | None) -> None:
 def _evaluate_run(run: str, ground_truth: Path | None) -> dict[str, Any]:
     from rich.console import Console
 
-    from pipelines.evaluate import evaluate_run
+    from pipelines.evaluate.run import evaluate_run
 
     if ground_truth is None:
         raise ConfigError(
@@ -138,7 +138,7 @@ def _evaluate_model(config: "EvaluateConfig") -> dict[str, Any]:
     from rich.console import Console
 
     from pipelines.bars import bars
-    from pipelines.model_evaluation import EvaluationPage, evaluate_model, to_record, to_terminal
+    from pipelines.evaluate import EvaluationPage, evaluate_model, to_record, to_terminal
 
     page = EvaluationPage(config.report) if config.report else None
     with bars() as progress:

@@ -57,8 +57,8 @@ def export(
     flags = dict(locals())
     from rich.console import Console
 
-    from pipelines.config import load_config
     from pipelines.export import ExportConfig, run_export
+    from pipelines.settings.load import load_config
 
     config = load_config(ExportConfig, None, flags)
     try:

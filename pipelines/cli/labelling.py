@@ -32,8 +32,8 @@ from pipelines.cli.options import (
 from pipelines.cli.termination import TERMINATED
 
 if TYPE_CHECKING:
-    from pipelines.label_config import LabelConfig
-    from pipelines.runner import LabelReport
+    from pipelines.label.session import LabelReport
+    from pipelines.settings.label import LabelConfig
 
 SHARDS_OPEN = 1
 INTERRUPTED = 130
@@ -61,8 +61,8 @@ def plan(
     settings = _load(locals())
     from rich.console import Console
 
-    from pipelines.prepare import prepare
-    from pipelines.progress import planning_note
+    from pipelines.label.progress import planning_note
+    from pipelines.planning.prepare import prepare
 
     with planning_note(Console(stderr=True)) as on_listed:
         prepared = prepare(settings, on_listed=on_listed)
@@ -99,7 +99,7 @@ def probe(
 ) -> None:
     """Label a few images, keep nothing, and say what the whole would take and cost."""
     settings = _load(locals(), but=("num_images", "as_json"))
-    from pipelines.probe import run_probe
+    from pipelines.probe.probe import run_probe
 
     report = run_probe(settings, num_images=num_images)
     print_report(report.to_json() if as_json else report.to_text())
@@ -126,7 +126,7 @@ def label(
 ) -> None:
     """Label images; the same command again does only what is left."""
     settings = _load(locals())
-    from pipelines.runner import run_label
+    from pipelines.label.session import run_label
 
     if settings.single_writer:
         typer.echo(
@@ -151,8 +151,8 @@ def retry(
     allowed_hosts: HostsOption = None,
 ) -> None:
     """Label again the images that failed; their newest row counts."""
-    from pipelines.retry import retry_config
-    from pipelines.runner import run_retry
+    from pipelines.label.session import run_retry
+    from pipelines.planning.retry import retry_config
 
     settings = replace(
         retry_config(run),
@@ -167,8 +167,8 @@ def retry(
 
 def _load(arguments: Mapping[str, object], *, but: tuple[str, ...] = ()) -> "LabelConfig":
     """The settings that the arguments of a command and its --config give together."""
-    from pipelines.config import load_config
-    from pipelines.label_config import LabelConfig
+    from pipelines.settings.label import LabelConfig
+    from pipelines.settings.load import load_config
 
     file = arguments["config"]
     assert file is None or isinstance(file, Path)
@@ -189,7 +189,7 @@ def _finish(report: "LabelReport") -> None:
     """Print what became of the run; the exit code says whether it is complete."""
     from rich.console import Console
 
-    from pipelines.summary import summarise
+    from pipelines.label.summary import summarise
 
     is_complete = report.manifest is not None
     Console(stderr=not is_complete, soft_wrap=True, highlight=False).print(summarise(report))

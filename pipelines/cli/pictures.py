@@ -78,6 +78,6 @@ def demo(
     output: Annotated[Path, typer.Option(help="folder to write to")] = Path("build/demo"),
 ) -> None:
     """Label a small playground corpus end to end and write a report of it."""
-    from pipelines.demo import run_demo
+    from pipelines.cli.demo import run_demo
 
     run_demo(output)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.train import TrainReport
+    from pipelines.train.job import TrainReport
 
 INTERRUPTED = 130
 
@@ -30,8 +30,8 @@ def train(
     ] = None,
 ) -> None:
     """Train a model; the same command again goes on where it was interrupted."""
-    from pipelines.config import load_config
-    from pipelines.train_config import TrainConfig
+    from pipelines.settings.load import load_config
+    from pipelines.train.config import TrainConfig
 
     flags = {
         "output": output,
@@ -40,7 +40,7 @@ def train(
         "feature_cache": feature_cache,
     }
     settings = load_config(TrainConfig, config, flags)
-    from pipelines.train import run_train
+    from pipelines.train.job import run_train
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for name in ("possam_core.training", "pipelines"):
@@ -53,7 +53,7 @@ def train(
 
 
 def _summary(report: "TrainReport") -> str:
-    from pipelines.train import BEST, LAST
+    from pipelines.train.job import BEST, LAST
 
     last, best = f"{report.location}/{LAST}", f"{report.location}/{BEST}"
     if not report.num_new:

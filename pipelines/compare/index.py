@@ -8,7 +8,7 @@ from pipelines.compare.comparison import OUTCOMES, readable
 from pipelines.compare.image_pair import ImagePair
 from pipelines.report.index import Names
 from pipelines.report.viewer import Facet, FacetValues, Measure, RowBlock
-from possam_core.quality import GRADES
+from possam_core.labels.quality import GRADES
 
 Row = dict[str, Any]
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from pipelines.plan import read_shard
 from pipelines.reader import LabelledRun
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import read_shard
 
 Row = dict[str, Any]
 

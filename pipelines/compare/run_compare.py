@@ -13,14 +13,14 @@ from pipelines.compare.image_pair import compare_image
 from pipelines.compare.index import MEASURES, Pair, PairIndex
 from pipelines.compare.partner import Partner
 from pipelines.compare.tables import flow_table, quality_table, shift_table, summary, to_terminal
-from pipelines.image_reader import ImageReader
-from pipelines.plan import read_shard
+from pipelines.fetch.image_reader import ImageReader
 from pipelines.reader import LabelledRun, open_run
 from pipelines.report.picture import Subject, draw_pictures
 from pipelines.report.run_report import MAX_IMAGES, base_of, by_shard, orders, provenance_of
 from pipelines.report.selection import Candidate, Selection
 from pipelines.report.viewer import Head, Order, ViewerWriter
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import read_shard
 from pipelines.schema import OK
 from possam_core.errors import ConfigError
 

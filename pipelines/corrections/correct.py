@@ -11,16 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.committed import CORRECTION_SCHEMA
 from pipelines.corrections.annotation import refuse
 from pipelines.corrections.coco_panoptic import read_coco_panoptic
 from pipelines.corrections.corrected_row import corrected_row
 from pipelines.corrections.label_studio import read_label_studio
 from pipelines.corrections.matching import Match, match_images
 from pipelines.reader.run import LabelledRun, open_run
-from pipelines.run_folder import CORRECTION_KEY, RunFolder, correction_key
+from pipelines.run.committed import CORRECTION_SCHEMA
+from pipelines.run.folder import CORRECTION_KEY, RunFolder, correction_key
 from pipelines.schema import OK, SCHEMA_VERSION
-from pipelines.store import trouble_named
+from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 
 Row = dict[str, Any]

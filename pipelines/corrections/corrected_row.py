@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.corrections.annotation import Region, refuse
-from pipelines.frozen_vocabulary import Category
-from possam_core.masks import areas_and_boxes, rle_counts
-from possam_core.vocabulary_class import nearest
+from pipelines.run.classes import Category
+from possam_core.labels.masks import areas_and_boxes, rle_counts
+from possam_core.vocabulary.vocabulary_class import nearest
 
 Row = dict[str, Any]
 

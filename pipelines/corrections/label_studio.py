@@ -16,9 +16,9 @@ from jaxtyping import Bool
 from numpy import ndarray
 from pycocotools import mask as coco_mask
 
+from pipelines.corpus.found_image import IMAGE_ENDINGS
 from pipelines.corrections.annotation import AnnotatedImage, Region, other_size, refuse
 from pipelines.corrections.brush import BrushError, decode_brush
-from pipelines.inputs.found_image import IMAGE_ENDINGS
 from possam_core.errors import ConfigError
 
 Record = dict[str, Any]

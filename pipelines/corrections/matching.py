@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipelines.corrections.annotation import AnnotatedImage, refuse
-from pipelines.plan import SHARDS_A_PART, Plan, open_part
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import SHARDS_A_PART, Plan, open_part
 
 SEPARATORS = re.compile(r"[/\\#]")  # the last leads into a container
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from pipelines.corpus.image import InputImage
+from pipelines.corpus.source import read_source
 from pipelines.doctor.check import Check
-from pipelines.image_reader import ImageReader
-from pipelines.inputs.image import InputImage
-from pipelines.inputs.source import read_source
-from possam_core.image_decode import ImageError, decode_image
+from pipelines.fetch.image_reader import ImageReader
+from possam_core.images.decode import ImageError, decode_image
 
 MAX_TRIED = 5  # a corpus may begin with a bad image
 

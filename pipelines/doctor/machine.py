@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from pipelines.doctor.check import Check
-from possam_core.checkpoint import file_sha256, resolve_model
+from possam_core.checkpoints.header import file_sha256, resolve_model
 
 SHOWN_LIBRARIES = ("torch", "ray", "pillow", "pyarrow", "obstore")
 MEMORY_A_WORKER_BYTES = 2 * 2**30  # a round number; a worker with possam-tiny takes 0.9 GB

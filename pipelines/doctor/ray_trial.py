@@ -96,7 +96,7 @@ def main() -> None:
     """The child: one task, then a line of JSON with the cluster's resources."""
     import ray
 
-    from pipelines.cluster import ray_cluster
+    from pipelines.ray_cluster import ray_cluster
 
     def add() -> int:
         return 40 + 2

@@ -10,11 +10,11 @@ import simplejpeg  # type: ignore[import-untyped]
 from numpy import ndarray
 from PIL import Image
 
-from pipelines.image_reader import Fetched, ImageReader
-from pipelines.inputs.ahead import in_order
-from pipelines.inputs.image import InputImage
-from pipelines.store import is_remote
-from possam_core.image_decode import UPRIGHT, decode_image
+from pipelines.corpus.ahead import in_order
+from pipelines.corpus.image import InputImage
+from pipelines.fetch.image_reader import Fetched, ImageReader
+from pipelines.storage.store import is_remote
+from possam_core.images.decode import UPRIGHT, decode_image
 
 READ_THREADS = 8
 CONTAINER_THREADS = 2  # each holds a range of a file, of many images

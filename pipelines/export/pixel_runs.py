@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from possam_core.errors import PossamError
-from possam_core.masks import AreaAndBox
+from possam_core.labels.masks import AreaAndBox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from pipelines.export.protocol import Whole
 from pipelines.export.unit import ExportJob
 from pipelines.export.workers import export_units
 from pipelines.reader import open_run
-from pipelines.store import trouble_named
+from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 
 PROVENANCE_KEY = "provenance.json"

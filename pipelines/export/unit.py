@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.corpus.image import InputImage
 from pipelines.export.classes import ClassMap
 from pipelines.export.config import ExportConfig
 from pipelines.export.example import Example, make_examples
@@ -14,14 +15,13 @@ from pipelines.export.folder import ExportFolder
 from pipelines.export.parts import LeftOut, PartHead, part_bytes, part_key
 from pipelines.export.pictures import make_picture, read_images
 from pipelines.export.protocol import Unit
-from pipelines.image_reader import Fetched, ImageReader
-from pipelines.inputs.image import InputImage
-from pipelines.plan import read_shard
+from pipelines.fetch.image_reader import Fetched, ImageReader
 from pipelines.reader import LabelledRun
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import read_shard
 from pipelines.schema import OK
-from pipelines.store import trouble_named
-from possam_core.image_decode import ImageError
+from pipelines.storage.store import trouble_named
+from possam_core.images.decode import ImageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Reads what a run has labelled."""
 
-from pipelines.committed import Correction
-from pipelines.frozen_vocabulary import Category
 from pipelines.reader.image import LabelledImage
 from pipelines.reader.run import LabelledRun, open_run
+from pipelines.run.classes import Category
+from pipelines.run.committed import Correction
 
 __all__ = ["Category", "Correction", "LabelledImage", "LabelledRun", "open_run"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.frozen_vocabulary import Category
+from pipelines.run.classes import Category
 
 __all__ = ["Category", "categories_of"]
 

@@ -14,17 +14,17 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from pycocotools import mask as coco_mask
 
-from pipelines.committed import Correction
-from pipelines.image_reader import ImageReader
-from pipelines.inputs.image import InputImage
-from pipelines.plan import read_shard
-from pipelines.run_folder import RunFolder
+from pipelines.corpus.image import InputImage
+from pipelines.fetch.image_reader import ImageReader
+from pipelines.run.committed import Correction
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import read_shard
 from possam_core.errors import ConfigError
-from possam_core.image_decode import decode_image
-from possam_core.masks import VOID_ID
+from possam_core.images.decode import decode_image
+from possam_core.labels.masks import VOID_ID
 
 if TYPE_CHECKING:
-    from possam_core.panoptic import PanopticSegmentation, Segment
+    from possam_core.labels.panoptic import PanopticSegmentation, Segment
 
 Row = dict[str, Any]
 
@@ -90,7 +90,7 @@ class LabelledImage:
         Raises:
             ConfigError: a class of it is not one of the run's.
         """
-        from possam_core.panoptic import PanopticSegmentation  # seconds, for torch
+        from possam_core.labels.panoptic import PanopticSegmentation  # seconds, for torch
 
         ids = np.full((self.row["width"], self.row["height"]), VOID_ID, np.int32)  # transposed
         for segment in self.row["segments_info"]:
@@ -112,7 +112,7 @@ class LabelledImage:
         return decode_image((reader or self.planned.reader).read(planned)).pixels
 
     def _segment(self, record: Row) -> "Segment":
-        from possam_core.panoptic import Segment
+        from possam_core.labels.panoptic import Segment
 
         if record["category_id"] not in self.class_indices:
             raise ConfigError(

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.committed import (
+from pipelines.reader.categories import categories_of
+from pipelines.reader.image import LabelledImage, LabelledShard, PlannedImages
+from pipelines.reader.where import Filter, FlatRows, Where
+from pipelines.run.classes import Category, read_categories
+from pipelines.run.committed import (
     Commits,
     Correction,
     corrections_in,
@@ -17,15 +21,11 @@ from pipelines.committed import (
     read_rows,
     substitute,
 )
-from pipelines.frozen_vocabulary import Category, read_categories
-from pipelines.manifest import current_manifest
-from pipelines.plan import Plan, load_plan
-from pipelines.reader.categories import categories_of
-from pipelines.reader.image import LabelledImage, LabelledShard, PlannedImages
-from pipelines.reader.where import Filter, FlatRows, Where
-from pipelines.run_folder import RunFolder, shard_key
+from pipelines.run.folder import RunFolder, shard_key
+from pipelines.run.manifest import current_manifest
+from pipelines.run.plan import Plan, load_plan
 from pipelines.schema import OK, ROW_SCHEMA, SCHEMA_VERSION
-from pipelines.store import trouble_named
+from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipelines.report.selection import KIND_NAMES, Candidate
 from pipelines.report.viewer import ErrorSummary, Facet, FacetValues, Kind, Measure, RowBlock
 from pipelines.schema import OK, QUALITY_TYPE
-from possam_core.quality import GRADES
+from possam_core.labels.quality import GRADES
 
 MAX_MESSAGES = 500  # in the index, of one error code; the others state the code alone
 MAX_MESSAGE_CHARS = 200

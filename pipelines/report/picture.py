@@ -15,11 +15,11 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from pipelines.image_reader import ImageReader
-from pipelines.inputs.image import InputImage
-from pipelines.overlay import draw_overlay, segment_colour
-from pipelines.store import STORE_ERRORS
-from possam_core.image_decode import ImageError, decode_image
+from pipelines.corpus.image import InputImage
+from pipelines.fetch.image_reader import ImageReader
+from pipelines.report.overlay import draw_overlay, segment_colour
+from pipelines.storage.store import STORE_ERRORS
+from possam_core.images.decode import ImageError, decode_image
 
 SIDE_PX = 384  # the longer one
 THREADS = 4

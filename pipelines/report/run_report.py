@@ -7,17 +7,17 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipelines.bars import bars
-from pipelines.committed import read_rows
-from pipelines.image_reader import ImageReader
-from pipelines.plan import read_shard
+from pipelines.fetch.image_reader import ImageReader
 from pipelines.reader import LabelledRun, open_run
 from pipelines.report.index import RunIndex, candidates, measures
 from pipelines.report.picture import Subject, draw_pictures
 from pipelines.report.selection import Candidate, Selection
 from pipelines.report.viewer import Head, Measure, Order, ViewerWriter
-from pipelines.run_folder import RunFolder, shard_key
+from pipelines.run.committed import read_rows
+from pipelines.run.folder import RunFolder, shard_key
+from pipelines.run.plan import read_shard
 from possam_core.errors import ConfigError
-from possam_core.quality import GRADES
+from possam_core.labels.quality import GRADES
 
 MAX_IMAGES = 2000  # that have a picture: about 80 MB
 CHARTS = ("mean_score", "void_frac", "num_segments")

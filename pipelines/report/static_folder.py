@@ -5,8 +5,8 @@ from itertools import chain
 
 import obstore
 
-from pipelines.run_folder import plan_key
-from pipelines.store import STORE_ERRORS, is_s3, normalise_location, open_store, patiently
+from pipelines.run.folder import plan_key
+from pipelines.storage.store import STORE_ERRORS, is_s3, normalise_location, open_store, patiently
 from possam_core.errors import ConfigError
 
 MEDIA_TYPES = {

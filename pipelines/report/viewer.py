@@ -167,7 +167,7 @@ class ViewerWriter:
             "page_size": PAGE_SIZE,
         }
         self._put(HEAD, b"possam.head(%s);\n" % _to_json(content))
-        package = resources.files(__package__) / "viewer"
+        package = resources.files(__package__) / "static"
         for name in STYLE_AND_SCRIPTS:
             self._put(f"viewer/{name}", (package / name).read_bytes())
         plotly = resources.files("plotly") / "package_data" / "plotly.min.js"

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.monitor.status import read_status
 from pipelines.stats.drift import Drift, population_stability_index
 from pipelines.stats.run import run_statistics
 from pipelines.stats.statistics import Statistics
 from pipelines.stats.tables import SCHEMAS
-from pipelines.status import read_status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

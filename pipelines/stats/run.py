@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.committed import find_commits, newest_rows, read_rows, substitute
-from pipelines.plan import SHARDS_A_PART, load_plan, open_part
-from pipelines.run_folder import SHARDS_A_FOLDER, RunFolder, data_folder, shard_key
+from pipelines.run.committed import find_commits, newest_rows, read_rows, substitute
+from pipelines.run.folder import SHARDS_A_FOLDER, RunFolder, data_folder, shard_key
+from pipelines.run.plan import SHARDS_A_PART, load_plan, open_part
 from pipelines.stats.count import shard_statistics
 from pipelines.stats.statistics import Statistics
-from pipelines.store import STORE_ERRORS, trouble_named
+from pipelines.storage.store import STORE_ERRORS, trouble_named
 
 logger = logging.getLogger(__name__)
 

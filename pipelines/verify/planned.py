@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 from numpy import ndarray
 
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
 from pipelines.schema import PLAN_SCHEMA, SCHEMA_VERSION
 from possam_core.errors import ConfigError
 

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pipelines.run_folder import RunFolder
-from pipelines.store import STORE_ERRORS, normalise_location
+from pipelines.run.folder import RunFolder
+from pipelines.storage.store import STORE_ERRORS, normalise_location
 from pipelines.verify.correction_file import correction_problems
 from pipelines.verify.folder import foreign_objects, open_uploads
 from pipelines.verify.manifest_check import MANIFEST_KEY, Recount, manifest_problems

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.schema import ERROR, OK, ROW_SCHEMA, SCHEMA_VERSION
 from pipelines.verify.labels import LabelColumns, label_problems
 from pipelines.verify.planned import UNREADABLE, PlannedShard, one_line
-from possam_core.image_decode import ImageErrorCode
+from possam_core.images.decode import ImageErrorCode
 
 ROWS_AT_ONCE = 128  # in memory, uncompressed
 MAX_PROBLEMS = 20  # told of one file: what is wrong in every row need not be read a thousand times

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
 from pipelines.verify.planned import one_line
 
 KEY = "_plan/vocabulary.json"

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from possam_core.errors import GroundTruthError
 from possam_core.evaluation.panoptic_quality import Category, PanopticAnnotation
-from possam_core.masks import VOID_ID
+from possam_core.labels.masks import VOID_ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

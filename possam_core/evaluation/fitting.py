@@ -15,7 +15,7 @@ from numpy import ndarray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logit
 
-from possam_core.calibration import LEAST_PROB, LogitMap
+from possam_core.labels.calibration import LEAST_PROB, LogitMap
 
 EDGE = 1e-6  # a claim is taken as at least this, and at most 1 minus it
 MAX_LOG = 4.0  # natural logarithm of the largest temperature or scale; of the smallest, minus it

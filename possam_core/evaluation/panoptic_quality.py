@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float64, Int32, Int64
 from numpy import ndarray
 
 from possam_core.errors import PossamError
-from possam_core.masks import VOID_ID
-from possam_core.vocabulary import Vocabulary
+from possam_core.labels.masks import VOID_ID
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from numpy import ndarray
 from possam_core.errors import PossamError
 from possam_core.evaluation.confusion import PairCounts
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.masks import VOID_ID
+from possam_core.labels.masks import VOID_ID
 
 
 def count_pixels(

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from PIL import Image, ImageFilter
 
 from possam_core.errors import ConfigError
-from possam_core.masks import VOID_ID
+from possam_core.labels.masks import VOID_ID
 from possam_core.playground.background import draw_background
 from possam_core.playground.camera import photograph
 from possam_core.playground.sprites import Light, Sprite, draw_light, render_thing

@@ -11,7 +11,7 @@ from possam_core.errors import ConfigError
 from possam_core.playground import playground_classes, workshop_classes
 from possam_core.playground.designs import StuffClass, ThingClass
 from possam_core.playground.style import PLAYGROUND_STYLE, WORKSHOP_STYLE, Style
-from possam_core.vocabulary import Vocabulary, VocabularyClass
+from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one of each: identity is equality

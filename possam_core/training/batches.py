@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from possam_core.images import ImageBatch
-from possam_core.training.augment import (
+from possam_core.images.batch import ImageBatch
+from possam_core.training.data.augment import (
     AugmentConfig,
     draw_view,
     keep_present,
     view_ids,
     view_image,
 )
-from possam_core.training.data import Batches, ImageView, SceneBatch
-from possam_core.training.labelled import LabelledImages
+from possam_core.training.data.labelled import LabelledImages
+from possam_core.training.data.scenes import Batches, ImageView, SceneBatch
 from possam_core.training.stage import LoopConfig
 
 

@@ -13,16 +13,6 @@ from jaxtyping import Float
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from possam_core.calibration import (
-    CalibrationConfig,
-    ExpectedPqConfig,
-    calibrate,
-    class_scores,
-    of_segments,
-    presence_claims,
-    quality_features,
-    tempered,
-)
 from possam_core.evaluation.fitting import fit_logistic, fit_logit_map, fit_temperature
 from possam_core.evaluation.measurement import annotation, image_pq
 from possam_core.evaluation.panoptic_quality import (
@@ -39,11 +29,21 @@ from possam_core.evaluation.reliability import (
     find_outcomes,
     measure_reliability,
 )
+from possam_core.labels.calibration import (
+    CalibrationConfig,
+    ExpectedPqConfig,
+    calibrate,
+    class_scores,
+    of_segments,
+    presence_claims,
+    quality_features,
+    tempered,
+)
+from possam_core.labels.panoptic import Merged
+from possam_core.labels.quality import GRADES, grade
 from possam_core.model import InferenceConfig, PosSAM
-from possam_core.panoptic import Merged
 from possam_core.predictor import Predictor
-from possam_core.quality import GRADES, grade
-from possam_core.training.labelled import LabelledImages
+from possam_core.training.data.labelled import LabelledImages
 
 MIN_IMAGES = 20  # to say from what quality to expect
 

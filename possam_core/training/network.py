@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from possam_core.checkpoint import resolve_model
-from possam_core.clip import load_clip_weights
+from possam_core.checkpoints.header import resolve_model
+from possam_core.checkpoints.published import PUBLISHED, fetched_file
+from possam_core.checkpoints.weights import load_model, save_head, save_model
+from possam_core.encoders.clip import load_clip_weights
+from possam_core.encoders.sam import load_sam_weights
 from possam_core.errors import CheckpointError, ConfigError
 from possam_core.model import ModelCard, PosSAM, full_size
-from possam_core.published import PUBLISHED, fetched_file
-from possam_core.sam import load_sam_weights
 from possam_core.training.warm_start import load_warm_start
-from possam_core.vocabulary import Vocabulary
-from possam_core.weights import load_model, save_head, save_model
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

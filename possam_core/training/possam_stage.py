@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from possam_core.clip import TextEmbeddings
+from possam_core.encoders.clip import TextEmbeddings
 from possam_core.model import EncoderFeatures, PosSAM
 from possam_core.training.batches import ReadAhead, split_share
-from possam_core.training.data import Batches, SceneBatch
-from possam_core.training.feature_cache import FeatureCache
+from possam_core.training.data.feature_cache import FeatureCache
+from possam_core.training.data.scenes import Batches, SceneBatch
 from possam_core.training.files import Folder
 from possam_core.training.loop import train_stage
 from possam_core.training.losses import BatchTotals, LossConfig, Targets, Truth, possam_loss
@@ -27,7 +27,7 @@ from possam_core.training.stage import (
     StepResult,
 )
 from possam_core.training.workers import Workers
-from possam_core.vocabulary import Vocabulary
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

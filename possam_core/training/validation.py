@@ -11,10 +11,10 @@ from possam_core.evaluation.panoptic_quality import (
     summarise,
     vocabulary_categories,
 )
+from possam_core.labels.panoptic import PanopticSegmentation
 from possam_core.model import PosSAM
-from possam_core.panoptic import PanopticSegmentation
 from possam_core.predictor import Predictor
-from possam_core.training.labelled import LabelledImage, LabelledImages
+from possam_core.training.data.labelled import LabelledImage, LabelledImages
 from possam_core.training.stage import Evaluation
 from possam_core.training.workers import Workers
 

@@ -15,8 +15,8 @@ import botocore.session
 import obstore
 from obstore.store import S3Store
 
-from pipelines.run_folder import SHARD_KEY
-from pipelines.store import split_s3
+from pipelines.run.folder import SHARD_KEY
+from pipelines.storage.store import split_s3
 
 SCRIPT = Path(__file__).with_name("ceph.sh")
 UPLOAD_THREADS = 16

@@ -7,7 +7,8 @@ import json
 import sys
 from functools import partial
 
-from pipelines import cli, runner
+from pipelines import cli
+from pipelines.label import session
 from tests.chaos.stand_in import Orders, loader
 
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Run `possam ARGUMENT...`."""
     orders = Orders(**json.loads(sys.argv.pop(1)))
     # The command imports the name when it needs it, so it gets this one.
-    runner.run_label = partial(runner.run_label, load_model=loader(orders))
+    session.run_label = partial(session.run_label, load_model=loader(orders))
     sys.argv[0] = "possam"
     cli.main()
 

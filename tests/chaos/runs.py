@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from pipelines.label_config import LabelConfig
-from pipelines.run_folder import ATTEMPT_KEY, MANIFEST_KEY, RunFolder
-from pipelines.runner import LabelReport, run_label
+from pipelines.label.session import LabelReport, run_label
+from pipelines.run.folder import ATTEMPT_KEY, MANIFEST_KEY, RunFolder
+from pipelines.settings.label import LabelConfig
 from pipelines.verify import verify_run
 from tests.chaos.ceph import Ceph
 from tests.chaos.stand_in import Orders, loader

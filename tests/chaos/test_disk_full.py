@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.run_folder import SHARD_KEY
+from pipelines.run.folder import SHARD_KEY
 from tests.chaos.runs import Reference, elsewhere, label, require_sound
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
-from pipelines.label_config import LabelConfig
-from pipelines.prepare import prepare
+from pipelines.planning.prepare import prepare
+from pipelines.settings.label import LabelConfig
 from pipelines.verify import verify_run
 from tests.chaos.ceph import Ceph
 from tests.chaos.conftest import NUM_CPUS

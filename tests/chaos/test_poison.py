@@ -2,7 +2,7 @@
 
 from ray.cluster_utils import Cluster
 
-from pipelines.label_config import LabelConfig
+from pipelines.settings.label import LabelConfig
 from pipelines.verify import verify_run
 from tests.chaos.ceph import Ceph
 from tests.chaos.corpus import make_corpus, make_plain

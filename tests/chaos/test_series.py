@@ -3,10 +3,10 @@
 import threading
 from pathlib import Path
 
-from pipelines.label_config import LabelConfig
-from pipelines.plan import load_plan, read_shard
-from pipelines.run_folder import RunFolder
-from pipelines.watermark import Series
+from pipelines.planning.series import Series
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import load_plan, read_shard
+from pipelines.settings.label import LabelConfig
 from tests.chaos.ceph import Ceph
 from tests.chaos.corpus import make_corpus
 from tests.chaos.fault_proxy import FaultProxy, Faults

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from pipelines.prepare import prepare
-from pipelines.runner import LabelReport
+from pipelines.label.session import LabelReport
+from pipelines.planning.prepare import prepare
 from possam_core.errors import ConfigError
 from tests.chaos.ceph import Ceph
 from tests.chaos.fault_proxy import FaultProxy, Faults

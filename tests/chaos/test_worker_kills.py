@@ -8,8 +8,8 @@ import pytest
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from pipelines.label_config import LabelConfig
-from pipelines.runner import run_label
+from pipelines.label.session import run_label
+from pipelines.settings.label import LabelConfig
 from pipelines.verify import verify_run
 from possam_core.playground import write_corpus
 from tests.chaos.runs import (

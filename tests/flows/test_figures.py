@@ -2,13 +2,13 @@ from datetime import UTC, datetime, timedelta
 
 from flows.figures import class_table, counts, overview_table, report_text
 from flows.progress import Workforce, figures
-from pipelines.pace import Pace
-from pipelines.prices import PriceConfig
+from pipelines.monitor.pace import Pace
+from pipelines.monitor.status import RoundStatus, RunStatus
+from pipelines.report.thumbnails import Thumbnail
+from pipelines.settings.prices import PriceConfig
 from pipelines.stats import Statistics
 from pipelines.stats.histogram import Histogram
 from pipelines.stats.statistics import SegmentClass, SegmentFigures
-from pipelines.status import RoundStatus, RunStatus
-from pipelines.thumbnails import Thumbnail
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BALL, GRASS = (SegmentClass(id=i, name=n, is_thing=i == 1) for i, n in ((1, "ball"), (2, "grass")))

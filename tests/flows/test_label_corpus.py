@@ -28,12 +28,12 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import State
 
-from flows.corpus_form import LabelCorpusForm, label_config
-from flows.form import VocabularyChoice
+from flows.forms.checks import VocabularyChoice
+from flows.forms.corpus import LabelCorpusForm, label_config
 from flows.label_corpus import label_corpus
 from flows.labelling import GPU_LIMIT
-from pipelines.prepare import prepare
-from pipelines.run_folder import plan_part_key
+from pipelines.planning.prepare import prepare
+from pipelines.run.folder import plan_part_key
 from pipelines.verify import verify_run
 from tests.factories import encode, make_pixels
 from tests.flows.api import artifacts_of, create_automation, events_of, logs_of

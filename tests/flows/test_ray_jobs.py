@@ -22,14 +22,14 @@ from prefect.states import Cancelling
 from pydantic import TypeAdapter
 from ray.job_submission import JobStatus
 
-from flows.corpus_form import LabelCorpusForm, label_config
+from flows.forms.corpus import LabelCorpusForm, label_config
 from flows.label_corpus import label_corpus
 from flows.label_new import label_new
 from flows.retry_failed import retry_failed
-from pipelines import ray_job
-from pipelines.label_config import LabelConfig
-from pipelines.prepare import prepare
-from pipelines.ray_job import RUN_KEY, JobRequest, RayJobs, job_name, run_on_ray
+from pipelines.planning.prepare import prepare
+from pipelines.ray_jobs import client as jobs_client
+from pipelines.ray_jobs.client import RUN_KEY, JobRequest, RayJobs, job_name, run_on_ray
+from pipelines.settings.label import LabelConfig
 from pipelines.verify import verify_run
 from possam_core.errors import PossamError
 from tests.factories import encode, make_pixels
@@ -43,7 +43,7 @@ STOPPED_WITHIN_S = 30
 RUN_FLOW = """
 import sys
 from pydantic import TypeAdapter
-from flows.corpus_form import LabelCorpusForm
+from flows.forms.corpus import LabelCorpusForm
 from flows.label_corpus import label_corpus
 label_corpus(TypeAdapter(LabelCorpusForm).validate_json(sys.argv[1]))
 """
@@ -215,7 +215,7 @@ def test_a_cluster_that_only_just_starts_is_asked_again_and_an_id_is_never_used_
 def test_an_address_where_no_cluster_is_gives_a_sentence(
     ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_job, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(jobs_client, "PATIENCE_S", 0.0)
     with pytest.raises(PossamError, match="expected Ray's Jobs API to answer"):
         RayJobs(f"http://127.0.0.1:{free_port()}")
 

@@ -15,8 +15,8 @@ from ray.job_submission import JobStatus
 
 from flows.label_new import LabelNewForm, label_new
 from flows.retry_failed import RetryFailedForm, retry_failed
-from pipelines.committed import open_committed, read_committed
-from pipelines.ray_job import RUN_KEY, RayJobs
+from pipelines.ray_jobs.client import RUN_KEY, RayJobs
+from pipelines.run.committed import open_committed, read_committed
 from pipelines.verify import verify_run
 from tests.factories import encode, make_pixels
 from tests.flows.api import artifacts_of, events_of, logs_of

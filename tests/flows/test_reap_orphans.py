@@ -9,7 +9,7 @@ from prefect.states import Running
 from ray.job_submission import JobStatus
 
 from flows.reap_orphans import ReapOrphansForm, is_orphan, reap_orphans
-from pipelines.ray_job import RUN_KEY, RayJobs
+from pipelines.ray_jobs.client import RUN_KEY, RayJobs
 from tests.flows.services import wait_until
 
 

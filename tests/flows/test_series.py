@@ -12,11 +12,11 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.states import State
 
-from flows.evaluate_model import EvaluateModelForm, evaluate_model
+from flows.evaluate_run import EvaluateModelForm, evaluate_model
 from flows.export_dataset import ExportDatasetForm, export_dataset
 from flows.label_new import LabelNewForm, label_new
 from flows.retry_failed import RetryFailedForm, retry_failed
-from pipelines.committed import open_committed, read_committed
+from pipelines.run.committed import open_committed, read_committed
 from pipelines.verify import verify_run
 from possam_core.playground import write_corpus
 from tests.factories import encode, make_pixels

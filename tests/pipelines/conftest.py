@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.frozen_vocabulary import FrozenVocabulary
-from pipelines.inputs.source import read_source
-from pipelines.plan import PlanSettings, load_plan, read_shard
-from pipelines.planning import freeze_plan
-from pipelines.rows import error_row, label_row, shard_bytes
-from pipelines.run_folder import RunFolder
-from possam_core.image_decode import ImageError, decode_image
-from possam_core.masks import areas_and_boxes
-from possam_core.panoptic import PanopticSegmentation
+from pipelines.corpus.source import read_source
+from pipelines.label.rows import error_row, label_row, shard_bytes
+from pipelines.planning.freeze import freeze_plan
+from pipelines.run.classes import FrozenVocabulary
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import PlanSettings, load_plan, read_shard
+from possam_core.images.decode import ImageError, decode_image
+from possam_core.labels.masks import areas_and_boxes
+from possam_core.labels.panoptic import PanopticSegmentation
 from possam_core.playground import PLAYGROUND, generate_scene, write_corpus
 from tests.factories import make_segment
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.rows import shard_bytes
-from pipelines.run_folder import draft_folder, plan_key, plan_part_key, shard_key
+from pipelines.label.rows import shard_bytes
+from pipelines.run.folder import draft_folder, plan_key, plan_part_key, shard_key
 
 Rows = list[dict[str, Any]]
 PART_KEY = "_plan/part-00000.parquet"

@@ -6,14 +6,14 @@ import torch
 from torch.testing import assert_close
 
 from possam_core.errors import ConfigError
+from possam_core.labels.panoptic import ScoredMasks
 from possam_core.mase import (
     MaseConfig,
     ensemble,
     geometric_ensemble,
     trusted_classes,
 )
-from possam_core.panoptic import ScoredMasks
-from possam_core.vocabulary import Vocabulary
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 LDP = torch.tensor([[[2.0, 0.0, -1.0], [0.0, 0.5, 0.0]]])  # (1, 2, 3)
 CLIP = torch.tensor([[[0.0, 1.0, 0.0], [3.0, 0.0, 0.0]]])

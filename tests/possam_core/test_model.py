@@ -5,13 +5,13 @@ import pytest
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
+from possam_core.checkpoints.weights import load_model
+from possam_core.decoder.mask_decoder import MaskDecoderConfig, sine_position_encoding
+from possam_core.encoders.sam import SamConfig
 from possam_core.errors import ConfigError
-from possam_core.images import make_batch
-from possam_core.mask_decoder import MaskDecoderConfig, sine_position_encoding
+from possam_core.images.batch import make_batch
 from possam_core.model import PosSAM
 from possam_core.playground import PLAYGROUND
-from possam_core.sam import SamConfig
-from possam_core.weights import load_model
 from tests.factories import make_pixels
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+from possam_core.checkpoints.weights import load_model
 from possam_core.errors import PossamError
-from possam_core.images import make_batch
+from possam_core.images.batch import make_batch
 from possam_core.mase import MaseConfig
 from possam_core.model import InferenceConfig
 from possam_core.playground import PLAYGROUND, generate_scene
 from possam_core.predictor import Predictor, load_predictor
-from possam_core.vocabulary import Vocabulary, VocabularyClass
-from possam_core.weights import load_model
+from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 from tests.factories import make_pixels
 
 BALLS = Vocabulary(

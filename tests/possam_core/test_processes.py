@@ -10,12 +10,12 @@ import pytest
 
 STARTERS = {
     "rendering": """
-from possam_core.training.data import SceneSet, SceneStore
+from possam_core.training.data.scenes import SceneSet, SceneStore
 SceneStore(SceneSet(world="playground", seed=1, num_scenes=1_000_000, canvas=32), folder)
 """,
     "SAM beside CLIP": """
 import torch
-from possam_core.training.encoder_stages import EncoderRecipe, clip_lessons, train_encoders
+from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_lessons, train_encoders
 from tests.factories import small_model
 config = small_model().config
 recipe = EncoderRecipe(num_scenes=8, held_out_scenes=8, batch_size=2)

@@ -6,7 +6,7 @@ from pycocotools import mask as coco_mask
 
 from pipelines.corrections.annotation import Region
 from pipelines.corrections.corrected_row import corrected_row
-from pipelines.frozen_vocabulary import Category
+from pipelines.run.classes import Category
 from possam_core.errors import ConfigError
 
 CATEGORIES = {

@@ -4,13 +4,13 @@ import shutil
 
 import pytest
 
+from pipelines.corpus.source import read_source
 from pipelines.corrections.annotation import AnnotatedImage
 from pipelines.corrections.matching import match_images
-from pipelines.frozen_vocabulary import FrozenVocabulary
-from pipelines.inputs.source import read_source
-from pipelines.plan import PlanSettings
-from pipelines.planning import freeze_plan
-from pipelines.run_folder import RunFolder
+from pipelines.planning.freeze import freeze_plan
+from pipelines.run.classes import FrozenVocabulary
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import PlanSettings
 from possam_core.errors import ConfigError
 from possam_core.playground import PLAYGROUND
 from tests.factories import encode, make_pixels

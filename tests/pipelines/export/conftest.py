@@ -8,7 +8,7 @@ import pytest
 
 from possam_core.evaluation.coco_panoptic import read_ground_truth
 from possam_core.playground import PLAYGROUND, write_corpus
-from possam_core.vocabulary import Vocabulary, VocabularyClass
+from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 from tests.pipelines.export.true_runs import TrueRun, write_true_run
 
 NUM_SCENES, NUM_PHOTOGRAPHS = 200, 100

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from pipelines.export.classes import ClassMap, choose_classes
 from pipelines.export.example import Example, make_examples
-from pipelines.frozen_vocabulary import Category
+from pipelines.run.classes import Category
 from pipelines.schema import OK, ROW_SCHEMA
-from possam_core.masks import rle_counts
+from possam_core.labels.masks import rle_counts
 
 PERSON, CAR, SKY, SEA = (
     Category(id=id_, name=name, is_thing=is_thing, is_seen=True)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.committed import Correction
 from pipelines.export.example import (
     TRAIN,
     VAL,
@@ -16,6 +15,7 @@ from pipelines.export.example import (
     split_of,
 )
 from pipelines.export.pictures import Picture
+from pipelines.run.committed import Correction
 from possam_core.errors import ConfigError
 from tests.pipelines.export.rows import (
     CAR,

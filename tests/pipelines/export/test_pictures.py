@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pipelines.export.pictures import make_picture
-from possam_core.image_decode import ImageError, decode_image
+from possam_core.images.decode import ImageError, decode_image
 from tests.factories import encode, make_pixels
 
 QUARTER_TURN = 6  # EXIF orientation of a camera held upright

@@ -4,7 +4,7 @@ from pycocotools import mask as coco_mask
 
 from pipelines.export.pixel_runs import PixelRuns, decode_runs
 from possam_core.errors import PossamError
-from possam_core.masks import areas_and_boxes, rle_counts
+from possam_core.labels.masks import areas_and_boxes, rle_counts
 
 MAP = np.array([[1, 1, 0], [2, 0, 2]], np.int32)  # 2 x 3; counted 1 2 | 1 0 | 0 2
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from pipelines.export.pixel_runs import decode_runs
 from pipelines.export.png import encode_grey, encode_ids
-from possam_core.masks import rle_counts
+from possam_core.labels.masks import rle_counts
 from tests.pipelines.export.test_pixel_runs import runs_of, wavy_map
 
 MAP = np.array([[1, 1, 0], [2, 0, 2]], np.int32)

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 
 from pipelines import open_run
 from pipelines.corrections.brush import decode_brush
-from possam_core.image_decode import decode_image
+from possam_core.images.decode import decode_image
 from tests.pipelines.export.test_brush_rle import decode as decode_by_bits
 from tests.pipelines.export.true_runs import TrueImage, TrueRun
 

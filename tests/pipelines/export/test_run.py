@@ -18,7 +18,7 @@ from PIL import Image
 from pipelines.export import ExportConfig, ExportFormat, run_export
 from pipelines.export.parts import LeftOut
 from possam_core.errors import ConfigError
-from possam_core.image_decode import decode_image
+from possam_core.images.decode import decode_image
 from possam_core.playground import generate_scene
 from tests.factories import encode
 from tests.pipelines.conftest import SEED, SmallRun

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.corpus.source import read_source
 from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_export
-from pipelines.frozen_vocabulary import FrozenVocabulary
-from pipelines.inputs.source import read_source
-from pipelines.plan import PlanSettings, load_plan, read_shard
-from pipelines.planning import freeze_plan
-from pipelines.rows import label_row, shard_bytes
-from pipelines.run_folder import RunFolder
+from pipelines.label.rows import label_row, shard_bytes
+from pipelines.planning.freeze import freeze_plan
+from pipelines.run.classes import FrozenVocabulary
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import PlanSettings, load_plan, read_shard
 from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.image_decode import decode_image
-from possam_core.masks import areas_and_boxes
-from possam_core.panoptic import PanopticSegmentation
-from possam_core.vocabulary import Vocabulary
+from possam_core.images.decode import decode_image
+from possam_core.labels.masks import areas_and_boxes
+from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.vocabulary.vocabulary import Vocabulary
 from tests.factories import make_segment
 
 

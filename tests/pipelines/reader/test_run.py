@@ -12,10 +12,10 @@ import pytest
 
 from pipelines import open_run
 from pipelines.reader import Category
-from pipelines.run_folder import VOCABULARY_KEY, plan_key, shard_key
+from pipelines.run.folder import VOCABULARY_KEY, plan_key, shard_key
 from pipelines.schema import ROW_SCHEMA
 from possam_core.errors import ConfigError
-from possam_core.image_decode import ImageError, ImageErrorCode, decode_image
+from possam_core.images.decode import ImageError, ImageErrorCode, decode_image
 from possam_core.playground import PLAYGROUND, generate_scene
 from tests.pipelines.conftest import SEED
 from tests.pipelines.reader.conftest import BROKEN_SCENE

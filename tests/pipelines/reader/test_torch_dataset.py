@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from pipelines import open_run
-from pipelines.run_folder import shard_key
+from pipelines.run.folder import shard_key
 from possam_core.errors import ConfigError
 
 # A process that has run Ray and Prefect for other tests cannot be forked.

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import open_run
 from pipelines.reader.where import FLAT_SCHEMA, Filter
-from pipelines.run_folder import shard_key
+from pipelines.run.folder import shard_key
 from pipelines.schema import ROW_SCHEMA
 from possam_core.errors import ConfigError
 

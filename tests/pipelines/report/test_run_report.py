@@ -16,9 +16,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipelines.cli.command import app
-from pipelines.committed import CORRECTION_SCHEMA, read_rows
 from pipelines.report import viewer, write_report
-from pipelines.run_folder import RunFolder, correction_key, shard_key
+from pipelines.run.committed import CORRECTION_SCHEMA, read_rows
+from pipelines.run.folder import RunFolder, correction_key, shard_key
 from pipelines.schema import SCHEMA_VERSION
 from possam_core.errors import ConfigError
 from tests.pipelines.report.hand_made import TRUNCATED, Labels, halves, write_run

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.inputs.image import InputImage
-from pipelines.rows import error_row, label_row
-from possam_core.image_decode import DecodedImage, ImageError, ImageErrorCode
-from possam_core.panoptic import PanopticSegmentation, Segment
+from pipelines.corpus.image import InputImage
+from pipelines.label.rows import error_row, label_row
+from possam_core.images.decode import DecodedImage, ImageError, ImageErrorCode
+from possam_core.labels.panoptic import PanopticSegmentation, Segment
 from tests.factories import make_segment
 
 Row = dict[str, Any]

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.committed import CORRECTION_SCHEMA, open_committed, read_committed
-from pipelines.manifest import finalise
-from pipelines.run_folder import RunFolder, shard_key
+from pipelines.run.committed import CORRECTION_SCHEMA, open_committed, read_committed
+from pipelines.run.folder import RunFolder, shard_key
+from pipelines.run.manifest import finalise
 from pipelines.schema import SCHEMA_VERSION
 from pipelines.stats import run_statistics, shard_statistics
 from pipelines.verify import verify_run

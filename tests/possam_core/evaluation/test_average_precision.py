@@ -13,7 +13,7 @@ from possam_core.evaluation.average_precision import (
     image_instances,
 )
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.forms import Instance
+from possam_core.labels.instances import Instance
 
 CAT, DOG, SKY = 1, 2, 3
 THINGS = frozenset({CAT, DOG})

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from possam_core.calibration import LogitMap
 from possam_core.evaluation.fitting import fit_logistic, fit_logit_map, fit_temperature
+from possam_core.labels.calibration import LogitMap
 
 NUM = 20_000
 

@@ -16,7 +16,7 @@ from possam_core.evaluation.panoptic_quality import (
 from possam_core.evaluation.semantic_quality import mean_ious
 from possam_core.playground import PLAYGROUND
 from possam_core.predictor import load_predictor
-from possam_core.training.labelled import PlaygroundImages
+from possam_core.training.data.labelled import PlaygroundImages
 
 NUM_SCENES = 9
 

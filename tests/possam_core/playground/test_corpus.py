@@ -11,7 +11,7 @@ from PIL import Image
 from possam_core.errors import ConfigError
 from possam_core.playground import PLAYGROUND, WORKSHOP, World, generate_scene, write_corpus
 from possam_core.playground.corpus import rgb_from_ids
-from possam_core.vocabulary import load_vocabulary
+from possam_core.vocabulary.vocabulary import load_vocabulary
 
 NUM_IMAGES = 6
 

@@ -7,7 +7,7 @@ import pytest
 
 from possam_core.errors import ConfigError
 from possam_core.playground import PLAYGROUND, WORKSHOP, Scene, World, generate_scene
-from possam_core.training.data import MAX_SEGMENTS
+from possam_core.training.data.scenes import MAX_SEGMENTS
 
 CLASSES = PLAYGROUND.vocabulary.classes
 WORLDS = (PLAYGROUND, WORKSHOP)

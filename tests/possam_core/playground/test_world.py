@@ -11,8 +11,8 @@ from possam_core.errors import ConfigError
 from possam_core.playground import PLAYGROUND, WORKSHOP, World, find_world
 from possam_core.playground.playground_classes import UNSEEN_CLASSES as PLAYGROUND_UNSEEN
 from possam_core.playground.workshop_classes import UNSEEN_CLASSES as WORKSHOP_UNSEEN
-from possam_core.vocabulary import Vocabulary
-from possam_core.vocabulary_lint import lint_vocabulary
+from possam_core.vocabulary.lint import lint_vocabulary
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 WORLDS = (PLAYGROUND, WORKSHOP)
 both_worlds = pytest.mark.parametrize("world", WORLDS, ids=lambda w: w.name)

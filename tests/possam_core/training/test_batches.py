@@ -6,12 +6,12 @@ import torch
 
 from possam_core.errors import GroundTruthError
 from possam_core.playground import PLAYGROUND, generate_scene
-from possam_core.training.augment import AugmentConfig
 from possam_core.training.batches import ReadAhead, ViewedImages, split_share
-from possam_core.training.data import SceneBatch
-from possam_core.training.labelled import LabelledImage, PlaygroundImages
+from possam_core.training.data.augment import AugmentConfig
+from possam_core.training.data.labelled import LabelledImage, PlaygroundImages
+from possam_core.training.data.scenes import SceneBatch
 from possam_core.training.stage import LoopConfig
-from possam_core.vocabulary import Vocabulary
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 WHOLE = AugmentConfig(min_scale=1.0, max_scale=1.0, flip=False)
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from possam_core.calibration import CalibrationConfig
-from possam_core.checkpoint import promised_grades
+from possam_core.checkpoints.header import promised_grades
+from possam_core.checkpoints.weights import load_model, save_model
+from possam_core.labels.calibration import CalibrationConfig
+from possam_core.labels.quality import EXPECTED_PQ_BOUNDS, assess
 from possam_core.model import PosSAM
 from possam_core.playground import PLAYGROUND
 from possam_core.predictor import Predictor
-from possam_core.quality import EXPECTED_PQ_BOUNDS, assess
 from possam_core.training.calibrate import Calibrated, calibrate_model
-from possam_core.training.labelled import PlaygroundImages
-from possam_core.weights import load_model, save_model
+from possam_core.training.data.labelled import PlaygroundImages
 
 NUM_SCENES = 40
 BOUNDS = (1.0, *EXPECTED_PQ_BOUNDS, 0.0)

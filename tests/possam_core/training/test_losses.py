@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from possam_core.decoder.mask_decoder import MaskPrediction
 from possam_core.errors import ConfigError
-from possam_core.mask_decoder import MaskPrediction
 from possam_core.model import MaskClassification
 from possam_core.training.losses import (
     BatchTotals,

@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from possam_core.checkpoints.weights import ENCODERS, load_model
 from possam_core.errors import CheckpointError, ConfigError, PossamError
 from possam_core.playground import PLAYGROUND
 from possam_core.training.network import NetworkConfig, build_network
-from possam_core.weights import ENCODERS, load_model
 from tests.factories import write_checkpoint, write_head
 
 SEEN = PLAYGROUND.training_vocabulary

@@ -7,11 +7,11 @@ import torch
 
 from possam_core.model import PosSAM
 from possam_core.playground import PLAYGROUND
-from possam_core.training.augment import AugmentConfig
 from possam_core.training.batches import ViewedImages
-from possam_core.training.feature_cache import FeatureCache
+from possam_core.training.data.augment import AugmentConfig
+from possam_core.training.data.feature_cache import FeatureCache
+from possam_core.training.data.labelled import PlaygroundImages
 from possam_core.training.files import LocalFolder
-from possam_core.training.labelled import PlaygroundImages
 from possam_core.training.loop import DivergedError
 from possam_core.training.losses import LossConfig
 from possam_core.training.possam_stage import MaskTraining, train_possam

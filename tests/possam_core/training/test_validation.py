@@ -1,11 +1,11 @@
 import pytest
 
+from possam_core.checkpoints.weights import load_model
 from possam_core.playground import PLAYGROUND
-from possam_core.training.evaluate import HeldOutScenes
-from possam_core.training.labelled import PlaygroundImages
+from possam_core.training.data.labelled import PlaygroundImages
+from possam_core.training.tiny.evaluate import HeldOutScenes
 from possam_core.training.validation import Example, Validation
 from possam_core.training.workers import Workers
-from possam_core.weights import load_model
 
 
 def test_the_figures_are_those_of_the_same_scenes_measured_otherwise() -> None:

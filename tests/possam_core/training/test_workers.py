@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from possam_core.checkpoints.weights import load_model
 from possam_core.playground import WORKSHOP
-from possam_core.training.train_tiny import fresh_head
+from possam_core.training.tiny.train import fresh_head
+from possam_core.training.tiny.world_stage import WorldRecipe, train_on_world
 from possam_core.training.workers import Workers, work_together
-from possam_core.training.world_stage import WorldRecipe, train_on_world
-from possam_core.weights import load_model
 
 
 def make_workers(rank: int, num: int) -> Workers:

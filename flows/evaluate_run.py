@@ -1,0 +1,114 @@
+"""Compare the labels of a run with ground truth, and its grades with what they promise."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.figures import Table
+from flows.forms.checks import FORM, mistakes_in, shown, together
+from flows.logs import our_logs_in_run
+from flows.steps import in_words, step
+from pipelines.evaluate.run import EvaluationReport, evaluate_run
+from pipelines.redaction import without_secrets
+from pipelines.run.committed import open_committed
+from possam_core.errors import ConfigError, PossamError
+from possam_core.evaluation.coco_panoptic import read_ground_truth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateModelForm:
+    """Which labels, and what is true."""
+
+    __pydantic_config__ = FORM
+
+    run: Annotated[
+        str,
+        shown(
+            "Run",
+            "Run folder of images that have ground truth; local or s3://",
+            examples=["s3://street-labels/validation"],
+        ),
+    ]
+    ground_truth: Annotated[
+        str,
+        shown(
+            "Ground truth",
+            "COCO panoptic JSON where the flow runs, with its PNGs beside it",
+            examples=["/data/panoptic_val.json"],
+        ),
+    ]
+    min_pq: Annotated[
+        float,
+        shown(
+            "PQ at least",
+            "In percent, of all classes; a run below it fails; 0: any",
+            examples=[40],
+        ),
+    ] = 0.0
+
+
+def problems(form: EvaluateModelForm) -> list[str]:
+    """Every mistake in the form, each in a sentence; none: it can be worked with."""
+    found = mistakes_in(
+        partial(open_committed, form.run), partial(read_ground_truth, Path(form.ground_truth))
+    )
+    if not 0 <= form.min_pq <= 100:
+        found.append(f"min_pq must be a percentage, got {form.min_pq:g}")
+    return found
+
+
+@flow(name="evaluate-model")
+@in_words
+def evaluate_model(form: EvaluateModelForm) -> None:
+    """Measure the panoptic quality of a run; what people have corrected counts as labelled."""
+    with our_logs_in_run():
+        if found := problems(form):
+            raise ConfigError(together(found))
+        pq = evaluate(form.run, form.ground_truth)
+        if pq < form.min_pq:
+            raise PossamError(
+                f"the model falls short: its PQ is {pq:.1f}, at least {form.min_pq:g} is wanted"
+            )
+
+
+@task(cache_policy=NO_CACHE)
+@step
+def evaluate(run: str, ground_truth: str) -> float:
+    """The panoptic quality of all classes, in percent; tables show more."""
+    report = evaluate_run(run, Path(ground_truth))
+    where = without_secrets(run)
+    create_table_artifact(quality_table(report), key="panoptic-quality", description=where)
+    create_table_artifact(grade_table(report), key="grade-calibration", description=where)
+    return 100 * report.quality["all"].pq
+
+
+def quality_table(report: EvaluationReport) -> Table:
+    """One row a group of classes, in percent."""
+    return [
+        {
+            "classes": name,
+            "PQ": f"{100 * quality.pq:.1f}",
+            "SQ": f"{100 * quality.sq:.1f}",
+            "RQ": f"{100 * quality.rq:.1f}",
+            "number": str(quality.num_classes),
+        }
+        for name, quality in report.quality.items()
+    ]
+
+
+def grade_table(report: EvaluationReport) -> Table:
+    """One row a grade, from A to D, in percent."""
+    return [
+        {
+            "grade": grade.grade,
+            "images": f"{grade.num_images:,}",
+            "PQ": f"{100 * grade.quality.pq:.1f}",
+            "expected": "-" if grade.expected_pq is None else f"{100 * grade.expected_pq:.1f}",
+        }
+        for grade in report.grades
+    ]

@@ -1,0 +1,94 @@
+"""What `possam vocabulary` prints: the built-in vocabularies, one of them, what to mend in one."""
+
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from possam_core.vocabulary.builtin import builtin_vocabularies, find_draft, find_vocabulary
+from possam_core.vocabulary.vocabulary import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintReport:
+    """What there is to mend in one vocabulary."""
+
+    vocabulary: str
+    num_classes: int
+    findings: tuple[Finding, ...]  # errors first
+    skipped: str = ""  # a sentence about what was asked for and not looked for
+
+    @property
+    def has_errors(self) -> bool:
+        """Does it hold anything that makes the vocabulary unusable or a class unreachable?"""
+        return any(f.level == "error" for f in self.findings)
+
+    def to_text(self) -> str:
+        """A line for each finding, and one with their number."""
+        num_errors = sum(f.level == "error" for f in self.findings)
+        total = (
+            f"{self.vocabulary}: classes {self.num_classes:,}, errors {num_errors:,},"
+            f" warnings {len(self.findings) - num_errors:,}"
+        )
+        lines = [*(f"{f.level}: {f}" for f in self.findings), self.skipped, total]
+        return "\n".join(line for line in lines if line)
+
+
+def list_vocabularies() -> Table:
+    """The built-in vocabularies and how many classes each has, for a terminal."""
+    table = Table("name")
+    for column in ("classes", "things", "stuff"):
+        table.add_column(column, justify="right")
+    for name in builtin_vocabularies():
+        kinds = [c.is_thing for c in find_vocabulary(name).classes]
+        table.add_row(name, *(f"{n:,}" for n in (len(kinds), sum(kinds), kinds.count(False))))
+    return table
+
+
+def show_vocabulary(source: str) -> Table:
+    """The classes of the vocabulary with the name or path `source`, for a terminal.
+
+    Raises:
+        VocabularyError: there is none, or something is wrong with it.
+    """
+    vocabulary = find_vocabulary(source)
+    has_parents = any(c.parent for c in vocabulary.classes)
+    table = Table(title=Text(vocabulary.name))
+    table.add_column("id", justify="right")
+    for column in ("name", "kind", "synonyms", *(("parent",) if has_parents else ())):
+        table.add_column(column)
+    for entry in vocabulary.classes:
+        kind, synonyms = "thing" if entry.is_thing else "stuff", ", ".join(entry.synonyms)
+        cells = [str(entry.category_id), entry.name, kind, synonyms]
+        table.add_row(*map(Text, [*cells, *([entry.parent or ""] if has_parents else [])]))
+    return table
+
+
+def lint(source: str, *, model: str | None = None) -> LintReport:
+    """What there is to mend in the vocabulary with the name or path `source`.
+
+    Args:
+        model: bundled name or path of a checkpoint, by whose CLIP near-duplicates are sought.
+
+    Raises:
+        VocabularyError: there is no such vocabulary, or it cannot be read at all.
+        CheckpointError: `model` is unknown or damaged.
+    """
+    # Seconds of imports, which `list` and `show` do without.
+    from possam_core.vocabulary.lint import lint_vocabulary
+
+    draft = find_draft(source)
+    vocabulary = None if draft.mistakes else draft.finish()
+    text, skipped = None, ""
+    if model is not None and vocabulary is None:
+        skipped = "near-duplicates were not sought: mend the errors first"
+    elif model is not None and vocabulary is not None:
+        from possam_core.checkpoints.weights import load_model
+
+        text = load_model(model).clip.embed_vocabulary(vocabulary)
+    return LintReport(
+        vocabulary=draft.name,
+        num_classes=len(draft.classes),
+        findings=tuple(lint_vocabulary(draft, text)),
+        skipped=skipped,
+    )

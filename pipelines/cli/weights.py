@@ -1,0 +1,152 @@
+"""Published encoder weights: which there are, fetching them when asked to, and checking them."""
+
+import difflib
+import urllib.request
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import fsspec
+from botocore.exceptions import BotoCoreError
+
+from possam_core.checkpoints.header import PART_NAMES, bundled_models, file_sha256, read_header
+from possam_core.checkpoints.published import PUBLISHED, PublishedWeights, fetched_file, remote_file
+from possam_core.errors import CheckpointError
+
+CHUNK_BYTES = 1 << 20
+TIMEOUT_S = 60
+
+
+def find_weights(name: str) -> PublishedWeights:
+    """The published weights called `name`.
+
+    Raises:
+        CheckpointError: there are none; the message proposes the nearest name.
+    """
+    for weights in PUBLISHED:
+        if weights.name == name:
+            return weights
+    names = [w.name for w in PUBLISHED]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "see `possam weights list`"
+    raise CheckpointError(f"expected one of {', '.join(names)}, got {name!r}; {hint}")
+
+
+def describe_weights() -> str:
+    """What each model needs, where it is published, and where it was found; a few lines each."""
+    blocks = [f"{name}: whole model, ships in the package" for name in bundled_models()]
+    for weights in PUBLISHED:
+        file = fetched_file(weights)
+        size = "" if weights.size_bytes is None else f", {weights.size_bytes / 1e6:,.0f} MB"
+        blocks.append(
+            f"{weights.name}: {PART_NAMES[weights.part]} encoder{size}, {weights.licence}\n"
+            f"  published at {weights.url}\n"
+            f"  sha256 {weights.sha256}\n"
+            f"  {f'found at {file}' if file.exists() else 'not fetched'}"
+        )
+    return "\n".join(blocks)
+
+
+def fetch_weights(weights: PublishedWeights, on_bytes: Callable[[int], None]) -> Path:
+    """Download one file, unless it is there already; a damaged download leaves nothing behind.
+
+    Args:
+        weights: what to fetch.
+        on_bytes: called with the number of bytes of each chunk that arrived.
+
+    Raises:
+        CheckpointError: the address does not answer, or answers with other content.
+    """
+    target = fetched_file(weights)
+    if target.exists():
+        return verify_weights(weights)
+    try:
+        with urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as reply:
+            _copy(
+                reply,
+                target,
+                on_bytes,
+                lambda f: _require_sha256(weights, f, "fetch it again, or ask its publisher"),
+            )
+    except OSError as error:
+        raise CheckpointError(
+            f"expected {weights.url} to answer with {weights.file_name}, but it failed"
+            f" ({error}); check the network, or copy the file to {target}"
+        ) from error
+    return target
+
+
+def fetch_checkpoint(address: str, on_bytes: Callable[[int], None]) -> Path:
+    """Copy a checkpoint from `s3://bucket/key` or `hf://owner/name/file`, unless it is there.
+
+    Raises:
+        CheckpointError: it cannot be read there, or is no checkpoint; then nothing is kept.
+    """
+    target = remote_file(address)
+    if target.exists():
+        return target
+    try:
+        with _open_remote(address) as source:
+            _copy(source, target, on_bytes, read_header)
+    except (OSError, ValueError, BotoCoreError) as error:
+        raise CheckpointError(
+            f"expected a checkpoint at {address}, but it cannot be read ({error}); check the"
+            " address and the credentials"
+        ) from error
+    return target
+
+
+def _copy(
+    source: BinaryIO,
+    target: Path,
+    on_bytes: Callable[[int], None],
+    check: Callable[[Path], object],
+) -> None:
+    """Write `source` to `target` whole, if `check` does not raise; else leave nothing behind."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            while chunk := source.read(CHUNK_BYTES):
+                file.write(chunk)
+                on_bytes(len(chunk))
+        check(partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _open_remote(address: str) -> AbstractContextManager[BinaryIO]:
+    if address.startswith("hf://"):
+        owner, _, rest = address.removeprefix("hf://").partition("/")
+        name, _, file = rest.partition("/")
+        url = f"https://huggingface.co/{owner}/{name}/resolve/main/{file}"
+        return cast(
+            AbstractContextManager[BinaryIO], urllib.request.urlopen(url, timeout=TIMEOUT_S)
+        )
+    return cast(AbstractContextManager[BinaryIO], fsspec.open(address, "rb"))
+
+
+def verify_weights(weights: PublishedWeights) -> Path:
+    """The fetched file, once its content is known to be the published one.
+
+    Raises:
+        CheckpointError: it was not fetched, or it differs.
+    """
+    file = fetched_file(weights)
+    if not file.exists():
+        raise CheckpointError(
+            f"expected {weights.name} at {file}, but it was never fetched; run `possam weights"
+            f" fetch {weights.name}`"
+        )
+    _require_sha256(weights, file, "delete it and fetch it again")
+    return file
+
+
+def _require_sha256(weights: PublishedWeights, file: Path, remedy: str) -> None:
+    found = file_sha256(file)
+    if found != weights.sha256:
+        raise CheckpointError(
+            f"expected {weights.file_name} with sha256 {weights.sha256}, got {found}; {remedy}"
+        )

@@ -1,0 +1,55 @@
+"""A folder, glob or prefix of image files."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipelines.corpus.ahead import in_order
+from pipelines.corpus.found_image import IMAGE_ENDINGS, FoundImage, in_groups, to_batches
+from pipelines.corpus.image import content_etag, local_path
+from pipelines.corpus.local_files import list_local
+from pipelines.corpus.s3_files import list_s3
+from pipelines.storage.store import is_s3
+
+HASH_THREADS = 8
+HASH_FILES = 64  # for one thread at a time
+
+
+def read_images(images: str) -> Iterator[pa.RecordBatch]:
+    """The images below an address, sorted by uri; the content of local ones is read once.
+
+    Raises:
+        ConfigError: there is no such place, or it cannot be read.
+    """
+    return to_batches(_identified(images))
+
+
+def list_files(images: str, endings: tuple[str, ...]) -> Iterator[FoundImage]:
+    """The files of these endings below an address, sorted by uri.
+
+    Raises:
+        ConfigError: there is no such place, or it cannot be read.
+    """
+    return list_s3(images, endings) if is_s3(images) else list_local(images, endings)
+
+
+def _identified(images: str) -> Iterator[FoundImage]:
+    found = list_files(images, IMAGE_ENDINGS)
+    if is_s3(images):
+        yield from found
+        return
+    groups = (map(_identify, group) for group in in_groups(found, HASH_FILES))
+    yield from in_order(groups, threads=HASH_THREADS, ahead=HASH_FILES)
+
+
+def _identify(image: FoundImage) -> FoundImage:
+    path = local_path(image.uri)
+    assert path is not None
+    try:
+        with Path(path).open("rb") as stream:
+            etag = content_etag(stream)
+            return replace(image, etag=etag, size=stream.tell())
+    except OSError:
+        return image  # gone already, or not ours to read; its row will say so

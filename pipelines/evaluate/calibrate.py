@@ -1,0 +1,100 @@
+"""The calibration job: a checkpoint and labelled images in, the same checkpoint calibrated out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from pipelines.evaluate.tables import CLAIM_NAMES, percent
+from pipelines.train.config import DataConfig
+from pipelines.train.data import open_images
+from possam_core.checkpoints.header import SUFFIX, resolve_model
+from possam_core.checkpoints.weights import copy_with_card
+from possam_core.errors import ConfigError
+from possam_core.predictor import load_predictor
+from possam_core.training.calibrate import Calibrated, calibrate_model
+from possam_core.training.data.labelled import EveryOther
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrateConfig:
+    """Which model, on what, and where the calibrated one goes."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
+
+    model: str  # bundled name, path, s3:// or hf:// address that was fetched
+    data: DataConfig  # images that the model has not learned from
+    output: str  # file to write
+    use_gpu: bool = False
+
+    def __post_init__(self) -> None:
+        path = Path(self.output)
+        if path.suffix != SUFFIX or not path.parent.is_dir():
+            raise ConfigError(
+                f"expected a {SUFFIX} file in an existing folder for output, got {self.output};"
+                " name one"
+            )
+
+
+def calibrate_checkpoint(
+    config: CalibrateConfig, *, on_images: Callable[[int, int], None]
+) -> Calibrated:
+    """Fit on every other image, measure on those between, and write the checkpoint.
+
+    Args:
+        config: model and data.
+        on_images: called with the number of images that are labelled, and of all.
+
+    Raises:
+        PossamError: the model or the data cannot be used; the message names the file.
+    """
+    images = open_images(config.data)
+    if len(images) < 2:
+        raise ConfigError(f"expected two images at least to calibrate with, got {len(images)}")
+    device = "cuda" if config.use_gpu else "cpu"
+    model = load_predictor(config.model, images.vocabulary, device=device).model
+    num_done = 0
+
+    def count_one() -> None:
+        nonlocal num_done
+        num_done += 1
+        on_images(num_done, len(images))
+
+    calibrated = calibrate_model(
+        model,
+        model.card.inference,
+        fit_on=EveryOther(images, first=0),
+        measure_on=EveryOther(images, first=1),
+        on_image=count_one,
+    )
+    card = replace(
+        model.card,
+        inference=calibrated.inference,
+        metrics=model.card.metrics | {"calibration": calibrated.metrics},
+    )
+    copy_with_card(resolve_model(config.model).checkpoint, Path(config.output), card)
+    return calibrated
+
+
+def calibration_tables(calibrated: Calibrated) -> RenderableType:
+    """How honest the figures are before and after, and what each grade is worth, x 100."""
+    metrics = calibrated.metrics
+    errors = Table(title="Expected calibration error, in percent")
+    for name in ("of", "before", "after"):
+        errors.add_column(name, justify="left" if name == "of" else "right")
+    for claim, found in metrics["expected_calibration_error"].items():
+        errors.add_row(CLAIM_NAMES[claim], percent(found["before"]), percent(found["after"]))
+    return Group(errors, _grades(metrics))
+
+
+def _grades(metrics: dict[str, Any]) -> Table:
+    table = Table(title="Grades, in percent")
+    for name in ("grade", "images", "PQ", "PQ of an image", "expected"):
+        table.add_column(name, justify="left" if name == "grade" else "right")
+    for grade, found in metrics["grades"].items():
+        shares = (found["pq"], found["image_pq"], found["expected_pq"])
+        table.add_row(grade, f"{found['images']:,}", *(percent(share) for share in shares))
+    return table

@@ -1,0 +1,81 @@
+"""The evaluation job: a checkpoint and labelled images in, figures out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from pipelines.evaluate.config import EvaluateConfig
+from pipelines.evaluate.figures import ModelEvaluation
+from pipelines.label.labeller import run_ahead
+from pipelines.train.data import open_images
+from possam_core.evaluation.measurement import Measurement, measure_image
+from possam_core.labels.instances import ImageForms
+from possam_core.predictor import Predictor, load_predictor
+from possam_core.training.data.labelled import LabelledImage, LabelledImages
+
+BATCH_SIZE = 8
+READERS = 4  # threads
+
+
+def _say_nothing(_: int, __: int) -> None:
+    pass
+
+
+def evaluate_model(
+    config: EvaluateConfig, *, on_images: Callable[[int, int], None] = _say_nothing
+) -> ModelEvaluation:
+    """Label the images of the data in their own vocabulary, and compare with the truth.
+
+    Args:
+        config: model and data.
+        on_images: called with the number of images that are measured, and of all.
+
+    Raises:
+        PossamError: the model or the data cannot be used; the message names the file.
+    """
+    images = open_images(config.data)
+    predictor = open_predictor(config, images)
+    total = Measurement()
+    for part in measure_images(predictor, images, range(len(images))):
+        total += part
+        on_images(len(total.images), len(images))
+    return ModelEvaluation(
+        model=config.model,
+        fingerprint=predictor.fingerprint,
+        data=config.data,
+        vocabulary=images.vocabulary,
+        training_names=predictor.model.card.training_names,
+        calibration=predictor.inference.calibration,
+        measurement=total,
+    )
+
+
+def open_predictor(config: EvaluateConfig, images: LabelledImages) -> Predictor:
+    """The model, for the classes of `images`."""
+    return load_predictor(
+        config.model,
+        images.vocabulary,
+        device="cuda" if config.use_gpu else "cpu",
+        precision=config.precision,
+    )
+
+
+def measure_images(
+    predictor: Predictor, images: LabelledImages, indices: Sequence[int]
+) -> Iterator[Measurement]:
+    """What is measured of each of some images; a share of a data set is as good as the whole."""
+    for index, image, forms in predict_images(predictor, images, indices):
+        truth = image.annotation(images.vocabulary)
+        yield measure_image(forms, truth, images.vocabulary, index=index, name=image.name)
+
+
+def predict_images(
+    predictor: Predictor, images: LabelledImages, indices: Sequence[int]
+) -> Iterator[tuple[int, LabelledImage, ImageForms]]:
+    """Each image with its index and all that the model says of it, read some ahead."""
+    with ThreadPoolExecutor(READERS) as pool:
+        numbered = zip(indices, run_ahead(pool, images.read, indices, BATCH_SIZE), strict=True)
+        while batch := list(islice(numbered, BATCH_SIZE)):
+            found = predictor.forms([image.pixels for _, image in batch])
+            for (index, image), forms in zip(batch, found, strict=True):
+                yield index, image, forms

@@ -1,0 +1,154 @@
+"""All figures of a measured model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipelines.train.config import DataConfig
+from possam_core.evaluation.average_precision import AveragePrecision, average_precision
+from possam_core.evaluation.confusion import PairCounts
+from possam_core.evaluation.measurement import ImageResult, Measurement, mean_image_pq
+from possam_core.evaluation.panoptic_quality import (
+    Category,
+    CategoryCounts,
+    PanopticQuality,
+    category_groups,
+    summarise,
+    vocabulary_categories,
+)
+from possam_core.evaluation.semantic_quality import category_ious, mean_ious
+from possam_core.labels.calibration import CalibrationConfig
+from possam_core.labels.quality import GRADES
+from possam_core.vocabulary.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassFigures:
+    """How one class fared; None where the truth has none of it."""
+
+    category: Category
+    counts: CategoryCounts
+    quality: PanopticQuality
+    iou: float | None  # of the semantic form
+    ap: float | None  # of a thing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeFigures:
+    """How the images of one grade fared."""
+
+    grade: str
+    num_images: int
+    quality: PanopticQuality  # of all of them together
+    image_pq: float | None  # mean over images of their own PQ
+    expected_pq: float | None  # mean of what the calibrated model expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEvaluation:
+    """What was measured, of what, on what."""
+
+    model: str
+    fingerprint: str  # sha256 of the checkpoint file
+    data: DataConfig
+    vocabulary: Vocabulary
+    training_names: Sequence[str]
+    calibration: CalibrationConfig
+    measurement: Measurement
+
+    @property
+    def model_name(self) -> str:
+        """For titles."""
+        return self.model.rpartition("/")[2]
+
+    @property
+    def data_name(self) -> str:
+        """For titles."""
+        data = self.data
+        if data.source == "playground":
+            return f"{data.world}, seed {data.scene_seed}"
+        return str(data.annotations).rpartition("/")[2]
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """The classes of the data, and whether training has seen them."""
+        return vocabulary_categories(self.vocabulary, self.training_names)
+
+    @cached_property
+    def quality(self) -> dict[str, PanopticQuality]:
+        """PQ, SQ and RQ of all, things, stuff and, if there are both, seen and unseen."""
+        return summarise(self.measurement.segments, category_groups(self.categories))
+
+    @cached_property
+    def mean_ious(self) -> dict[str, float | None]:
+        """mIoU of the same groups."""
+        return mean_ious(self.measurement.pixel_pairs, category_groups(self.categories))
+
+    @cached_property
+    def average_precision(self) -> AveragePrecision:
+        """Of things."""
+        things = [c.id for c in self.categories if c.is_thing]
+        return average_precision(self.measurement.instances, things)
+
+    @cached_property
+    def classes(self) -> list[ClassFigures]:
+        """Each class of the vocabulary, in its order."""
+        counts = self.measurement.segments
+        quality = summarise(counts, {str(c.id): [c.id] for c in self.categories})
+        ious = category_ious(self.measurement.pixel_pairs)
+        return [
+            ClassFigures(
+                category=c,
+                counts=counts.per_category.get(c.id, CategoryCounts()),
+                quality=quality[str(c.id)],
+                iou=ious.get(c.id),
+                ap=self.average_precision.per_category.get(c.id),
+            )
+            for c in self.categories
+        ]
+
+    @cached_property
+    def grades(self) -> list[GradeFigures]:
+        """Those grades that some image has, from A to D."""
+        found = []
+        for grade in GRADES:
+            images = [i for i in self.measurement.images if i.grade == grade]
+            if not images:
+                continue
+            counts = self.measurement.by_grade[grade]
+            expected = [i.expected_pq for i in images if i.expected_pq is not None]
+            found.append(
+                GradeFigures(
+                    grade=grade,
+                    num_images=len(images),
+                    quality=summarise(counts, {"all": counts.per_category})["all"],
+                    image_pq=mean_image_pq(images),
+                    expected_pq=sum(expected) / len(expected) if expected else None,
+                )
+            )
+        return found
+
+    def worst_images(self, number: int) -> list[ImageResult]:
+        """Those with the lowest PQ of their own, the worst first."""
+        known = [i for i in self.measurement.images if i.pq is not None]
+        return sorted(known, key=lambda i: (i.pq, i.index))[:number]
+
+    def name_of(self, category_id: int | None) -> str | None:
+        """Of a class; None stands for none."""
+        return None if category_id is None else self._names[category_id]
+
+    def mistakes(self, pairs: PairCounts) -> list[tuple[str | None, str | None, int]]:
+        """Names of true and predicted class, and how often; the most frequent first.
+
+        No predicted class: missed; no true one: invented.
+        """
+        found = [
+            (self.name_of(true), self.name_of(guess), count)
+            for (true, guess), count in pairs.counts.items()
+            if true != guess
+        ]
+        return sorted(found, key=lambda m: (-m[2], m[0] or "", m[1] or ""))
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {c.id: c.name for c in self.categories}

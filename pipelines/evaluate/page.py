@@ -1,0 +1,114 @@
+"""The page of a measured model: a folder of static files that opens from disk."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any
+
+from pipelines.evaluate.checkpoint import open_predictor, predict_images
+from pipelines.evaluate.config import EvaluateConfig
+from pipelines.evaluate.figures import ModelEvaluation
+from pipelines.evaluate.pictures import draw_beside_truth
+from pipelines.evaluate.record import to_record
+from pipelines.evaluate.tables import CLAIM_NAMES
+from pipelines.report.static_folder import HEAD, START, StaticFolder
+from pipelines.train.data import open_images
+from possam_core.evaluation.confusion import count_segment_pairs
+from possam_core.evaluation.measurement import ImageResult, annotation
+from possam_core.evaluation.panoptic_quality import overlap_segments
+
+PAGE_SIZE = 8  # pictures in a file
+VIEWER_FILES = ("viewer.css", "columns.js")  # of the report: its looks, and how elements are made
+OWN = resources.files(__package__) / "static"
+OWN_FILES = ("evaluation.css", "figures.js", "charts.js", "worst.js", "evaluation.js")
+
+
+class EvaluationPage:
+    """Opens the folder, so that what is wrong with it shows at once; writes when all is known."""
+
+    def __init__(self, location: str) -> None:
+        """Open or make the folder, local or `s3://`.
+
+        Raises:
+            ConfigError: it cannot be written, or holds a run or another page.
+        """
+        self._folder = StaticFolder(location)
+        self._digest = hashlib.sha256()
+
+    def write(self, evaluation: ModelEvaluation, config: EvaluateConfig) -> str:
+        """Write the page; the address of the file to open.
+
+        The worst images are read and labelled once more, so that measuring keeps none.
+        """
+        worst = evaluation.worst_images(config.num_worst)
+        content = _content(evaluation, worst)
+        self._put(HEAD, b"possam.evaluation(%s);\n" % _to_json(content))
+        pictures = list(_pictures(evaluation, config, worst))
+        pages = range(0, len(pictures), PAGE_SIZE)
+        for number, first in enumerate(pages):
+            page = _to_json(pictures[first : first + PAGE_SIZE])
+            self._put(f"data/page-{number:05d}.js", b"possam.pictures(%d,%s);\n" % (first, page))
+        self._put_viewer()
+        self._folder.put(START, self._start(str(content["title"]), len(pages)))
+        self._folder.remove_stale()
+        return f"{self._folder.location}/{START}"
+
+    def _put(self, key: str, data: bytes) -> None:
+        self._folder.put(key, data)
+        self._digest.update(data)
+
+    def _put_viewer(self) -> None:
+        viewer = resources.files("pipelines.report") / "static"
+        plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
+        files = [viewer / name for name in VIEWER_FILES] + [OWN / name for name in OWN_FILES]
+        for file in (*files, plotly):
+            self._put(f"viewer/{file.name}", file.read_bytes())
+
+    def _start(self, title: str, num_pages: int) -> bytes:
+        """The page itself; its links change with what they lead to."""
+        version = self._digest.hexdigest()[:16]
+        pages = [
+            f'<script defer src="data/page-{number:05d}.js?v={version}"></script>'
+            for number in range(num_pages)
+        ]
+        template = Template((OWN / START).read_text(encoding="utf-8"))
+        text = template.substitute(title=escape(title), version=version, pages="\n".join(pages))
+        return text.encode()
+
+
+def _content(evaluation: ModelEvaluation, worst: list[ImageResult]) -> dict[str, Any]:
+    """What the page shows beside pictures."""
+    record = to_record(evaluation)
+    del record["images"]  # only the worst are shown
+    return record | {
+        "title": f"{evaluation.model_name} on {evaluation.data_name}",
+        "claims": CLAIM_NAMES,
+        "mistakes": evaluation.mistakes(evaluation.measurement.segment_pairs),
+        "worst": [
+            {"name": i.name, "pq": i.pq, "grade": i.grade, "expected_pq": i.expected_pq}
+            for i in worst
+        ],
+    }
+
+
+def _pictures(
+    evaluation: ModelEvaluation, config: EvaluateConfig, worst: list[ImageResult]
+) -> Iterator[dict[str, Any]]:
+    """Photograph, truth and prediction of each of the worst images, and what went wrong."""
+    if not worst:
+        return
+    images = open_images(config.data)
+    predictor = open_predictor(config, images)
+    for _, image, forms in predict_images(predictor, images, [i.index for i in worst]):
+        truth, prediction = image.annotation(images.vocabulary), forms.panoptic
+        pairs = count_segment_pairs(overlap_segments(truth, annotation(prediction)))
+        picture = draw_beside_truth(image.pixels, truth, prediction, images.vocabulary)
+        yield picture | {"mistakes": evaluation.mistakes(pairs)}
+
+
+def _to_json(content: object) -> bytes:
+    """JSON in ASCII: no character of a name can end a line or a string of JavaScript."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

@@ -1,0 +1,246 @@
+"""Panoptic quality of a run against ground truth in COCO panoptic format, and by grade.
+
+Axes: H W pixels of the image.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from pipelines.run.committed import open_committed, read_machine_rows
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import load_plan
+from pipelines.schema import OK
+from possam_core.checkpoints.header import model_fingerprint, promised_grades
+from possam_core.errors import CheckpointError, GroundTruthError
+from possam_core.evaluation.coco_panoptic import TrueImage, read_annotation, read_ground_truth
+from possam_core.evaluation.measurement import image_pq
+from possam_core.evaluation.panoptic_quality import (
+    PanopticAnnotation,
+    PanopticQuality,
+    PanopticQualityCounts,
+    category_groups,
+    count_matches,
+    summarise,
+)
+from possam_core.labels.masks import VOID_ID
+from possam_core.labels.quality import EXPECTED_PQ, GRADES
+
+Row = dict[str, Any]
+
+_COLUMNS = ("uri", "width", "height", "status", "segments_info", "quality")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeCalibration:
+    """How good the labels of one grade are, next to what the grade promises."""
+
+    grade: str
+    num_images: int
+    quality: PanopticQuality  # of these images together
+    expected_pq: float | None  # the same when the model was calibrated; None: it had no such image
+    image_pq: float | None  # mean of the images' own; None: nothing was to be found in any
+    expected_image_pq: float | None  # likewise; None: also of a model that is not calibrated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport:
+    """How well a run's labels match the ground truth."""
+
+    run: str
+    quality: Mapping[str, PanopticQuality]  # of all, things, stuff and, where known, seen, unseen
+    counts: PanopticQualityCounts
+    grades: tuple[GradeCalibration, ...]  # from A to D; those that no image has are left out
+    is_calibrated: bool  # else possam-tiny on playground scenes stands for what to expect
+    num_images: int  # that quality is about
+    num_errors: int  # of those, images without labels: each true segment of theirs is missed
+    num_without_truth: int  # images of the run that the ground truth does not know; left out
+    num_without_row: int  # images of the ground truth that the run does not know; left out
+
+    def to_table(self) -> RenderableType:
+        """The scores x 100, of classes and of grades, for a terminal."""
+        return Group(self._quality_table(), *([self._grade_table()] if self.grades else []))
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, in [0, 1]."""
+        return {
+            "run": self.run,
+            "num_images": self.num_images,
+            "num_errors": self.num_errors,
+            "num_without_truth": self.num_without_truth,
+            "num_without_row": self.num_without_row,
+            "panoptic": {name: asdict(quality) for name, quality in self.quality.items()},
+            "grades": [asdict(grade) for grade in self.grades],
+        }
+
+    def _quality_table(self) -> Table:
+        caption = f"{self.num_images} images"
+        if self.num_errors:
+            caption += f", {self.num_errors} of them without labels: their segments are missed"
+        if self.num_without_truth:
+            caption += f"; left out: {self.num_without_truth} without ground truth"
+        if self.num_without_row:
+            caption += f"; left out: {self.num_without_row} that are not in the run"
+        table = Table(title="Panoptic quality, in percent", caption=caption)
+        table.add_column("classes")
+        for name in ("PQ", "SQ", "RQ", "number"):
+            table.add_column(name, justify="right")
+        for name, q in self.quality.items():
+            scores = [f"{100 * s:.1f}" if q.num_classes else "-" for s in (q.pq, q.sq, q.rq)]
+            table.add_row(name, *scores, str(q.num_classes))
+        return table
+
+    def _grade_table(self) -> Table:
+        of = "this model on the images that it was calibrated with"
+        if not self.is_calibrated:
+            of = "an earlier possam-tiny, not calibrated, on playground scenes"
+        table = Table(title="Calibration of the grades", caption=f"expected: as measured for {of}")
+        table.add_column("grade")
+        of_image = ("PQ of an image", "expected", "off by") if self.is_calibrated else ()
+        for name in ("images", "PQ", "expected", "off by", *of_image):
+            table.add_column(name, justify="right")
+        for g in self.grades:
+            scores = _compared(g.quality.pq, g.expected_pq)
+            if self.is_calibrated:
+                scores += _compared(g.image_pq, g.expected_image_pq)
+            table.add_row(g.grade, f"{g.num_images:,}", *scores)
+        return table
+
+
+def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
+    """Compare the committed labels of `run` with the images of the same file name in the truth.
+
+    It is about the model: what people have corrected counts as the model had labelled it.
+
+    Raises:
+        ConfigError: there is no run.
+        GroundTruthError: the ground truth is unusable, or of other images or classes.
+    """
+    truth = read_ground_truth(ground_truth)
+    folder = open_committed(run)
+    unmatched = _by_name(truth.images)
+    names = {category.id: category.name for category in truth.categories}
+    counts, outcomes = PanopticQualityCounts(), Counter[str]()
+    by_grade: defaultdict[str, PanopticQualityCounts] = defaultdict(PanopticQualityCounts)
+    image_pqs: defaultdict[str, list[float | None]] = defaultdict(list)
+    for row in _read_rows(folder):
+        name = PurePosixPath(row["uri"]).name
+        image = unmatched.pop(name, None)
+        if image is None:
+            outcomes["without_truth"] += 1
+            continue
+        outcomes[row["status"]] += 1
+        found = _compare(image, row, names)
+        counts += found
+        if row["status"] == OK:
+            by_grade[row["quality"]["grade"]] += found
+            image_pqs[row["quality"]["grade"]].append(image_pq(found))
+    num_images = outcomes.total() - outcomes["without_truth"]
+    if not num_images:
+        raise GroundTruthError(
+            f"expected ground truth of the images in {run}, but {ground_truth} names none of them"
+        )
+    promised = _promised_by_model(folder)
+    return EvaluationReport(
+        run=run,
+        quality=summarise(counts, category_groups(truth.categories)),
+        counts=counts,
+        grades=tuple(
+            _calibration(grade, by_grade[grade], image_pqs[grade], promised)
+            for grade in GRADES
+            if image_pqs[grade]
+        ),
+        is_calibrated=promised is not None,
+        num_images=num_images,
+        num_errors=num_images - outcomes[OK],
+        num_without_truth=outcomes["without_truth"],
+        num_without_row=len(unmatched),
+    )
+
+
+def _promised_by_model(run: RunFolder) -> Mapping[str, Mapping[str, Any]] | None:
+    """What the grades were worth when the run's model was calibrated.
+
+    None: it was not, or it is not here any more; then nobody can tell.
+    """
+    plan = load_plan(run)
+    assert plan is not None  # it was opened as a run
+    try:
+        if model_fingerprint(plan.settings.model) != plan.settings.model_sha256:
+            return None
+        return promised_grades(plan.settings.model)
+    except CheckpointError:
+        return None
+
+
+def _calibration(
+    grade: str,
+    counts: PanopticQualityCounts,
+    image_pqs: Sequence[float | None],
+    promised: Mapping[str, Mapping[str, Any]] | None,
+) -> GradeCalibration:
+    known = [pq for pq in image_pqs if pq is not None]
+    of_grade = {"pq": EXPECTED_PQ[grade]} if promised is None else promised.get(grade, {})
+    return GradeCalibration(
+        grade=grade,
+        num_images=len(image_pqs),
+        quality=summarise(counts, {"all": counts.per_category})["all"],
+        expected_pq=of_grade.get("pq"),
+        image_pq=sum(known) / len(known) if known else None,
+        expected_image_pq=of_grade.get("image_pq"),
+    )
+
+
+def _compared(measured: float | None, expected: float | None) -> list[str]:
+    """Both and their difference, x 100."""
+    told = ["-" if value is None else f"{100 * value:.1f}" for value in (measured, expected)]
+    if measured is None or expected is None:
+        return [*told, "-"]
+    return [*told, f"{100 * (measured - expected):+.1f}"]
+
+
+def _by_name(images: Sequence[TrueImage]) -> dict[str, TrueImage]:
+    by_name = {PurePosixPath(image.file_name).name: image for image in images}
+    if len(by_name) < len(images):
+        raise GroundTruthError("expected ground truth with a file name for each image, got twins")
+    return by_name
+
+
+def _read_rows(run: RunFolder) -> Iterator[Row]:
+    for committed in read_machine_rows(run):
+        yield from committed.rows.select(_COLUMNS).to_pylist()
+
+
+def _compare(image: TrueImage, row: Row, names: Mapping[int, str]) -> PanopticQualityCounts:
+    annotation = read_annotation(image)
+    image_hw = annotation.ids.shape
+    if row["status"] != OK:
+        nothing = PanopticAnnotation(ids=np.zeros(image_hw, np.int32), category_ids={})
+        return count_matches(annotation, nothing)
+    if image_hw != (row["height"], row["width"]):
+        raise GroundTruthError(
+            f"expected labels of {image_hw[1]} x {image_hw[0]} pixels for {image.file_name}, got"
+            f" {row['width']} x {row['height']}; use ground truth of the same images"
+        )
+    for segment in row["segments_info"]:
+        if names.get(segment["category_id"]) != segment["category_name"]:
+            raise GroundTruthError(
+                f"expected classes of the ground truth, but {image.file_name} has"
+                f" {segment['category_name']!r} as category {segment['category_id']}; label with"
+                " the vocabulary of the ground truth"
+            )
+    return count_matches(annotation, _decode(row["segments_info"], image_hw))
+
+
+def _decode(segments: Sequence[Row], image_hw: tuple[int, ...]) -> PanopticAnnotation:
+    ids = np.full(image_hw, VOID_ID, np.int32)
+    for segment in segments:
+        ids[coco_mask.decode(segment["segmentation"]) > 0] = segment["id"]
+    return PanopticAnnotation(ids=ids, category_ids={s["id"]: s["category_id"] for s in segments})

@@ -1,0 +1,1 @@
+"""The labelling job: driver, Ray Data stage, and what each worker does."""

@@ -1,0 +1,214 @@
+"""The labelling job: shards of planned images -> committed files of rows, one Ray Data stage."""
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, Dataset
+from ray.util.annotations import RayDeprecationWarning
+
+from pipelines.fetch.image_reader import ImageReader
+from pipelines.label.progress import Board
+from pipelines.label.stages import STAGES
+from pipelines.run.folder import RunFolder
+from pipelines.run.plan import Plan, read_shard
+from pipelines.schema import ERROR, Batch
+from pipelines.settings.label import LabelConfig
+from possam_core.errors import ConfigError
+from possam_core.vocabulary.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pipelines.label.labeller import ImagePredictor
+    from pipelines.label.rows import Row
+
+logger = logging.getLogger(__name__)
+
+CAREFUL_FROM_ATTEMPT = 3
+MAX_TRIES = 4  # of one shard within one job; the third and fourth are careful
+MAX_WORKER_RESTARTS = 100  # of one worker; then the job fails rather than restarting for ever
+REPORT_EVERY = 8  # images
+TASKS_AHEAD = 4  # for each worker, into which what is left is cut
+
+COMMITTED, EXISTED, OPEN = "committed", "existed", "open"  # outcomes of a shard
+
+# A checkpoint's name and a vocabulary -> the model that a worker labels with.
+ModelLoader = Callable[[str, Vocabulary], "ImagePredictor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTask:
+    """One pending shard, and how often earlier jobs have started it."""
+
+    shard: int
+    attempts_before: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelJob:
+    """What every worker of a job is told."""
+
+    config: LabelConfig
+    plan: Plan
+    vocabulary: Vocabulary
+    is_careful: bool = False  # from the first attempt on
+    load_model: ModelLoader | None = None  # None: possam's own, as the config asks for it
+
+    def load(self) -> "ImagePredictor":
+        """The model, in the process that calls this."""
+        return load_worker_model(self.config, self.vocabulary, self.load_model)
+
+
+def load_worker_model(
+    config: LabelConfig, vocabulary: Vocabulary, load_model: ModelLoader | None
+) -> "ImagePredictor":
+    """What a worker labels with: the model of `load_model`, or possam's own as `config` asks."""
+    if load_model is not None:
+        return load_model(config.model, vocabulary)
+    from possam_core.predictor import load_predictor  # torch: the driver does without
+
+    device = "cuda" if config.gpus_per_worker else "cpu"
+    return load_predictor(config.model, vocabulary, device=device, precision=config.precision)
+
+
+class ShardLabeller:
+    """Holds one model per actor; Ray builds it once and hands it one shard a call."""
+
+    def __init__(self, job: LabelJob, board: Board) -> None:
+        from pipelines.label.labeller import ImageLabeller  # torch, as above
+
+        self.job = job
+        self.board = board
+        config, self.plan = job.config, job.plan
+        self.run = RunFolder(config.output, single_writer=config.single_writer)
+        self.labeller = ImageLabeller(
+            job.load,
+            ImageReader(config.allowed_hosts),
+            consistency_share=job.plan.settings.consistency_share,
+        )
+        if self.labeller.predictor.fingerprint != self.plan.settings.model_sha256:
+            raise ConfigError(
+                f"expected the weights that the plan names, but {config.model} has changed since;"
+                " restore it or choose another --output"
+            )
+
+    def __call__(self, batch: Batch) -> Batch:
+        task = ShardTask(
+            shard=int(batch["shard"][0]), attempts_before=int(batch["attempts_before"][0])
+        )
+        started = time.perf_counter()
+        held_up = dict(self.labeller.clock.seconds)
+        num_halvings = self.labeller.num_halvings
+        rows: list[Row] = []
+        try:
+            outcome, problem = self._label(task, rows)
+        except Exception as error:  # a bad shard never fails a run: it stays open
+            logger.exception("shard %d stays open", task.shard)
+            outcome, problem = OPEN, f"{type(error).__name__}: {error}".partition("\n")[0]
+            self.board.note_open.remote(problem)
+        seconds = time.perf_counter() - started
+        logger.info("shard %d %s: %d rows in %.1f s", task.shard, outcome, len(rows), seconds)
+        clock = self.labeller.clock.seconds
+        return {
+            "shard": [task.shard],
+            "outcome": [outcome],
+            "problem": [problem],
+            "rows": [len(rows)],
+            "errors": [sum(row["status"] == ERROR for row in rows)],
+            "halvings": [self.labeller.num_halvings - num_halvings],
+            **{stage: [clock[stage] - held_up[stage]] for stage in STAGES},
+        }
+
+    def _label(self, task: ShardTask, rows: "list[Row]") -> tuple[str, str]:
+        """Fill `rows` and commit them; the outcome, and why the shard stays open if it does."""
+        if reason := ray.get(self.board.reason_to_stop.remote()):
+            return OPEN, reason
+        with self.labeller.clock.held_up_by("write"):
+            if self.run.is_committed(task.shard, self.plan.round):
+                return EXISTED, ""
+            attempt = self.run.start_attempt(task.shard, self.plan.round)
+        if attempt - task.attempts_before > MAX_TRIES:
+            return OPEN, f"it killed its worker {MAX_TRIES} times"
+        num_errors = 0
+        for row in self._rows(task.shard, attempt):
+            rows.append(row)
+            num_errors += row["status"] == ERROR
+            if len(rows) % REPORT_EVERY == 0:
+                self.board.report.remote(task.shard, len(rows), num_errors)
+        self.board.report.remote(task.shard, len(rows), num_errors)
+        from pipelines.label.rows import shard_bytes  # torch, as above
+
+        with self.labeller.clock.held_up_by("write"):
+            data = shard_bytes(rows, self._provenance(task.shard))
+            is_new = self.run.commit(task.shard, data, self.plan.round)
+        self.board.note_commit.remote()
+        return (COMMITTED if is_new else EXISTED), ""
+
+    def _rows(self, shard: int, attempt: int) -> "Iterator[Row]":
+        images = read_shard(self.run, shard, self.plan.parts_folder)
+        if attempt < CAREFUL_FROM_ATTEMPT and not self.job.is_careful:
+            return self.labeller.rows(images)
+        from pipelines.label.careful import CarefulLabeller
+
+        logger.warning("shard %d: attempt %d, in careful mode", shard, attempt)
+        careful = CarefulLabeller(
+            self.job.load,
+            self.labeller.reader,
+            consistency_share=self.labeller.consistency_share,
+        )
+        return careful.rows(images)
+
+    def _provenance(self, shard: int) -> dict[str, str]:
+        settings = self.plan.settings
+        return {
+            "plan_id": self.plan.plan_id,
+            "round": str(self.plan.round),
+            "shard": str(shard),
+            "model": settings.model,
+            "model_sha256": settings.model_sha256,
+            "vocabulary": settings.vocabulary,
+            "vocabulary_sha256": settings.vocabulary_sha256,
+            "possam_version": version("possam"),
+        }
+
+
+def label(pending: list[ShardTask], job: LabelJob, board: Board) -> Dataset:
+    """Lazily label and commit `pending`; nothing runs until the caller consumes the result."""
+    num_workers = job.config.num_workers or 1
+    with warnings.catch_warnings():
+        # Ray 2.60 deprecates its only parameter for restarts and names no other.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return ray.data.from_arrow(list(_blocks(pending, num_workers))).map_batches(
+            ShardLabeller,
+            fn_constructor_args=(job, board),
+            compute=ActorPoolStrategy(size=num_workers),
+            num_cpus=1,
+            num_gpus=job.config.gpus_per_worker or None,
+            batch_size=1,
+            max_restarts=MAX_WORKER_RESTARTS,
+        )
+
+
+def _blocks(pending: list[ShardTask], num_workers: int) -> Iterator[pa.Table]:
+    """Cut the work into tasks, each a share of what is left, down to single shards at the end.
+
+    Ray needs some milliseconds for a task before the first one runs, so there must not be one for
+    each of 100,000 shards; and the last ones must be small, so that no worker is late.
+    """
+    first = 0
+    while first < len(pending):
+        left = len(pending) - first
+        size = max(1, left // (TASKS_AHEAD * num_workers))
+        tasks = pending[first : first + size]
+        yield pa.table(
+            {
+                "shard": [task.shard for task in tasks],
+                "attempts_before": [task.attempts_before for task in tasks],
+            }
+        )
+        first += size

@@ -1,0 +1,254 @@
+"""Planned images -> rows: fetch, decode, predict and encode, each one step ahead of the next.
+
+Knows no Ray: a worker of the job holds one of these, and so does the child of careful mode.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import Protocol, TypeVar
+
+import torch
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from pipelines.corpus.image import InputImage
+from pipelines.fetch.image_reader import Fetched, ImageReader
+from pipelines.label.rows import Row, error_row, label_row
+from pipelines.label.stages import Stage, StageClock
+from possam_core.evaluation.consistency import CHANGES, is_sampled, measure_consistency
+from possam_core.images.decode import DecodedImage, ImageError, ImageErrorCode, decode_image
+from possam_core.labels.panoptic import PanopticSegmentation
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 8  # fixed: an image's batch must not depend on the machine
+GROW_AFTER = 16  # batches without trouble, after which a halved batch doubles again
+FETCH_THREADS = 16
+IMAGES_AHEAD = 32  # whose compressed bytes may wait
+DECODE_THREADS = 2
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image and its pixels, or why there are none."""
+
+    image: InputImage
+    decoded: DecodedImage | ImageError
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels of one image, and the pixels that they are about."""
+
+    decoded: DecodedImage
+    segmentation: PanopticSegmentation
+    consistency: float | None  # None: not sampled for it, or a changed copy failed
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """An image and its labels, or why there are none."""
+
+    image: InputImage
+    labels: Labels | ImageError
+
+
+class ImagePredictor(Protocol):
+    """A model that labels images; `possam_core.predictor.Predictor` is one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of its weights."""
+
+    def __call__(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[PanopticSegmentation]:
+        """Label upright RGB images, in order."""
+
+
+class ImageLabeller:
+    """Holds one model and the threads that feed it."""
+
+    def __init__(
+        self,
+        load: Callable[[], ImagePredictor],
+        reader: ImageReader,
+        *,
+        consistency_share: float = 0.0,
+    ) -> None:
+        """Label with the model that `load` gives what `reader` reads.
+
+        Of a share of the images, changed copies are labelled as well, for their consistency.
+        """
+        # One thread always: another number sums in another order, and the same image would get
+        # other bits on another machine. More cores are used by more workers.
+        torch.set_num_threads(1)  # before the model embeds its vocabulary
+        self.predictor = load()
+        self.reader = reader
+        self.consistency_share = consistency_share
+        self.clock = StageClock()
+        self.num_halvings = 0  # of the batch, because memory ran out
+        self._batch_size = BATCH_SIZE
+        self._num_good = 0  # batches since then
+        self._fetchers = ThreadPoolExecutor(FETCH_THREADS)
+        self._decoders = ThreadPoolExecutor(DECODE_THREADS)
+        self._encoders = ThreadPoolExecutor(1)
+
+    def rows(self, images: Sequence[InputImage]) -> Iterator[Row]:
+        """One row per image, in order.
+
+        Raises:
+            Exception: what the store raises in transient trouble; the rows so far are void then.
+        """
+        # Units of a container are ranges of a file: one of them waiting in memory is plenty.
+        ahead = 1 if images and images[0].container else IMAGES_AHEAD
+        units = self.reader.units(images)
+        fetched = chain.from_iterable(
+            run_ahead(self._fetchers, self.reader.fetch, units, ahead, self._waiting_for("fetch"))
+        )
+        decoded = run_ahead(
+            self._decoders, _decode, fetched, BATCH_SIZE, self._waiting_for("decode")
+        )
+        predicted = self._predict_all(decoded)
+        return run_ahead(
+            self._encoders, _encode, predicted, BATCH_SIZE, self._waiting_for("encode")
+        )
+
+    def batch_rows(self, batch: list[Fetched]) -> list[Row]:
+        """The rows of images that share one forward pass."""
+        return [_encode(p) for p in self._predict([_decode(f) for f in batch])]
+
+    def _waiting_for(self, stage: Stage) -> Callable[[], AbstractContextManager[None]]:
+        return partial(self.clock.held_up_by, stage)
+
+    def _predict_all(self, decoded: Iterator[Decoded]) -> Iterator[Predicted]:
+        while batch := list(islice(decoded, BATCH_SIZE)):
+            with self.clock.held_up_by("model"):
+                predicted = self._predict(batch)
+            yield from predicted
+
+    def _predict(self, batch: list[Decoded]) -> list[Predicted]:
+        good = [d.decoded for d in batch if isinstance(d.decoded, DecodedImage)]
+        segmentations = iter(self._segment([d.pixels for d in good]))
+        return [
+            Predicted(d.image, d.decoded)
+            if isinstance(d.decoded, ImageError)
+            else Predicted(d.image, self._labels(d.image, d.decoded, next(segmentations)))
+            for d in batch
+        ]
+
+    def _labels(
+        self,
+        image: InputImage,
+        decoded: DecodedImage,
+        segmentation: PanopticSegmentation | ImageError,
+    ) -> Labels | ImageError:
+        if isinstance(segmentation, ImageError):
+            return segmentation
+        consistency = None
+        if is_sampled(image.image_id, self.consistency_share):
+            # The copies of one image alone, so that its labels' batch is as without them.
+            of_copies = self._segment([change.apply(decoded.pixels) for change in CHANGES])
+            whole = [s for s in of_copies if isinstance(s, PanopticSegmentation)]
+            if len(whole) == len(CHANGES):
+                consistency = measure_consistency(segmentation, whole)
+        return Labels(decoded, segmentation, consistency)
+
+    def _segment(
+        self, images: list[UInt8[ndarray, "H W 3"]]
+    ) -> list[PanopticSegmentation | ImageError]:
+        """Predict together; after trouble in smaller batches, so that a bad image fails alone."""
+        results: list[PanopticSegmentation | ImageError] = []
+        is_alone = False  # one by one from now on, because one of these images makes it fail
+        while len(results) < len(images):
+            size = 1 if is_alone else self._batch_size
+            part = images[len(results) : len(results) + size]
+            try:
+                results += self.predictor(part)
+                self._grow_back()
+            except Exception as error:  # whatever the model raises, the image's row names it
+                is_memory = _is_out_of_memory(error)
+                if len(part) == 1:
+                    codes = ImageErrorCode
+                    code = codes.OUT_OF_MEMORY if is_memory else codes.INFERENCE_FAILED
+                    logger.warning("inference failed on one image", exc_info=True)
+                    results.append(ImageError(code, f"{type(error).__name__}: {error}"))
+                elif is_memory:
+                    self._halve(len(part))
+                else:
+                    logger.warning("%d images failed, one by one now", len(part), exc_info=True)
+                    is_alone = True
+        return results
+
+    def _halve(self, num_images: int) -> None:
+        self._batch_size = num_images // 2
+        self._num_good = 0
+        self.num_halvings += 1
+        logger.warning("out of memory, %d images at once from now on", self._batch_size)
+        torch.cuda.empty_cache()  # nothing to do without a GPU
+
+    def _grow_back(self) -> None:
+        self._num_good += 1
+        if self._batch_size < BATCH_SIZE and self._num_good >= GROW_AFTER:
+            self._batch_size, self._num_good = min(2 * self._batch_size, BATCH_SIZE), 0
+            logger.info("memory suffices, %d images at once from now on", self._batch_size)
+
+
+def run_ahead(
+    pool: Executor,
+    function: Callable[[In], Out],
+    items: Iterable[In],
+    ahead: int,
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[Out]:
+    """Yield `function(item)` in order, while up to `ahead` later items are at work in `pool`.
+
+    Waits for a result happen inside `waiting()`, so that they can be timed.
+    """
+    pending: deque[Future[Out]] = deque()
+
+    def next_result() -> Out:
+        with waiting():
+            return pending.popleft().result()
+
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield next_result()
+        while pending:
+            yield next_result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; on a CPU torch has no exception of its own for it."""
+    is_allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return is_allocator or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def _decode(fetched: Fetched) -> Decoded:
+    if isinstance(fetched.data, ImageError):
+        return Decoded(fetched.image, fetched.data)
+    try:
+        return Decoded(fetched.image, decode_image(fetched.data))
+    except ImageError as error:
+        return Decoded(fetched.image, error)
+
+
+def _encode(predicted: Predicted) -> Row:
+    labels = predicted.labels
+    if isinstance(labels, ImageError):
+        return error_row(predicted.image, labels)
+    return label_row(
+        predicted.image, labels.decoded, labels.segmentation, consistency=labels.consistency
+    )

@@ -1,0 +1,108 @@
+"""One image -> one row; the rows of a shard -> the bytes of its file.
+
+A row is a function of the image's bytes, the model and the settings: no time, host or attempt.
+"""
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.corpus.image import InputImage
+from pipelines.schema import ERROR, OK, ROW_SCHEMA, SCHEMA_VERSION
+from possam_core.images.decode import DecodedImage, ImageError
+from possam_core.labels.boundary import boundary_sharpness
+from possam_core.labels.masks import rle_counts
+from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.quality import Quality, assess
+
+Row = dict[str, Any]
+
+MAX_MESSAGE_CHARS = 500
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in texts of other libraries; differs every time
+
+
+def label_row(
+    image: InputImage,
+    decoded: DecodedImage,
+    segmentation: PanopticSegmentation,
+    *,
+    consistency: float | None = None,
+) -> Row:
+    """The row of a labelled image.
+
+    Args:
+        image: as planned.
+        decoded: its pixels.
+        segmentation: of them.
+        consistency: of the labels with those of changed copies; None: not sampled for it.
+    """
+    height, width = segmentation.image_hw
+    counts = rle_counts(segmentation.ids)
+    segments = [
+        {
+            "id": s.id,
+            "category_id": s.category_id,
+            "category_name": s.category_name,
+            "isthing": s.is_thing,
+            "iscrowd": False,
+            "area": s.area_px,
+            "bbox": list(s.bbox_xywh),
+            "score": s.score,
+            "predicted_iou": s.predicted_iou,
+            "margin": s.margin,
+            "stability_score": s.stability_score,
+            "entropy": s.entropy,
+            "clip_agrees": s.clip_agrees,
+            "is_seen": s.is_seen,
+            "segmentation": {"size": [height, width], "counts": counts[s.id]},
+        }
+        for s in segmentation.segments
+    ]
+    sharpness = boundary_sharpness(decoded.pixels, segmentation.ids)
+    quality = assess(segmentation, boundary_sharpness=sharpness, consistency=consistency)
+    return _identity(image) | {
+        "width": width,
+        "height": height,
+        "exif_orientation": decoded.exif_orientation,
+        "status": OK,
+        "error_code": None,
+        "error_message": None,
+        "segments_info": segments,
+        "quality": _quality_struct(quality),
+    }
+
+
+def error_row(image: InputImage, error: ImageError) -> Row:
+    """The row of an image that cannot be labelled."""
+    return _identity(image) | {
+        "width": None,
+        "height": None,
+        "exif_orientation": None,
+        "status": ERROR,
+        "error_code": error.code.value,
+        "error_message": ADDRESS.sub("", " ".join(str(error).split()))[:MAX_MESSAGE_CHARS],
+        "segments_info": [],
+        "quality": None,
+    }
+
+
+def shard_bytes(rows: list[Row], provenance: Mapping[str, str]) -> bytes:
+    """The Parquet file of a shard; the same rows and provenance give the same bytes."""
+    metadata = {"schema_version": SCHEMA_VERSION, **provenance}
+    table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA.with_metadata(metadata))
+    stream = io.BytesIO()
+    pq.write_table(table, stream, compression="zstd")
+    return stream.getvalue()
+
+
+def _identity(image: InputImage) -> Row:
+    return {"image_id": image.image_id, "uri": image.uri, "etag": image.etag}
+
+
+def _quality_struct(quality: Quality) -> Row:
+    names = [field.name for field in ROW_SCHEMA.field("quality").type]
+    return {name: getattr(quality, name) for name in names}

@@ -1,0 +1,196 @@
+"""Which images have no labels, why, and what to do about each reason."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.corpus.ahead import in_order
+from pipelines.corpus.container import open_container
+from pipelines.monitor.advice import ADVICE, CAN_RETRY
+from pipelines.run.folder import RunFolder, shard_key
+from pipelines.run.manifest import read_manifest
+from pipelines.run.plan import Plan, load_rounds
+from pipelines.schema import ERROR
+from pipelines.storage.store import normalise_location, trouble_named
+from possam_core.errors import ConfigError
+from possam_core.images.decode import ImageErrorCode
+
+COLUMNS = ["image_id", "uri", "status", "error_code", "error_message"]
+READ_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image that failed."""
+
+    uri: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeReport:
+    """The images that failed for one reason."""
+
+    code: ImageErrorCode
+    num_images: int
+    share: float  # of the images that have a row so far, in [0, 1]
+    advice: str  # what to do
+    can_retry: bool  # `possam retry` may help; other reasons need other files
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureReport:
+    """The failures of a run, by its newest rows."""
+
+    location: str
+    num_images: int  # planned
+    num_rows: int  # of images labelled or failed so far
+    num_failed: int
+    codes: tuple[CodeReport, ...]  # the most frequent first
+
+    @property
+    def num_open(self) -> int:
+        """How many images wait for their row."""
+        return self.num_images - self.num_rows
+
+    @property
+    def retry_command(self) -> str | None:
+        """What to type to try again what may succeed; None if nothing may."""
+        codes = ",".join(report.code for report in self.codes if report.can_retry)
+        return f"possam retry {self.location} --codes {codes}" if codes else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        return asdict(self) | {"num_open": self.num_open, "retry_command": self.retry_command}
+
+
+def read_failures(location: str, *, samples: int = 3) -> FailureReport:
+    """What failed of the run at `location`, finished or not, with examples of each reason.
+
+    Args:
+        location: of the run folder.
+        samples: how many images to name for each code.
+
+    Raises:
+        ConfigError: there is no run, its store does not answer, or a file of it is damaged.
+    """
+    run = RunFolder(normalise_location(location))
+    with trouble_named(run.location):
+        plans = load_rounds(run)
+        if not plans:
+            raise ConfigError(
+                f"expected a planned run at {run.location}, found no plan; make one with possam"
+                " label"
+            )
+        found = _read_some(run, plans, samples) or _read_all(run, plans, samples)
+    return FailureReport(
+        location=run.location,
+        num_images=plans[0].num_images,
+        num_rows=found.num_rows,
+        num_failed=found.counts.total(),
+        codes=tuple(found.reports()),
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the rows that were read say."""
+
+    max_samples: int
+    num_rows: int = 0
+    counts: Counter[str] = field(default_factory=Counter)  # by code
+    samples: dict[str, list[Sample]] = field(default_factory=dict)  # by code
+
+    def add(self, rows: pa.Table) -> None:
+        """Count rows, and keep samples of the failed ones."""
+        self.num_rows += rows.num_rows
+        failed = rows.filter(pc.equal(rows["status"], ERROR))
+        self.counts.update(failed["error_code"].to_pylist())
+        for code in failed["error_code"].unique().to_pylist():
+            samples = self.samples.setdefault(code, [])
+            others = failed.filter(pc.equal(failed["error_code"], code))
+            for row in others.slice(0, self.max_samples - len(samples)).to_pylist():
+                samples.append(Sample(uri=row["uri"], message=row["error_message"] or ""))
+
+    def lacks(self, codes: Iterable[str], wanted: Counter[str]) -> bool:
+        """Whether there are fewer samples of one of `codes` than `wanted`."""
+        return any(len(self.samples.get(c, ())) < min(self.max_samples, wanted[c]) for c in codes)
+
+    def reports(self) -> Iterator[CodeReport]:
+        """One for each code, the most frequent first."""
+        for name, num_images in sorted(self.counts.items(), key=lambda item: (-item[1], item[0])):
+            code = ImageErrorCode(name)
+            yield CodeReport(
+                code=code,
+                num_images=num_images,
+                share=num_images / self.num_rows,
+                advice=ADVICE[code],
+                can_retry=code in CAN_RETRY,
+                samples=tuple(self.samples.get(name, ())),
+            )
+
+
+def _read_all(run: RunFolder, plans: list[Plan], max_samples: int) -> _Found:
+    """What all rows say, of a run that need not be finished."""
+    found = _Found(max_samples=max_samples)
+    newer = _add_later_rounds(run, plans, found)
+    keys = [shard_key(shard) for shard in sorted(run.committed_shards())]
+    for rows in _read_each(run, keys):
+        found.add(_without(rows, newer))
+    return found
+
+
+def _read_some(run: RunFolder, plans: list[Plan], max_samples: int) -> _Found | None:
+    """What the manifest says, and samples from as few files as will do; None without one."""
+    manifest = read_manifest(run)
+    if manifest is None or len(manifest.files) < sum(plan.num_shards for plan in plans):
+        return None
+    found = _Found(max_samples=max_samples)
+    newer = _add_later_rounds(run, plans, found)
+    wanted = Counter(manifest.totals.errors)
+    files = {file.key: file for file in manifest.files}
+    keys = map(shard_key, range(plans[0].num_shards))
+    for rows in _read_each(run, (k for k in keys if found.lacks(files[k].errors, wanted))):
+        found.add(_without(rows, newer))
+    found.num_rows, found.counts = manifest.totals.images, wanted
+    return found
+
+
+def _add_later_rounds(run: RunFolder, plans: list[Plan], found: _Found) -> pa.Array:
+    """Add the newest row of each image of a later round; the images that have one."""
+    newer: pa.Array = pa.array([], pa.string())
+    for plan in reversed(plans[1:]):
+        shards = sorted(run.committed_shards(plan.round))
+        tables = list(_read_each(run, (shard_key(shard, plan.round) for shard in shards)))
+        for rows in tables:
+            found.add(_without(rows, newer))
+        newer = pa.concat_arrays([newer, *(c for t in tables for c in t["image_id"].chunks)])
+    return newer
+
+
+def _without(rows: pa.Table, image_ids: pa.Array) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows["image_id"], value_set=image_ids)))
+
+
+def _read_each(run: RunFolder, keys: Iterable[str]) -> Iterator[pa.Table]:
+    """`COLUMNS` of each file, in order; little else of them is fetched."""
+    sources = (_read(f"{run.location}/{key}") for key in keys)
+    return in_order(sources, threads=READ_THREADS, ahead=1)
+
+
+def _read(uri: str) -> Iterator[pa.Table]:
+    try:
+        with open_container(uri) as stream:
+            yield pq.ParquetFile(stream, pre_buffer=True).read(columns=COLUMNS)
+    except pa.ArrowInvalid as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"expected Parquet in {uri}, got something else ({reason}); delete that file and label"
+            " again"
+        ) from error

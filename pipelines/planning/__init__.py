@@ -1,0 +1,1 @@
+"""From a corpus to a frozen plan: candidates, samples, canaries, retries, series."""

@@ -1,0 +1,216 @@
+"""A series: runs of one corpus that grows, each of the images that no earlier one has.
+
+Every run of a series is a run folder like any other, `<series>/000001` and so on. Which images are
+taken is read from the plans of the runs, so a missed night is caught up by the next. Two calls at
+once are safe without a lock: each freezes its plan as a draft in a folder of its own, and claims
+the next number for it with one put-if-absent. Whoever loses plans again without what the winner
+has. A claim is for good: its plan is copied to its number by anybody who finds it missing
+there. A draft is removed once it is in place or has lost; what a killed process has left of one is
+read by nobody.
+"""
+
+import hashlib
+import logging
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Shaped
+from numpy import ndarray
+
+from pipelines.corpus.image import make_image_id
+from pipelines.corpus.source import read_source
+from pipelines.planning.freeze import freeze_plan
+from pipelines.planning.prepare import resolve_settings
+from pipelines.run.classes import FrozenVocabulary
+from pipelines.run.folder import RunFolder, plan_key
+from pipelines.run.manifest import read_manifest
+from pipelines.run.plan import SHARDS_A_PART, Plan, load_plan, open_part, refuse_other_settings
+from pipelines.settings.label import LabelConfig
+from pipelines.storage.store import trouble_named
+from possam_core.checkpoints.header import model_training_names
+from possam_core.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+CLAIM_KEY = re.compile(r"_claims/(\d{6})")
+KEYS_AN_IMAGE = 3
+DIGEST_BYTES = 16
+KEY_COLUMNS = ["image_id", "uri", "size", "etag"]
+
+Digests = Shaped[ndarray, "N 3"]  # of bytes, KEYS_AN_IMAGE for each image
+
+
+class Series:
+    """The runs below one folder; memory is 48 bytes for each image that they have planned."""
+
+    def __init__(self, config: LabelConfig) -> None:
+        """Open the series at `config.output`, or begin one.
+
+        Raises:
+            ConfigError: the folder cannot be used, or has runs with other settings.
+        """
+        self._config = config
+        with trouble_named(config.output):
+            self._folder = self._open(config.output)
+            self._settings, self._vocabulary = resolve_settings(config)
+            if not self._claims():
+                self._folder.probe()
+            for number in self._claims():
+                run, plan = self._run(number)
+                of_its_own = replace(
+                    self._settings,
+                    limit=plan.settings.limit,
+                    shard_size=plan.settings.shard_size,
+                )
+                refuse_other_settings(run, plan, of_its_own)
+
+    def unfinished(self) -> list[LabelConfig]:
+        """The settings of each run that still has work left, the oldest first."""
+        with trouble_named(self._config.output):
+            runs = [self._run(number) for number in self._claims()]
+            return [self._config_of(run, plan) for run, plan in runs if read_manifest(run) is None]
+
+    def plan_new(self) -> LabelConfig | None:
+        """Plan a run of the images that no run has yet; its settings, or None: there are none.
+
+        Raises:
+            ConfigError: the corpus cannot be read.
+        """
+        with trouble_named(self._config.output):
+            while True:
+                claims = self._claims()
+                draft = self._draft(_planned(map(self._run, claims)))
+                if draft is None:
+                    return None
+                number = len(claims) + 1
+                if self._claim(number, draft):
+                    run, plan = self._run(number)
+                    logger.info("planned %d new images in %s", plan.num_images, run.location)
+                    return self._config_of(run, plan)
+                self._forget(draft)
+                logger.info("another call has claimed run %d, planning again", number)
+
+    def _draft(self, taken: Digests) -> str | None:
+        """The name of a draft of a plan without the images `taken`; None: no image is left."""
+        images = read_source(self._config.images, allowed_hosts=self._config.allowed_hosts)
+        batches = (_without(batch, taken) for batch in images)
+        batches = (batch for batch in batches if batch.num_rows)
+        first = next(batches, None)
+        if first is None:
+            return None
+        name = uuid.uuid4().hex
+        is_seen = self._vocabulary.seen_in(model_training_names(self._config.model))
+        freeze_plan(
+            self._open(self._place(f"_drafts/{name}")),
+            self._settings,
+            chain([first], batches),
+            vocabulary=FrozenVocabulary(vocabulary=self._vocabulary, is_seen=is_seen),
+        )
+        return name
+
+    def _run(self, number: int) -> tuple[RunFolder, Plan]:
+        """A claimed run, with its plan in place."""
+        run = self._open(self._place(f"{number:06d}"))
+        if (plan := load_plan(run)) is not None:
+            return run, plan
+        name = self._folder.read(_claim_key(number))
+        assert name is not None  # claims stay
+        draft = self._open(self._place(f"_drafts/{name.decode()}"))
+        # The head comes last: it is the plan's commit.
+        for key in sorted(draft.keys("_plan"), key=lambda key: key == plan_key(0)):
+            content = draft.read(key)
+            if content is None:
+                break  # somebody else has put it in place meanwhile
+            run.put_new(key, content)
+        plan = load_plan(run)
+        if plan is None:
+            raise ConfigError(
+                f"expected the plan of run {number} in {draft.location}, found none; restore it"
+                " from a copy, or begin another series with another output"
+            )
+        self._forget(name.decode())
+        return run, plan
+
+    def _forget(self, draft: str) -> None:
+        """Remove a draft that is in place as a plan, or never will be."""
+        self._folder.remove(self._folder.keys(f"_drafts/{draft}"))
+
+    def _claim(self, number: int, draft: str) -> bool:
+        """Whether the draft has the number now."""
+        content = draft.encode()
+        if self._folder.put_new(_claim_key(number), content):
+            return True
+        # After a lost reply it is our own claim that is there.
+        return self._folder.read(_claim_key(number)) == content
+
+    def _claims(self) -> range:
+        """The numbers that are taken; one listing."""
+        matches = map(CLAIM_KEY.fullmatch, self._folder.keys("_claims"))
+        return range(1, 1 + max((int(m[1]) for m in matches if m), default=0))
+
+    def _config_of(self, run: RunFolder, plan: Plan) -> LabelConfig:
+        limit, shard_size = plan.settings.limit, plan.settings.shard_size
+        return replace(self._config, output=run.location, limit=limit, shard_size=shard_size)
+
+    def _open(self, location: str) -> RunFolder:
+        return RunFolder(location, create=True, single_writer=self._config.single_writer)
+
+    def _place(self, name: str) -> str:
+        return f"{self._config.output}/{name}"
+
+
+def _claim_key(number: int) -> str:
+    return f"_claims/{number:06d}"
+
+
+def _planned(runs: Iterable[tuple[RunFolder, Plan]]) -> Digests:
+    """What tells the planned images, sorted by itself so that it can be searched."""
+    parts = [np.empty(0, f"S{DIGEST_BYTES}")]
+    for run, plan in runs:
+        num_parts = -(-plan.num_shards // SHARDS_A_PART)
+        for part in range(num_parts):
+            rows = open_part(run, part).read(columns=KEY_COLUMNS)
+            parts.append(_digests(rows.to_pylist()).ravel())
+    return np.sort(np.concatenate(parts))
+
+
+def _without(batch: pa.RecordBatch, taken: Shaped[ndarray, " M"]) -> pa.RecordBatch:
+    """The rows of a batch of INPUT_SCHEMA that no planned image is like."""
+    rows = batch.select([*KEY_COLUMNS, "relative_uri"]).to_pylist()
+    for row in rows:
+        row["image_id"] = row["image_id"] or make_image_id(row["relative_uri"], row["etag"])
+    return batch.filter(pa.array(~_is_in(_digests(rows), taken).any(axis=1)))
+
+
+def _is_in(digests: Digests, taken: Shaped[ndarray, " M"]) -> Bool[ndarray, "N 3"]:
+    if not taken.size:
+        return np.zeros(digests.shape, bool)
+    places = np.searchsorted(taken, digests).clip(max=taken.size - 1)
+    return np.asarray(taken[places] == digests)
+
+
+def _digests(rows: Iterable[dict[str, object]]) -> Digests:
+    content = b"".join(chain.from_iterable(map(_keys, rows)))
+    return np.frombuffer(content, f"S{DIGEST_BYTES}").reshape(-1, KEYS_AN_IMAGE)
+
+
+def _keys(row: dict[str, object]) -> Iterator[bytes]:
+    """By what an image is known: its id, its address, its content.
+
+    The last two find the images that a plan has left out because they repeat one that it has.
+    """
+    by_id = _digest("id", row["image_id"])
+    yield by_id
+    yield _digest("address", row["uri"], row["etag"] or "")
+    # Empty files are alike and yet not one image.
+    yield _digest("content", row["etag"], row["size"]) if row["etag"] and row["size"] else by_id
+
+
+def _digest(*parts: object) -> bytes:
+    text = "\n".join(map(str, parts))
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()

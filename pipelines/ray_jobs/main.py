@@ -1,0 +1,58 @@
+"""The program of a Ray job: `python -m pipelines.ray_jobs.main REQUEST`, a `JobRequest` as JSON.
+
+It runs on the head of the cluster, beside Ray, and joins that cluster by RAY_ADDRESS, which Ray
+sets. Exit codes are those of `possam label`.
+"""
+
+import logging
+import sys
+
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from pipelines.label.session import run_label, run_retry
+from pipelines.label.summary import summarise, why_open
+from pipelines.ray_jobs.client import OUR_OWN_LINE, JobRequest
+from pipelines.redaction import without_secrets
+from possam_core.errors import PossamError
+
+DONE, SHARDS_OPEN, BAD_INPUT, TERMINATED = 0, 1, 2, 143
+LOG_WIDTH = 100  # characters
+
+
+def main(content: str) -> int:
+    """Label or retry as `content` asks; the exit code."""
+    console = Console(width=LOG_WIDTH, highlight=False, markup=False, soft_wrap=True)
+    _log_to_stdout()
+    request = TypeAdapter(JobRequest).validate_json(content)
+    nowhere = Console(quiet=True)  # progress is in the run folder, for whoever watches
+    try:
+        if request.codes is None:
+            report = run_label(request.config, console=nowhere)
+        else:
+            report = run_retry(request.config, request.codes, console=nowhere)
+    except PossamError as error:
+        console.print(without_secrets(f"{OUR_OWN_LINE}{' '.join(str(error).split())}"))
+        return BAD_INPUT
+    console.print(summarise(report))
+    if report.manifest is not None:
+        return DONE
+    console.print(without_secrets(f"{OUR_OWN_LINE}{why_open(report)}"))
+    return TERMINATED if report.is_stopped else SHARDS_OPEN
+
+
+def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_WithoutSecrets("%(levelname)s %(name)s: %(message)s"))
+    for name in ("possam_core", "pipelines"):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+class _WithoutSecrets(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

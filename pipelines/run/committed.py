@@ -1,0 +1,184 @@
+"""What a run has committed, read back one shard at a time.
+
+A shard's own file is the oldest word on its images; a retry says more of those that had failed, and
+people's corrections win over both.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.run.folder import CORRECTION_KEY, RunFolder, shard_key
+from pipelines.run.plan import load_plan, load_rounds
+from pipelines.schema import ROW_SCHEMA, SCHEMA_VERSION
+from pipelines.storage.store import normalise_location
+from possam_core.errors import ConfigError
+
+# A row that people have corrected; in a table of newer rows the machine's have nulls there.
+CORRECTION_SCHEMA = pa.schema(
+    [
+        *ROW_SCHEMA,
+        pa.field("author", pa.string()),
+        pa.field("corrected_at", pa.timestamp("us", "UTC")),
+        pa.field("source", pa.string()),  # the annotators' file
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commits:
+    """What a run had committed at one moment: names of files that never change."""
+
+    shards: tuple[int, ...]  # of the corpus, ascending
+    retries: tuple[str, ...]  # keys of the files of later rounds, oldest first
+    corrections: tuple[str, ...]  # keys, oldest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """Who has corrected the labels of an image, and when."""
+
+    author: str
+    corrected_at: datetime
+    source: str  # the annotators' file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedShard:
+    """The newest rows of one shard."""
+
+    shard: int
+    rows: pa.Table  # of `schema.ROW_SCHEMA`, one a planned image, in plan order
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What the file says about where its labels come from."""
+        metadata = self.rows.schema.metadata or {}
+        return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def open_committed(location: str) -> RunFolder:
+    """The run at `location`, to read from.
+
+    Raises:
+        ConfigError: there is no run, or nothing of it is committed.
+    """
+    run, _ = find_commits(location)
+    return run
+
+
+def find_commits(location: str) -> tuple[RunFolder, Commits]:
+    """The run at `location`, and what it has committed by now.
+
+    Raises:
+        ConfigError: there is no run, or nothing of it is committed.
+    """
+    run = RunFolder(normalise_location(location))
+    if load_plan(run) is None or not (shards := run.committed_shards()):
+        raise ConfigError(
+            f"expected a run with labels at {run.location}, found none; make one with possam label"
+        )
+    return run, Commits(
+        shards=tuple(sorted(shards)),
+        retries=tuple(_retry_keys(run)),
+        corrections=tuple(run.correction_keys()),
+    )
+
+
+def read_committed(run: RunFolder) -> Iterator[CommittedShard]:
+    """Each committed shard, in plan order; of each image its corrected or else its newest row.
+
+    Raises:
+        ConfigError: a file went or was damaged since it was committed.
+    """
+    return _read_shards(run, [*_retry_keys(run), *run.correction_keys()])
+
+
+def read_machine_rows(run: RunFolder) -> Iterator[CommittedShard]:
+    """Each committed shard, in plan order, as if nobody had corrected any of its rows.
+
+    Raises:
+        ConfigError: a file went or was damaged since it was committed.
+    """
+    return _read_shards(run, _retry_keys(run))
+
+
+def read_rows(run: RunFolder, key: str) -> pa.Table:
+    """The rows of one file, as they were written.
+
+    Raises:
+        ConfigError: it went or was damaged since it was committed, or has another schema.
+    """
+    data = run.read(key)
+    if data is None:
+        raise ConfigError(
+            f"expected {key} in {run.location}, but it went while it was read; label again to"
+            " restore it"
+        )
+    try:
+        rows = pq.ParquetFile(pa.BufferReader(data)).read()
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"expected Parquet in {run.location}/{key}, got something else ({reason}); delete that"
+            " file and label again"
+        ) from error
+    schema = CORRECTION_SCHEMA if CORRECTION_KEY.fullmatch(key) else ROW_SCHEMA
+    version = (rows.schema.metadata or {}).get(b"schema_version", b"unknown").decode()
+    if version != SCHEMA_VERSION or not rows.schema.equals(schema):
+        found = "other columns" if version == SCHEMA_VERSION else f"schema {version}"
+        raise ConfigError(
+            f"expected rows of schema {SCHEMA_VERSION} in {run.location}/{key}, got {found}; use"
+            " the version of possam that made it"
+        )
+    return rows
+
+
+def newest_rows(run: RunFolder, keys: Iterable[str]) -> pa.Table:
+    """Of each image in the files `keys`, oldest first, the last row; of CORRECTION_SCHEMA.
+
+    Raises:
+        ConfigError: as `read_rows`.
+    """
+    files = [read_rows(run, key).replace_schema_metadata(None) for key in keys]
+    rows = pa.concat_tables([CORRECTION_SCHEMA.empty_table(), *files], promote_options="default")
+    places = {image_id: i for i, image_id in enumerate(rows["image_id"].to_pylist())}
+    return rows.take(pa.array(places.values(), pa.int64()))
+
+
+def substitute(rows: pa.Table, newest: pa.Table) -> pa.Table:
+    """The same rows in the same order, but those of the images in `newest` taken from there."""
+    mine = newest.filter(pc.is_in(newest["image_id"], value_set=rows["image_id"]))
+    if not mine.num_rows:
+        return rows
+    places = pc.index_in(rows["image_id"], value_set=mine["image_id"])
+    both = pa.concat_tables([rows.replace_schema_metadata(None), mine.select(ROW_SCHEMA.names)])
+    own = pa.array(range(rows.num_rows), pa.int64())
+    chosen = pc.coalesce(pc.add(places.cast(pa.int64()), rows.num_rows), own)
+    return both.take(chosen).replace_schema_metadata(rows.schema.metadata)
+
+
+def corrections_in(newest: pa.Table) -> dict[str, Correction]:
+    """Of each image in `newest` that people have corrected, who and when."""
+    columns = ["image_id", "author", "corrected_at", "source"]
+    corrected = newest.filter(pc.is_valid(newest["author"])).select(columns)
+    return {row.pop("image_id"): Correction(**row) for row in corrected.to_pylist()}
+
+
+def _read_shards(run: RunFolder, newer: Iterable[str]) -> Iterator[CommittedShard]:
+    newest = newest_rows(run, newer)
+    for shard in sorted(run.committed_shards()):
+        rows = read_rows(run, shard_key(shard))
+        yield CommittedShard(shard=shard, rows=substitute(rows, newest))
+
+
+def _retry_keys(run: RunFolder) -> list[str]:
+    return [
+        shard_key(shard, plan.round)
+        for plan in load_rounds(run)[1:]
+        for shard in sorted(run.committed_shards(plan.round))
+    ]

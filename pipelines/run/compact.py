@@ -1,0 +1,215 @@
+"""`possam compact`: the newest row of every image, in a few large files for analysis and training.
+
+The table is derived: the run stays the truth, and the table can be made again at any time.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.run.committed import open_committed, read_committed
+from pipelines.run.folder import SHARD_KEY, RunFolder
+from pipelines.run.manifest import Manifest, read_manifest
+from pipelines.schema import ROW_SCHEMA
+from pipelines.storage.store import STORE_ERRORS, open_store
+from possam_core.errors import ConfigError
+
+HEAD_NAME = "_table.json"
+TARGET_BYTES = 384 * 2**20  # a file closes above it: all but the last have 256 to 512 MiB
+ROWS_A_GROUP = 1024
+GROUPS_A_FILE = 6  # at least, so that the last group of a file adds little to it
+CHUNK_BYTES = 16 * 2**20
+# What the plan fixes, so that it is the same in every shard.
+PROVENANCE = (
+    "plan_id",
+    "schema_version",
+    "model",
+    "model_sha256",
+    "vocabulary",
+    "vocabulary_sha256",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFile:
+    """One file of the table."""
+
+    key: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactReport:
+    """A table that is there now."""
+
+    location: str  # of the run
+    folder: str  # of the table, in the run
+    files: tuple[TableFile, ...]
+    is_new: bool  # False: it had been there already
+    other_folders: tuple[str, ...]  # tables of earlier states of the run, left alone
+
+
+def compact_run(
+    location: str,
+    *,
+    target_bytes: int = TARGET_BYTES,
+    on_shard: Callable[[int, int], None] = lambda done, total: None,
+) -> CompactReport:
+    """Write the table of the finished run at `location`, unless it is there already.
+
+    One file at a time waits in the folder for temporary files until it is whole.
+
+    Args:
+        location: of the run folder.
+        target_bytes: a file closes once it is as large; all but the last have two to four thirds.
+        on_shard: hears how many shards of how many have been read.
+
+    Raises:
+        ConfigError: there is no finished run, it changed meanwhile, or writing failed.
+    """
+    if target_bytes < 1:
+        raise ConfigError(f"target_bytes must be at least 1, got {target_bytes}; leave it out")
+    run = open_committed(location)
+    manifest = _require_finished(run)
+    try:
+        corrections = run.correction_keys()
+        folder = f"table/{_state(manifest, corrections)[:16]}"
+        head = run.read_json(f"{folder}/{HEAD_NAME}")
+        is_new = head is None
+        if head is None:
+            files = _write_files(run, folder, _heard(run, manifest, on_shard), target_bytes)
+            head = _write_head(run, folder, manifest, files, corrections)
+        tables = {"/".join(key.split("/")[:2]) for key in run.keys("table")}
+    except STORE_ERRORS as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"expected to write a table in {run.location}, but that failed ({reason});"
+            " mend it and compact again"
+        ) from error
+    return CompactReport(
+        location=run.location,
+        folder=folder,
+        files=tuple(TableFile(**file) for file in head["files"]),
+        is_new=is_new,
+        other_folders=tuple(sorted(tables - {folder})),
+    )
+
+
+def _state(manifest: Manifest, corrections: Sequence[str]) -> str:
+    """A hash over what the table is made of; without corrections that of the manifest."""
+    if not corrections:
+        return manifest.root_hash
+    return hashlib.sha256("\n".join([manifest.root_hash, *corrections]).encode()).hexdigest()
+
+
+def _require_finished(run: RunFolder) -> Manifest:
+    """The manifest, if it counts exactly the files that the run has."""
+    manifest = read_manifest(run)
+    counted = set() if manifest is None else {file.key for file in manifest.files}
+    if manifest is None or counted != {k for k in run.keys("") if SHARD_KEY.fullmatch(k)}:
+        raise ConfigError(
+            f"expected a finished run at {run.location}, but its manifest is missing or older than"
+            " its files; run possam label again to finish it"
+        )
+    return manifest
+
+
+def _heard(
+    run: RunFolder, manifest: Manifest, on_shard: Callable[[int, int], None]
+) -> Iterator[pa.Table]:
+    """The newest rows of each shard."""
+    total = sum(file.key.startswith("data/") for file in manifest.files)
+    for done, shard in enumerate(read_committed(run), start=1):
+        yield shard.rows
+        on_shard(done, total)
+
+
+def _write_files(
+    run: RunFolder, folder: str, shards: Iterator[pa.Table], target_bytes: int
+) -> list[TableFile]:
+    """Write all files of the table but its head, over whatever an earlier try has left."""
+    store = open_store(run.location)
+    run.remove(run.keys(folder))
+    groups = _row_groups(shards, target_bytes // GROUPS_A_FILE)
+    files: list[TableFile] = []
+    with tempfile.TemporaryDirectory(prefix="possam-table-") as temporary:
+        path = Path(temporary) / "part.parquet"
+        for group in groups:  # the first of a file; `_write_file` takes the others
+            rows = _write_file(path, chain([group], groups), target_bytes)
+            key = f"{folder}/part-{len(files):05d}.parquet"
+            obstore.put(store, key, path, chunk_size=CHUNK_BYTES)
+            files.append(TableFile(key=key, rows=rows, bytes=path.stat().st_size))
+    return files
+
+
+def _write_head(
+    run: RunFolder,
+    folder: str,
+    manifest: Manifest,
+    files: list[TableFile],
+    corrections: Sequence[str],
+) -> dict[str, Any]:
+    """Finish the table: without its head it counts as interrupted."""
+    rows = sum(file.rows for file in files)
+    if rows != manifest.totals.images:
+        raise ConfigError(
+            f"expected {manifest.totals.images} rows in {run.location}, got {rows}; find out what"
+            " changed with possam verify"
+        )
+    head = {
+        "plan_id": manifest.plan_id,
+        "root_hash": manifest.root_hash,
+        "schema_version": manifest.schema_version,
+        "corrections": list(corrections),
+        "rows": rows,
+        "files": [asdict(file) for file in files],
+    }
+    run.replace(f"{folder}/{HEAD_NAME}", json.dumps(head, indent=2).encode())
+    return head
+
+
+def _write_file(path: Path, groups: Iterator[pa.Table], target_bytes: int) -> int:
+    """Write groups of rows until the file is as large as wanted; how many rows it holds."""
+    first = next(groups)
+    rows = 0
+    with (
+        pa.OSFile(str(path), "wb") as file,
+        pq.ParquetWriter(file, first.schema, compression="zstd") as writer,
+    ):
+        for group in chain([first], groups):
+            writer.write_table(group, row_group_size=group.num_rows)
+            rows += group.num_rows
+            if file.tell() >= target_bytes:
+                break
+    return rows
+
+
+def _row_groups(shards: Iterator[pa.Table], max_bytes: int) -> Iterator[pa.Table]:
+    """The rows of all shards in groups of `ROWS_A_GROUP`, or fewer if they are large."""
+    metadata: dict[bytes, bytes] | None = None
+    waiting = ROW_SCHEMA.empty_table()
+    for rows in shards:
+        if metadata is None:
+            metadata = {k: v for k, v in rows.schema.metadata.items() if k.decode() in PROVENANCE}
+        waiting = pa.concat_tables([waiting, rows.replace_schema_metadata(None)])
+        while waiting.num_rows >= (size := _group_size(waiting, max_bytes)):
+            yield waiting.slice(0, size).replace_schema_metadata(metadata)
+            waiting = waiting.slice(size)
+    if waiting.num_rows:
+        yield waiting.replace_schema_metadata(metadata)
+
+
+def _group_size(rows: pa.Table, max_bytes: int) -> int:
+    """How many rows of such a size make a group."""
+    bytes_a_row = rows.nbytes / max(rows.num_rows, 1)
+    return max(1, min(ROWS_A_GROUP, int(max_bytes / max(bytes_a_row, 1))))

@@ -1,0 +1,242 @@
+"""The run folder: one file a shard, whose existence is the commit (DESIGN 5.2).
+
+No rename, lock, lease or database: every commit is one put-if-absent, and what is pending is the
+plan minus a listing.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import obstore
+
+from pipelines.storage.object_reader import ObjectReader
+from pipelines.storage.store import STORE_ERRORS, is_s3, open_store, patiently, put_new
+from possam_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+logger = logging.getLogger(__name__)
+
+MANIFEST_KEY = "_manifest.json"
+VOCABULARY_KEY = "_plan/vocabulary.json"
+PLAN_FOLDER = "_plan"  # of the corpus
+SHARDS_A_FOLDER = 1000
+SHARD_KEY = re.compile(r"(data|data-retry-\d{3,})/g=\d{4,}/shard-(\d{8,})\.parquet")
+ATTEMPT_KEY = re.compile(r"_attempts/(retry-\d{3,}/)?shard-(\d{8,})/\d+")
+CORRECTION_KEY = re.compile(r"corrections/(\d{5,})-\d{8}T\d{6}Z\.parquet")
+
+
+def plan_key(round: int) -> str:
+    """Where the head of the plan lies, or that of a later round."""
+    return f"_plan/retry-{round:03d}.json" if round else "_plan/plan.json"
+
+
+def plan_part_key(part: int, folder: str = PLAN_FOLDER) -> str:
+    """Where a list of planned images lies."""
+    return f"{folder}/part-{part:05d}.parquet"
+
+
+def drafts_folder(round: int) -> str:
+    """Where the lists of a retry lie, and those of others that wanted to be it."""
+    return f"_plan/retry-{round:03d}"
+
+
+def draft_folder(round: int, codes: Iterable[str]) -> str:
+    """Where the lists of a retry of `codes` lie.
+
+    Other codes have another folder, so that whoever dies before the head of its plan, or is
+    second with it, is in nobody's way.
+    """
+    name = hashlib.sha256(",".join(sorted(codes)).encode()).hexdigest()[:8]
+    return f"{drafts_folder(round)}/{name}"
+
+
+def dropped_part_key(part: int) -> str:
+    """Where a list of images lies that repeat a planned one."""
+    return f"_plan/duplicates-{part:05d}.parquet"
+
+
+def data_folder(round: int) -> str:
+    """Where the files of a round lie."""
+    return f"data-retry-{round:03d}" if round else "data"
+
+
+def shard_key(shard: int, round: int = 0) -> str:
+    """Where the file of a shard lies."""
+    return f"{data_folder(round)}/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.parquet"
+
+
+def correction_key(number: int, moment: datetime) -> str:
+    """Where rows lie that people have corrected; a higher number wins over a lower one."""
+    return f"corrections/{number:05d}-{moment:%Y%m%dT%H%M%SZ}.parquet"
+
+
+class RunFolder:
+    """Reads and writes one run folder, on disk or in a bucket."""
+
+    def __init__(self, location: str, *, create: bool = False, single_writer: bool = False) -> None:
+        """Open `location`.
+
+        Args:
+            location: normalised address of the folder.
+            create: make a local folder that is missing; otherwise that is an error.
+            single_writer: look first and then write, for stores that cannot do both in one step;
+                two runs at once may then overwrite each other.
+
+        Raises:
+            ConfigError: there is no such folder, or it cannot be made.
+        """
+        self.location = location
+        self._is_single_writer = single_writer
+        if not create and not is_s3(location) and not Path(location).is_dir():
+            raise ConfigError(
+                f"expected a run folder at {location}, found none; make one with possam label"
+            )
+        try:
+            self._store = open_store(location, create=create)
+            self._reader = ObjectReader(self._store)
+        except STORE_ERRORS as error:
+            raise _unwritable(location, error) from error
+
+    def probe(self) -> None:
+        """Prove that the folder can be written and that put-if-absent holds there.
+
+        Raises:
+            ConfigError: one of the two fails.
+        """
+        key = f"_runs/probe-{uuid.uuid4().hex}"
+        try:
+            self.put_new(key, b"{}")
+            overwrites = self.put_new(key, b"{}")
+            obstore.delete(self._store, key)
+        except STORE_ERRORS as error:
+            raise _unwritable(self.location, error) from error
+        if overwrites:
+            raise ConfigError(
+                f"expected a store that honours conditional writes at {self.location}, but it"
+                " overwrote an existing object; choose another store, or make sure that only one"
+                " run at a time writes there and add --single-writer"
+            )
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write `key` unless it exists; False if it did."""
+        if not self._is_single_writer:
+            return put_new(self._store, key, data)
+        if self._exists(key):
+            return False
+        self.replace(key, data)
+        return True
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write `key`, whatever was there: only for what is derived."""
+        patiently(lambda: self.replace_once(key, data))
+
+    def replace_once(self, key: str, data: bytes) -> None:
+        """As `replace`, with no patience but the client's own: for what is only advice.
+
+        Who waits for it does not hear SIGTERM meanwhile.
+        """
+        obstore.put(self._store, key, data, use_multipart=False)
+
+    def read(self, key: str) -> bytes | None:
+        """The content of `key`, or None if there is none."""
+        try:
+            if not is_s3(self.location):  # without the client, which hangs in a forked process
+                return Path(self.location, key).read_bytes()
+            return self._reader.read(key)
+        except FileNotFoundError:
+            return None
+
+    def read_json(self, key: str) -> Any:
+        """The parsed content of `key`, or None if there is none."""
+        data = self.read(key)
+        return None if data is None else json.loads(data)
+
+    def committed_shards(self, round: int = 0) -> set[int]:
+        """Indices of the shards of a round whose files exist; one listing."""
+        keys = self.keys(data_folder(round))
+        return {int(m[2]) for key in keys if (m := SHARD_KEY.fullmatch(key))}
+
+    def correction_keys(self) -> list[str]:
+        """What people have corrected, oldest first; one listing."""
+        matches = (CORRECTION_KEY.fullmatch(key) for key in self.keys("corrections"))
+        return [m[0] for m in sorted((m for m in matches if m), key=lambda m: (int(m[1]), m[0]))]
+
+    def commit(self, shard: int, data: bytes, round: int = 0) -> bool:
+        """Make the file of a shard appear, whole; False if it had already been there."""
+        return self.put_new(shard_key(shard, round), data)
+
+    def is_committed(self, shard: int, round: int = 0) -> bool:
+        """Whether the file of a shard exists."""
+        return self._exists(shard_key(shard, round))
+
+    def count_attempts(self, round: int = 0) -> Counter[int]:
+        """How often each shard of a round has been started since the last finalise."""
+        matches = (ATTEMPT_KEY.fullmatch(key) for key in self.keys("_attempts"))
+        prefix = _attempts_prefix(round)
+        return Counter(int(m[2]) for m in matches if m and (m[1] or "") == prefix)
+
+    def start_attempt(self, shard: int, round: int = 0) -> int:
+        """Leave a marker that the shard is being worked on; the number of this attempt, from 1."""
+        folder = f"_attempts/{_attempts_prefix(round)}shard-{shard:08d}"
+        number = sum(1 for _ in self.keys(folder)) + 1
+        while not self.put_new(f"{folder}/{number}", b""):
+            number += 1
+        return number
+
+    def clear_attempts(self) -> None:
+        """Forget all attempts: nothing is open any more."""
+        self.remove(self.keys("_attempts"))
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Delete `keys`: only what nobody needs any more; some may be gone already."""
+        if not (unneeded := list(keys)):
+            return
+        try:
+            # Many with one request, where the store can.
+            patiently(lambda: obstore.delete(self._store, unneeded))
+        except FileNotFoundError:  # a disk minds, and may have left others that come after it
+            for key in unneeded:
+                with suppress(FileNotFoundError):
+                    patiently(partial(obstore.delete, self._store, key))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys below `prefix`; one listing."""
+        return (entry["path"] for entry in self.entries(prefix))
+
+    def entries(self, prefix: str = "") -> Iterator["ObjectMeta"]:
+        """Path, size, etag and time of what lies below `prefix`; one listing."""
+        # As a whole, because one that breaks off must be begun again.
+        pages = patiently(lambda: list(obstore.list(self._store, prefix or None)))
+        return chain.from_iterable(pages)
+
+    def _exists(self, key: str) -> bool:
+        try:
+            patiently(lambda: obstore.head(self._store, key))
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def _attempts_prefix(round: int) -> str:
+    return f"retry-{round:03d}/" if round else ""
+
+
+def _unwritable(location: str, error: Exception) -> ConfigError:
+    reason = str(error).partition("\n")[0]
+    return ConfigError(
+        f"expected a place to write at {location}, but writing failed ({reason});"
+        " choose another --output or mend its permissions"
+    )

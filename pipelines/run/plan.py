@@ -1,0 +1,157 @@
+"""The plan of a run: what its labels depend on, and which images each shard holds."""
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.corpus.image import InputImage
+from pipelines.run.folder import PLAN_FOLDER, RunFolder, plan_key, plan_part_key
+from pipelines.schema import SCHEMA_VERSION
+from possam_core.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+SHARDS_A_PART = 16  # one row group a shard, so a worker finds its rows without a search
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettings:
+    """What the labels of a run depend on; a run folder holds one set of these."""
+
+    images: str  # normalised address of the corpus
+    model: str  # its name or path, for the reader
+    model_sha256: str
+    vocabulary: str  # its name, for the reader
+    vocabulary_sha256: str
+    shard_size: int
+    vocabulary_source: str | None = None  # as it was asked for, for a retry; None: the model's own
+    precision: Literal["float32", "bfloat16"] = "float32"
+    limit: int | None = None
+    sample: float | None = None
+    since: str | None = None
+    consistency_share: float = 0.0
+
+    def differences(self, other: "PlanSettings") -> list[str]:
+        """One phrase for each setting in which `other` would give other labels."""
+        mine, theirs = asdict(self), asdict(other)
+        found = []
+        for name in mine:
+            if name.endswith(("_sha256", "_source")):
+                continue
+            hashed = f"{name}_sha256"
+            if hashed in mine:
+                if mine[hashed] != theirs[hashed]:
+                    found.append(
+                        f"{name} {mine[name]} ({mine[hashed][:8]})"
+                        f" -> {theirs[name]} ({theirs[hashed][:8]})"
+                    )
+            elif mine[name] != theirs[name]:
+                found.append(f"{name} {mine[name]} -> {theirs[name]}")
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Head of a frozen plan; the images themselves are in its part files.
+
+    Round 0 labels the corpus; each later round labels images again that had failed.
+    """
+
+    plan_id: str  # from the settings and every planned image; the same for all rounds
+    settings: PlanSettings
+    num_images: int  # of this round, as are the shards
+    num_shards: int
+    round: int = 0
+    codes: tuple[str, ...] = ()  # error codes that a later round tries again
+    num_dropped: int = 0  # images that repeat a planned one; round 0 only
+    parts_folder: str = PLAN_FOLDER  # where the lists of its images lie
+
+    def images_in(self, shard: int) -> int:
+        """How many images a shard holds; all but the last are full."""
+        size = self.settings.shard_size
+        return min(size, self.num_images - shard * size)
+
+
+def load_plan(run: RunFolder, round: int = 0) -> Plan | None:
+    """The head of the folder's plan or of one of its later rounds, or None if it has none.
+
+    Raises:
+        ConfigError: it was made by another version of the schema.
+    """
+    content = run.read_json(plan_key(round))
+    if content is None:
+        return None
+    settings = content if round == 0 else run.read_json(plan_key(0))
+    try:
+        if (found := content["schema_version"]) != SCHEMA_VERSION:
+            raise ConfigError(
+                f"expected a plan of schema {SCHEMA_VERSION} in {run.location}/{plan_key(round)},"
+                f" got {found}; use the version of possam that made it, or another --output"
+            )
+        return _parse_plan(content, settings["settings"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise ConfigError(
+            f"expected a plan of schema {SCHEMA_VERSION} in {run.location}/{plan_key(round)}, but"
+            f" it lacks or adds something ({error}); restore it from a copy"
+        ) from error
+
+
+def load_rounds(run: RunFolder) -> list[Plan]:
+    """The plan of the corpus, if there is one, and those of the later rounds, in order."""
+    plans: list[Plan] = []
+    while (plan := load_plan(run, len(plans))) is not None:
+        plans.append(plan)
+    return plans
+
+
+def refuse_other_settings(run: RunFolder, plan: Plan, settings: PlanSettings) -> None:
+    """Return only if `settings` give the labels that `plan` is about.
+
+    Raises:
+        ConfigError: they differ; the message lists how.
+    """
+    if differences := plan.settings.differences(settings):
+        raise ConfigError(
+            f"expected the settings of the plan in {run.location}, got others:"
+            f" {'; '.join(differences)}; choose another --output or the planned settings"
+        )
+
+
+def read_shard(run: RunFolder, shard: int, folder: str = PLAN_FOLDER) -> list[InputImage]:
+    """The planned images of one shard, in plan order; `folder` is `parts_folder` of the plan.
+
+    Raises:
+        ConfigError: the part file is gone.
+    """
+    part = open_part(run, shard // SHARDS_A_PART, folder)
+    table = part.read_row_group(shard % SHARDS_A_PART)
+    return [InputImage(**row) for row in table.drop_columns(["shard", "position"]).to_pylist()]
+
+
+def open_part(run: RunFolder, part: int, folder: str = PLAN_FOLDER) -> pq.ParquetFile:
+    """The list of the images of SHARDS_A_PART shards, a row group each; `folder` as above.
+
+    Raises:
+        ConfigError: it is gone.
+    """
+    key = plan_part_key(part, folder)
+    data = run.read(key)
+    if data is None:
+        raise ConfigError(f"expected {key} in {run.location}, found none; restore it")
+    return pq.ParquetFile(pa.BufferReader(data))
+
+
+def _parse_plan(content: Any, settings: Any) -> Plan:
+    return Plan(
+        plan_id=content["plan_id"],
+        settings=PlanSettings(**settings),
+        num_images=content["num_images"],
+        num_shards=content["num_shards"],
+        round=content["round"],
+        codes=tuple(content["codes"]),
+        num_dropped=sum(content["dropped"].values()),
+        parts_folder=content["parts"][0]["key"].rpartition("/")[0],
+    )

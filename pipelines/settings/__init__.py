@@ -1,0 +1,1 @@
+"""Settings of jobs: YAML and flags to validated dataclasses."""

@@ -1,0 +1,1 @@
+"""Disks and buckets behind one interface."""

@@ -1,0 +1,108 @@
+"""Objects of a bucket as files: one to seek in, one to read from end to end."""
+
+import io
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import obstore
+
+from pipelines.corpus.image import local_path
+from pipelines.storage.store import STORE_ERRORS, open_bucket, split_s3
+
+logger = logging.getLogger(__name__)
+
+PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # before a broken download is resumed
+
+
+def open_stream(uri: str) -> BinaryIO:
+    """A stream of a local file or an object that is read once from its start to its end.
+
+    Raises:
+        OSError or BaseError: it cannot be opened.
+    """
+    path = local_path(uri)
+    return Path(path).open("rb") if path is not None else cast(BinaryIO, _Download(uri))
+
+
+class ObjectFile(io.RawIOBase):
+    """An object to seek in; each `read` is one request.
+
+    pyarrow asks for `closed` and `readable`, which obstore's own file lacks.
+    """
+
+    def __init__(self, uri: str) -> None:
+        bucket, self._key = split_s3(uri)
+        self._store = open_bucket(bucket)
+        about = obstore.head(self._store, self._key)
+        self._size, self._etag = about["size"], about["e_tag"]
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        end = min(self._position + len(buffer), self._size)
+        if self._position >= end:
+            return 0
+        answer = obstore.get(self._store, self._key, options={"range": (self._position, end)})
+        if answer.meta["e_tag"] != self._etag:
+            raise OSError("it changed while it was read")
+        data = answer.bytes()
+        buffer[: len(data)] = memoryview(data)
+        self._position += len(data)
+        return len(data)
+
+
+class _Download(io.RawIOBase):
+    """An object that arrives in one answer; where that breaks, the rest is asked for."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._chunks = self._arriving()
+        self._chunk = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._chunk:
+            self._chunk = memoryview(next(self._chunks, b""))
+        part, self._chunk = self._chunk[: len(buffer)], self._chunk[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+    def _arriving(self) -> Iterator[bytes]:
+        bucket, key = split_s3(self._uri)
+        store, position, failures = open_bucket(bucket), 0, 0
+        about = obstore.head(store, key)
+        while position < about["size"]:
+            try:
+                answer = obstore.get(store, key, options={"range": {"offset": position}})
+                if answer.meta["e_tag"] != about["e_tag"]:
+                    raise OSError("it changed while it was read")
+                for chunk in answer.stream():
+                    yield bytes(chunk)
+                    position, failures = position + len(chunk), 0
+                if position < about["size"]:
+                    raise OSError("it ended early")
+            except STORE_ERRORS as error:
+                if failures == len(PAUSES_S):
+                    raise
+                logger.warning("%s broke off at byte %d (%s)", self._uri, position, error)
+                time.sleep(PAUSES_S[failures])
+                failures += 1

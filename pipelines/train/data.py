@@ -1,0 +1,63 @@
+"""The labelled images that a training's settings name, wherever they are."""
+
+from pathlib import Path
+
+from pipelines.storage.object_reader import ObjectReader
+from pipelines.storage.store import is_s3, open_store, trouble_named
+from pipelines.train.config import DataConfig
+from possam_core.errors import ConfigError
+from possam_core.playground import find_world
+from possam_core.training.data.coco_images import CocoFiles, CocoImages, Reader
+from possam_core.training.data.labelled import LabelledImages, PlaygroundImages
+from possam_core.vocabulary.builtin import find_vocabulary
+
+
+def open_images(config: DataConfig) -> LabelledImages:
+    """The data set of `config`, whose images wait to be read.
+
+    Raises:
+        PossamError: the vocabulary is unknown, a folder or the JSON is missing or wrong.
+    """
+    if config.source == "playground":
+        assert config.num_scenes is not None
+        world = find_world(config.world)
+        return PlaygroundImages(
+            seed=config.scene_seed,
+            num_scenes=min(config.num_scenes, config.limit or config.num_scenes),
+            vocabulary=world.training_vocabulary if config.seen_only else world.vocabulary,
+            world=world,
+        )
+    assert config.vocabulary is not None
+    assert config.images is not None
+    assert config.annotations is not None
+    vocabulary = find_vocabulary(config.vocabulary)
+    folder, _, name = config.annotations.rpartition("/")
+    read_json = open_reader(folder)
+    files = CocoFiles(
+        annotations=config.annotations,
+        read_annotations=lambda: read_json(name),
+        read_image=open_reader(config.images),
+        read_mask=open_reader(config.masks or config.annotations.removesuffix(".json")),
+    )
+    return CocoImages(files, vocabulary, limit=config.limit)
+
+
+def open_reader(location: str) -> Reader:
+    """Reads whole files of a local folder or a bucket, by their names in it.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if not is_s3(location) and not Path(location).is_dir():
+        raise ConfigError(f"expected a folder at {location}, but there is none; check the path")
+    reader = ObjectReader(open_store(location))
+
+    def read(name: str) -> bytes:
+        with trouble_named(location):
+            try:
+                return reader.read(name)
+            except FileNotFoundError:
+                pass
+        raise FileNotFoundError(name)
+
+    return read

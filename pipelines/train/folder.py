@@ -1,0 +1,70 @@
+"""The output folder of a training: local, or a prefix of a bucket."""
+
+import json
+from pathlib import Path
+
+import obstore
+
+from pipelines.storage.store import is_s3, open_store, patiently, trouble_named
+from pipelines.train.config import TrainConfig, learned_from
+from possam_core.errors import ConfigError
+from possam_core.training.files import Folder, LocalFolder
+
+SETTINGS = "settings.json"
+LOGS = "logs"
+MAX_SHOWN = 5  # of settings that differ
+
+
+class BucketFolder:
+    """A prefix of a bucket; an object replaces another at once."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self._store = open_store(location)
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of an object; None where there is none."""
+        with trouble_named(self.location):
+            try:
+                return bytes(patiently(lambda: obstore.get(self._store, name).bytes()))
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, data: bytes) -> str:
+        """Replace an object."""
+        with trouble_named(self.location):
+            patiently(lambda: obstore.put(self._store, name, data))
+        return f"{self.location}/{name}"
+
+
+def open_output(location: str) -> Folder:
+    """The folder at `location`, which need not exist."""
+    return BucketFolder(location) if is_s3(location) else LocalFolder(Path(location))
+
+
+def require_same_settings(folder: Folder, config: TrainConfig) -> None:
+    """Return only if no training with other settings was begun in the folder.
+
+    Raises:
+        ConfigError: there was one; the message says what differs.
+    """
+    data = folder.read(SETTINGS)
+    if data is None:
+        return
+    settings, there = learned_from(config), json.loads(data)
+    differing = [
+        f"{name} is {there.get(name)!r} there and {settings.get(name)!r} here"
+        for name in sorted(there.keys() | settings.keys())
+        if there.get(name) != settings.get(name)
+    ]
+    if differing:
+        more = f" and {len(differing) - MAX_SHOWN} more" if len(differing) > MAX_SHOWN else ""
+        raise ConfigError(
+            f"expected the settings that the training in {config.output} was begun with, but"
+            f" {', '.join(differing[:MAX_SHOWN])}{more}; take the same, or another output"
+        )
+
+
+def write_settings(folder: Folder, config: TrainConfig) -> None:
+    """Keep what later calls must not change."""
+    folder.write(SETTINGS, json.dumps(learned_from(config), indent=2).encode())

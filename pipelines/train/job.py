@@ -1,0 +1,79 @@
+"""The training job: settings in, checkpoints out; the same command again goes on.
+
+One process trains alone; several are brought together by Ray Train. What they do is the same.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from pipelines.train.config import TrainConfig
+from pipelines.train.folder import open_output, require_same_settings
+from pipelines.train.worker import WorkerReport, train_worker
+from possam_core.errors import ConfigError, PossamError
+
+logger = logging.getLogger(__name__)
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport:
+    """How a call of `run_train` ended."""
+
+    location: str  # of the output
+    num_steps: int  # done, in all
+    num_new: int  # of those, by this call
+    loss: float | None  # of the last step
+    best: Mapping[str, float]  # held-out figures of the best checkpoint
+    num_spoiled: int  # steps that were skipped, for their gradients were no numbers
+    weights_sha256: tuple[str, ...]  # by worker
+
+
+def run_train(config: TrainConfig) -> TrainReport:
+    """Train until every step is done.
+
+    Raises:
+        PossamError: the settings, the data or the network cannot work, the training in the output
+            was begun with other settings, or its losses are no numbers any more.
+    """
+    require_same_settings(open_output(config.output), config)
+    if config.num_workers is None:
+        report = train_worker(config, device=_device(config))
+    else:
+        from pipelines.train.cluster import (
+            train_on_cluster,
+        )  # seconds that one process does without
+
+        report = train_on_cluster(config)
+    _require_agreement(report)
+    loop = report.loop
+    return TrainReport(
+        location=config.output,
+        num_steps=loop.num_steps,
+        num_new=loop.num_new,
+        loss=loop.loss,
+        best=loop.best,
+        num_spoiled=loop.num_spoiled,
+        weights_sha256=report.weights_sha256,
+    )
+
+
+def _device(config: TrainConfig) -> torch.device:
+    if config.use_gpu and not torch.cuda.is_available():
+        raise ConfigError(
+            "expected a GPU for use_gpu, but torch finds none here; train on the CPU, or mend the"
+            " driver"
+        )
+    return torch.device("cuda" if config.use_gpu else "cpu")
+
+
+def _require_agreement(report: WorkerReport) -> None:
+    """Return only if every worker ended with the same weights, bit for bit."""
+    if len(set(report.weights_sha256)) > 1:
+        raise PossamError(
+            "expected all workers to end with the same weights, but they differ; begin anew in"
+            " another output, and tell us"
+        )

@@ -1,0 +1,127 @@
+"""What a training shows in TensorBoard: its figures, and examples beside the truth.
+
+Axes: H W pixels of an image.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from pipelines.report.overlay import draw_overlay
+from pipelines.storage.store import is_s3
+from pipelines.train.folder import LOGS
+from possam_core.evaluation.panoptic_quality import PanopticAnnotation
+from possam_core.labels.masks import rle_counts
+from possam_core.training.data.labelled import LabelledImage
+from possam_core.training.files import Folder
+from possam_core.training.validation import Example
+from possam_core.vocabulary.vocabulary import Vocabulary
+
+SIDE_PX = 384  # longest, of an example
+
+
+class TensorBoardLog:
+    """Event files under `logs` in the output folder; of a bucket, copies of local ones."""
+
+    def __init__(self, location: str, folder: Folder, vocabulary: Vocabulary) -> None:
+        """Begin a file of events.
+
+        Args:
+            location: of the output folder.
+            folder: the same, for copies.
+            vocabulary: of the examples.
+        """
+        self._vocabulary = vocabulary
+        self._copies = folder if is_s3(location) else None
+        self._scratch = tempfile.TemporaryDirectory() if self._copies else None
+        self._logs = Path(self._scratch.name if self._scratch else location) / LOGS
+        self._writer: SummaryWriter | None = None
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Figures after `step` steps."""
+        writer = self._writer_from(step)
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    def examples(self, step: int, examples: Sequence[object]) -> None:
+        """Image, truth and prediction side by side; then all is copied that needs to be."""
+        for number, example in enumerate(examples):
+            if isinstance(example, Example):
+                strip = draw_example(example, self._vocabulary)
+                writer = self._writer_from(step)
+                writer.add_image(f"held-out/{number}", strip, step, dataformats="HWC")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is still in memory, and copy it."""
+        if self._writer is None:
+            return
+        self._writer.flush()
+        if self._copies:
+            for file in sorted(self._logs.iterdir()):
+                self._copies.write(f"{LOGS}/{file.name}", file.read_bytes())
+
+    def close(self) -> None:
+        """Write and copy the rest."""
+        self.flush()
+        if self._writer:
+            self._writer.close()
+        if self._scratch:
+            self._scratch.cleanup()
+
+    def _writer_from(self, step: int) -> SummaryWriter:
+        """The file of events; it hides what a run that was killed had told of later steps."""
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self._logs), purge_step=step)
+        return self._writer
+
+
+def draw_example(example: Example, vocabulary: Vocabulary) -> UInt8[ndarray, "H W 3"]:
+    """The image, the truth over it, and the prediction over it, from left to right."""
+    image = example.image
+    truth = image.annotation(vocabulary)
+    predicted = PanopticAnnotation(
+        ids=example.prediction.ids,
+        category_ids={s.id: s.category_id for s in example.prediction.segments},
+    )
+    panels = [_reduced(image)]
+    panels += [_overlaid(image, annotation, vocabulary) for annotation in (truth, predicted)]
+    return np.concatenate(panels, axis=1)
+
+
+def _reduced(image: LabelledImage) -> ndarray:
+    height, width = image.pixels.shape[:2]
+    scale = min(1.0, SIDE_PX / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(image.pixels).resize(size))
+
+
+def _overlaid(
+    image: LabelledImage, annotation: PanopticAnnotation, vocabulary: Vocabulary
+) -> ndarray:
+    classes = {c.category_id: c for c in vocabulary.classes}
+    counts = rle_counts(annotation.ids)
+    segments: list[dict[str, Any]] = [
+        {
+            "id": segment_id,
+            "category_id": category_id,
+            "category_name": classes[category_id].name,
+            "isthing": classes[category_id].is_thing,
+            "segmentation": {"size": list(annotation.ids.shape), "counts": counts[segment_id]},
+        }
+        for segment_id, category_id in annotation.category_ids.items()
+        if segment_id in counts
+    ]
+    base = Image.fromarray(_reduced(image)).convert("RGBA")
+    image_hw = (annotation.ids.shape[0], annotation.ids.shape[1])
+    overlay = Image.fromarray(draw_overlay(segments, image_hw, max_side_px=max(base.size)).rgba)
+    mixed = Image.alpha_composite(base, overlay.resize(base.size, Image.Resampling.NEAREST))
+    return np.asarray(mixed.convert("RGB"))

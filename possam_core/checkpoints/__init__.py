@@ -1,0 +1,1 @@
+"""Checkpoints on disk: header, tensors, published encoder weights."""

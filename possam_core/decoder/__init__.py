@@ -1,0 +1,1 @@
+"""From SAM's features to masks: feature pyramid, pixel decoder, mask decoder."""

@@ -1,0 +1,215 @@
+"""Masked-attention decoder: queries become class-agnostic masks and IoU estimates.
+
+Blocks as in Mask2Former (METHOD 1.3). Axes: B images, Q mask queries, C channels, h w feature grid,
+S tokens to look at, M heads.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from possam_core.decoder.pixel_decoder import PixelFeatures, padding_cells, sine_position_encoding
+from possam_core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskDecoderConfig:
+    """Size of the decoder."""
+
+    num_queries: int = 32
+    num_layers: int = 3  # levels are cycled coarse to fine
+    width: int = 128
+    num_heads: int = 8
+    ffn_width: int = 512
+
+    def __post_init__(self) -> None:
+        if self.width % self.num_heads or self.width % 4:
+            raise ConfigError(
+                f"decoder.width must be a multiple of num_heads {self.num_heads} and of 4, got"
+                f" {self.width}"
+            )
+
+
+FULL_SIZE_MASK_DECODER = MaskDecoderConfig(
+    num_queries=250, num_layers=9, width=256, num_heads=8, ffn_width=2048
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPrediction:
+    """The masks after one decoder layer."""
+
+    queries: Float[Tensor, "B Q C"]  # normalised decoder output, q_k
+    mask_logits: Float[Tensor, "B Q h w"]  # P_mask
+    iou_logits: Float[Tensor, "B Q"]  # P_iou before its sigmoid
+
+
+class Mlp(nn.Sequential):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, *widths: int) -> None:
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(widths):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        super().__init__(*layers[:-1])
+
+
+class Attention(nn.Module):
+    """Multi-head attention with one mask for all heads, and PyTorch's parameter names.
+
+    `nn.MultiheadAttention` wants, and writes, a copy of the mask for every head: at full size
+    131 MB in a layer.
+    """
+
+    def __init__(self, width: int, *, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.out_proj = nn.Linear(width, width)
+        nn.init.zeros_(self.out_proj.bias)
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))  # query, key, value
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+
+    def forward(
+        self,
+        query: Float[Tensor, "B Q C"],
+        key: Float[Tensor, "B S C"],
+        value: Float[Tensor, "B S C"],
+        *,
+        blocked: Bool[Tensor, "B Q S"] | None = None,
+    ) -> Float[Tensor, "B Q C"]:
+        """What each query gathers; `blocked` is True where it may not look."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        queries, keys, values = (
+            self._split_heads(functional.linear(x, weight, bias))
+            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+        )
+        allowed = None if blocked is None else ~blocked.unsqueeze(1)  # (B, 1, Q, S)
+        gathered = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=allowed
+        )  # (B, M, Q, C/M)
+        output: Tensor = self.out_proj(gathered.transpose(1, 2).flatten(2))
+        return output
+
+    def _split_heads(self, tokens: Tensor) -> Tensor:
+        batch, length, width = tokens.shape
+        by_head = tokens.reshape(batch, length, self.num_heads, width // self.num_heads)
+        return by_head.transpose(1, 2)
+
+
+class DecoderLayer(nn.Module):
+    """Masked cross-attention, self-attention, feed-forward; each with a residual, then a norm."""
+
+    def __init__(self, config: MaskDecoderConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.cross_attention = Attention(width, num_heads=config.num_heads)
+        self.self_attention = Attention(width, num_heads=config.num_heads)
+        self.ffn = Mlp(width, config.ffn_width, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+
+    def forward(
+        self,
+        queries: Float[Tensor, "B Q C"],
+        query_positions: Float[Tensor, "Q C"],
+        memory: Float[Tensor, "B hw C"],
+        memory_positions: Float[Tensor, "hw C"],
+        blocked: Bool[Tensor, "B Q hw"],
+    ) -> Float[Tensor, "B Q C"]:
+        """Queries after one layer; `blocked` is True where a query may not look."""
+        attended = self.cross_attention(
+            queries + query_positions, memory + memory_positions, memory, blocked=blocked
+        )
+        queries = self.norms[0](queries + attended)
+        placed = queries + query_positions
+        attended = self.self_attention(placed, placed, queries)
+        queries = self.norms[1](queries + attended)
+        output: Tensor = self.norms[2](queries + self.ffn(queries))
+        return output
+
+
+class MaskDecoder(nn.Module):
+    """N learnable queries, refined level by level; masks are dot products with mask features."""
+
+    def __init__(self, config: MaskDecoderConfig, *, in_channels: int, num_levels: int) -> None:
+        super().__init__()
+        width = config.width
+        self.query_features = nn.Embedding(config.num_queries, width)
+        self.query_positions = nn.Embedding(config.num_queries, width)
+        self.level_embedding = nn.Embedding(num_levels, width)
+        self.input_projections = nn.ModuleList(
+            nn.Conv2d(in_channels, width, 1) for _ in range(num_levels)
+        )
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(width)
+        self.mask_embedding = Mlp(width, width, width, in_channels)
+        self.iou_head = Mlp(width, width, width, 1)
+
+    def forward(
+        self,
+        pixels: PixelFeatures,
+        valid: Bool[Tensor, "B h w"],
+        *,
+        all_layers: bool = True,
+    ) -> list[MaskPrediction]:
+        """Predictions on the learnable queries and after every layer, or after the last one only.
+
+        Args:
+            pixels: maps of the pixel decoder.
+            valid: False where a cell of the mask features is padding; queries never look there.
+            all_layers: False spares the masks that only deep supervision reads.
+        """
+        batch = len(valid)
+        memory, positions, padding = self._flatten(pixels, valid)
+        # A mask is linear in the mask features, so it may be shrunk before it is multiplied out.
+        shrunk = [_resize(pixels.mask_features.detach(), m.shape[-2:]) for m in pixels.memory]
+        queries = self.query_features.weight.expand(batch, -1, -1)
+        predictions = []
+        for i, layer in enumerate(self.layers):
+            if all_layers:
+                predictions.append(self._predict(queries, pixels.mask_features))
+            level = i % len(memory)
+            blocked = self._blocked(queries, shrunk[level], padding[level])
+            queries = layer(
+                queries, self.query_positions.weight, memory[level], positions[level], blocked
+            )
+        return [*predictions, self._predict(queries, pixels.mask_features)]
+
+    def _flatten(
+        self, pixels: PixelFeatures, valid: Tensor
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        memory, positions, padding = [], [], []
+        for level, (features, project) in enumerate(
+            zip(pixels.memory, self.input_projections, strict=True)
+        ):
+            height, width = features.shape[-2:]
+            tokens = project(features).flatten(2).transpose(1, 2)  # (B, hw, C)
+            memory.append(tokens + self.level_embedding.weight[level])
+            positions.append(
+                sine_position_encoding(height, width, tokens.shape[-1], device=tokens.device)
+            )
+            padding.append(padding_cells(valid, (height, width)))
+        return memory, positions, padding
+
+    def _predict(self, queries: Tensor, mask_features: Tensor) -> MaskPrediction:
+        normed = self.norm(queries)
+        mask_logits = self._mask_logits(normed, mask_features)
+        return MaskPrediction(normed, mask_logits, self.iou_head(normed).squeeze(-1))
+
+    def _mask_logits(self, normed: Tensor, mask_features: Tensor) -> Tensor:
+        return torch.einsum("bqc,bchw->bqhw", self.mask_embedding(normed), mask_features)
+
+    @torch.no_grad()
+    def _blocked(self, queries: Tensor, mask_features: Tensor, padding: Tensor) -> Tensor:
+        mask_logits = self._mask_logits(self.norm(queries), mask_features)
+        outside = (mask_logits < 0).flatten(2) | padding[:, None]  # sigmoid < 0.5, (B, Q, hw)
+        nothing_left = outside.all(dim=-1, keepdim=True)
+        return torch.where(nothing_left, padding[:, None], outside)
+
+
+def _resize(features: Tensor, size_hw: torch.Size) -> Tensor:
+    return functional.interpolate(features, size=size_hw, mode="bilinear", align_corners=False)

@@ -1,0 +1,251 @@
+"""Pixel decoder: fuses the pyramid into mask features and the maps that queries attend to.
+
+Axes: B images, C channels, h w feature grid, S cells of all levels one after another.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from possam_core.decoder.deformable_attention import MultiScaleDeformableAttention, cell_centres
+from possam_core.errors import ConfigError
+
+PixelDecoderKind = Literal["fpn", "deformable"]
+NORM_GROUPS = 32  # of the deformable pixel decoder's group norms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelDecoderConfig:
+    """Which pixel decoder; the sizes are those of the deformable one (METHOD 1.3.3)."""
+
+    kind: PixelDecoderKind = "fpn"
+    num_layers: int = 6
+    num_heads: int = 8
+    num_points: int = 4  # that each head samples on each level
+    ffn_width: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(PixelDecoderKind):
+            raise ConfigError(
+                f"pixel_decoder.kind must be one of {', '.join(get_args(PixelDecoderKind))}, got"
+                f" {self.kind!r}"
+            )
+        for name in ("num_layers", "num_heads", "num_points", "ffn_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"pixel_decoder.{name} must be at least 1, got {getattr(self, name)}"
+                )
+
+
+FULL_SIZE_PIXEL_DECODER = PixelDecoderConfig(kind="deformable")  # on 256 channels
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFeatures:
+    """What the mask decoder reads."""
+
+    mask_features: Float[Tensor, "B C h w"]  # F_masked, at the finest scale
+    memory: tuple[Float[Tensor, "B C _ _"], ...]  # coarse to fine, without the finest
+
+
+def sine_position_encoding(
+    height: int, width: int, channels: int, *, device: torch.device | None = None
+) -> Float[Tensor, "hw C"]:
+    """Sines and cosines of normalised row and column; half of the channels each.
+
+    Frequencies as in DETR and Mask2Former (temperature 10000, one turn over the canvas). Two things
+    differ: they place a cell at its far edge, here it is its centre, so that levels agree on a
+    place; and they alternate sines and cosines, an order that a learned projection makes its own.
+    """
+    quarter = channels // 4
+    frequencies = 10000 ** (-torch.arange(quarter, device=device) / quarter)
+    parts = []
+    for size in (height, width):
+        fractions = (torch.arange(size, device=device) + 0.5)[:, None] / size
+        angle = fractions * 2 * math.pi * frequencies
+        parts.append(torch.cat([angle.sin(), angle.cos()], dim=-1))  # (size, C/2)
+    rows = parts[0][:, None].expand(-1, width, -1)
+    columns = parts[1][None].expand(height, -1, -1)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1)
+
+
+def padding_cells(valid: Bool[Tensor, "B H W"], grid_hw: tuple[int, int]) -> Bool[Tensor, "B hw"]:
+    """True where a cell of a coarser grid holds no valid cell at all; row by row."""
+    is_valid = functional.adaptive_max_pool2d(valid[:, None].float(), grid_hw)
+    return is_valid.flatten(1) == 0
+
+
+class PixelDecoder(nn.Module):
+    """Top-down fusion, coarse to fine: each level adds the upsampled one above it."""
+
+    def __init__(self, channels: int, *, num_levels: int) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(num_levels))
+        self.outputs = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                nn.GroupNorm(8, channels),
+                nn.ReLU(),
+            )
+            for _ in range(num_levels)
+        )
+        self.mask_projection = nn.Conv2d(channels, channels, 1)
+
+    def forward(
+        self,
+        pyramid: list[Float[Tensor, "B _ _ _"]],
+        valid: Bool[Tensor, "B h w"] | None = None,
+    ) -> PixelFeatures:
+        """Fuse a pyramid given finest first; convolutions take no notice of `valid`."""
+        fused: list[Tensor] = []
+        for features, lateral, output in zip(
+            reversed(pyramid), self.laterals, self.outputs, strict=True
+        ):
+            x = lateral(features)
+            if fused:
+                x = x + _upsample(fused[-1], x.shape[-2:])
+            fused.append(output(x))
+        return PixelFeatures(self.mask_projection(fused[-1]), tuple(fused[:-1]))
+
+
+class DeformableEncoderLayer(nn.Module):
+    """Deformable attention among all levels, feed-forward; each with a residual, then a norm."""
+
+    def __init__(self, config: PixelDecoderConfig, channels: int, *, num_levels: int) -> None:
+        super().__init__()
+        self.attention = MultiScaleDeformableAttention(
+            channels,
+            num_levels=num_levels,
+            num_heads=config.num_heads,
+            num_points=config.num_points,
+        )
+        self.ffn = nn.Sequential(
+            nn.Linear(channels, config.ffn_width),
+            nn.ReLU(),
+            nn.Linear(config.ffn_width, channels),
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
+
+    def forward(
+        self,
+        cells: Float[Tensor, "B S C"],
+        positions: Float[Tensor, "S C"],
+        centres: Float[Tensor, "S 2"],
+        grids_hw: Sequence[tuple[int, int]],
+        padding: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B S C"]:
+        """Cells of all levels after one layer; each looks around its own centre."""
+        attended = self.attention(cells + positions, centres, cells, grids_hw, padding)
+        cells = self.norms[0](cells + attended)
+        output: Tensor = self.norms[1](cells + self.ffn(cells))
+        return output
+
+
+class DeformablePixelDecoder(nn.Module):
+    """Levels exchange what they see by deformable attention; one FPN step reaches the finest.
+
+    As in Mask2Former (METHOD 1.3.3). Computes in float32 even under autocast: half precision is
+    too coarse for the sampling points.
+    """
+
+    def __init__(self, config: PixelDecoderConfig, channels: int, *, num_levels: int) -> None:
+        super().__init__()
+        if channels % NORM_GROUPS:
+            raise ConfigError(
+                f"a deformable pixel decoder needs a multiple of {NORM_GROUPS} pyramid channels,"
+                f" got {channels}; change pyramid_channels or take pixel_decoder.kind fpn"
+            )
+        coarse_levels = num_levels - 1
+        self.input_projections = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, channels, 1), nn.GroupNorm(NORM_GROUPS, channels))
+            for _ in range(coarse_levels)
+        )
+        self.level_embedding = nn.Embedding(coarse_levels, channels)
+        self.layers = nn.ModuleList(
+            DeformableEncoderLayer(config, channels, num_levels=coarse_levels)
+            for _ in range(config.num_layers)
+        )
+        self.lateral = nn.Sequential(
+            nn.Conv2d(channels, channels, 1, bias=False), nn.GroupNorm(NORM_GROUPS, channels)
+        )
+        self.output = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(NORM_GROUPS, channels),
+            nn.ReLU(),
+        )
+        self.mask_projection = nn.Conv2d(channels, channels, 1)
+        self._reset_parameters()
+
+    def _reset_parameters(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, MultiScaleDeformableAttention):
+                module.reset_parameters()
+
+    def forward(
+        self,
+        pyramid: list[Float[Tensor, "B _ _ _"]],
+        valid: Bool[Tensor, "B h w"] | None = None,
+    ) -> PixelFeatures:
+        """Fuse a pyramid given finest first, in float32.
+
+        Args:
+            pyramid: levels of one canvas, each of half the side of the one before.
+            valid: False where a cell of the finest level is padding, which gives nothing to other
+                cells; `None` if there is no padding.
+        """
+        finest = pyramid[0].float()
+        coarse = [features.float() for features in reversed(pyramid[1:])]
+        if valid is None:
+            valid = finest.new_ones((len(finest), *finest.shape[-2:]), dtype=torch.bool)
+        with torch.autocast(finest.device.type, enabled=False):
+            memory = self._exchange(coarse, valid)
+            x = self.lateral(finest) + _upsample(memory[-1], finest.shape[-2:])
+            return PixelFeatures(self.mask_projection(self.output(x)), memory)
+
+    def _exchange(self, coarse: list[Tensor], valid: Tensor) -> tuple[Tensor, ...]:
+        """The levels, coarse to fine, after all layers."""
+        device = valid.device
+        grids_hw = [(level.shape[-2], level.shape[-1]) for level in coarse]
+        tokens, positions = [], []
+        for i, (features, project) in enumerate(zip(coarse, self.input_projections, strict=True)):
+            tokens.append(project(features).flatten(2).transpose(1, 2))  # (B, hw, C)
+            encoding = sine_position_encoding(*grids_hw[i], features.shape[1], device=device)
+            positions.append(encoding + self.level_embedding.weight[i])
+        cells = torch.cat(tokens, dim=1)  # (B, S, C)
+        padding = torch.cat([padding_cells(valid, grid_hw) for grid_hw in grids_hw], dim=1)
+        places, centres = torch.cat(positions), cell_centres(grids_hw, device)
+        for layer in self.layers:
+            cells = layer(cells, places, centres, grids_hw, padding)
+        by_level = torch.split(cells, [h * w for h, w in grids_hw], dim=1)
+        return tuple(
+            x.transpose(1, 2).reshape(len(x), -1, *hw)
+            for x, hw in zip(by_level, grids_hw, strict=True)
+        )
+
+
+def make_pixel_decoder(
+    config: PixelDecoderConfig, channels: int, *, num_levels: int
+) -> PixelDecoder | DeformablePixelDecoder:
+    """The pixel decoder that `config` asks for; it keeps the pyramid's number of channels.
+
+    Raises:
+        ConfigError: a deformable one cannot be built on that many channels.
+    """
+    if config.kind == "deformable":
+        return DeformablePixelDecoder(config, channels, num_levels=num_levels)
+    return PixelDecoder(channels, num_levels=num_levels)
+
+
+def _upsample(features: Tensor, size_hw: torch.Size) -> Tensor:
+    return functional.interpolate(features, size=size_hw, mode="bilinear", align_corners=False)

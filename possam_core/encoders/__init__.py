@@ -1,0 +1,1 @@
+"""The frozen encoders: SAM and CLIP towers, their weights, and text embeddings."""

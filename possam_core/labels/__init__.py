@@ -1,0 +1,1 @@
+"""From masks to panoptic labels: merging, RLE, calibration, quality, instances."""

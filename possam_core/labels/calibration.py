@@ -1,0 +1,194 @@
+"""What a segment's figures mean once its checkpoint was calibrated on held-out images.
+
+The network decides alone which pixels and which class a segment has, and in which order segments
+are numbered: all of this acts afterwards, on the reported figures. With the defaults they stay as
+they are, bit for bit. Calibrated,
+
+- `predicted_iou` is the IoU to expect with the true segment below it;
+- `score` is the probability that the segment is right: a true segment meets it with an IoU above
+  0.5 and has its class. It is the product of two: that of being met, from IoU^eta * (1 - void),
+  and that of the class, from the ensembled class probabilities at a temperature;
+- the image has an expected panoptic quality, from which its grade follows.
+
+Axes: N segments, Q mask queries, K classes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from possam_core.errors import ConfigError
+from possam_core.labels.panoptic import (
+    Expectation,
+    Merged,
+    PanopticSegmentation,
+    Segment,
+)
+
+LEAST_PROB = 1e-12  # so that a class that float32 has rounded to nothing keeps a logarithm
+LEAST_SHARE = 0.01  # and 1 minus it the largest, where a logit is taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogitMap:
+    """p becomes sigmoid(scale * logit(p) + shift): rising, so no order changes."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.scale > 0 and math.isfinite(self.scale) and math.isfinite(self.shift)):
+            raise ConfigError(
+                "a calibration's scale must be above 0 and its shift a number, got"
+                f" {self.scale} and {self.shift}"
+            )
+
+    def __call__(self, probs: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+        """The calibrated probabilities; those given as they are where nothing was fitted."""
+        if (self.scale, self.shift) == (1.0, 0.0):
+            return probs
+        return (self.scale * torch.logit(probs, eps=1e-6) + self.shift).sigmoid()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedPqConfig:
+    """How the panoptic quality of one image follows from its segments, as fitted.
+
+    sigmoid(intercept + of_segments * logit(s) + of_coverage * logit(c) - of_few / n), where s is
+    the mean over segments of score times predicted IoU and c the share of labelled pixels, both
+    kept within [0.01, 0.99], and n the number of segments: where there are few, others were missed.
+    No weight is negative, so more of any never promises less.
+    """
+
+    intercept: float
+    of_segments: float
+    of_coverage: float
+    of_few: float
+    usual_coverage: float  # means over the images that it was fitted on
+    usual_score: float
+    usual_predicted_iou: float
+
+    def __post_init__(self) -> None:
+        weights = (self.of_segments, self.of_coverage, self.of_few)
+        if not all(weight >= 0 for weight in weights):
+            raise ConfigError(
+                f"the weights of an expected quality must be 0 or more, got {weights}"
+            )
+        usual = (self.usual_coverage, self.usual_score, self.usual_predicted_iou)
+        if not all(value > 0 for value in usual):
+            raise ConfigError(f"what a calibrated model usually has must be above 0, got {usual}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationConfig:
+    """What was fitted on held-out images; the defaults change nothing."""
+
+    temperature: float = 1.0  # of the class probabilities; above 1 it makes them more modest
+    presence: LogitMap = field(default_factory=LogitMap)  # of IoU^eta * (1 - void)
+    iou: LogitMap = field(default_factory=LogitMap)  # of the predicted IoU
+    expected_pq: ExpectedPqConfig | None = None  # None: the grade goes by fixed thresholds
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            raise ConfigError(f"calibration.temperature must be above 0, got {self.temperature}")
+
+
+def tempered(probs: Float[Tensor, "N K"], temperature: float) -> Float[Tensor, "N K"]:
+    """The softmax of the same logits over a temperature; at 1 the probabilities as they are."""
+    if temperature == 1.0:
+        return probs
+    return (probs.clamp(min=LEAST_PROB).log() / temperature).softmax(dim=-1)
+
+
+def class_scores(merged: Merged, config: CalibrationConfig) -> Float[Tensor, " N"]:
+    """Per segment, the probability that its class is right, if a true segment meets it."""
+    probs = of_segments(merged.masks.class_probs, merged)
+    return tempered(probs, config.temperature).amax(dim=-1)
+
+
+def presence_claims(merged: Merged, *, eta: float) -> Float[Tensor, " N"]:
+    """Per segment, IoU^eta * (1 - void): the part of its score that is not about its class."""
+    iou_scores = of_segments(merged.masks.iou_scores, merged)
+    return iou_scores.clamp(min=0) ** eta * (1 - of_segments(merged.masks.void_probs, merged))
+
+
+def calibrate(merged: Merged, config: CalibrationConfig, *, eta: float) -> PanopticSegmentation:
+    """The merged segmentation with calibrated figures, and what quality to expect of it.
+
+    Args:
+        merged: of one image.
+        config: as fitted, or the defaults.
+        eta: exponent of the predicted IoU in the merge.
+    """
+    segmentation = merged.segmentation
+    if config == CalibrationConfig():
+        return segmentation
+    iou_scores = of_segments(merged.masks.iou_scores, merged)
+    scores = config.presence(presence_claims(merged, eta=eta)) * class_scores(merged, config)
+    segments = tuple(
+        replace(segment, score=score, predicted_iou=iou)
+        for segment, score, iou in zip(
+            segmentation.segments, scores.tolist(), config.iou(iou_scores).tolist(), strict=True
+        )
+    )
+    expected = None
+    if config.expected_pq:
+        height, width = segmentation.image_hw
+        coverage = sum(s.area_px for s in segments) / (height * width)
+        expected = expect_quality(segments, coverage, config.expected_pq)
+    return replace(segmentation, segments=segments, expected=expected)
+
+
+def expect_quality(
+    segments: Sequence[Segment], coverage: float, config: ExpectedPqConfig
+) -> Expectation:
+    """The panoptic quality to expect of an image with these segments, and what is low in it.
+
+    An image without segments is expected to have none.
+    """
+    if not segments:
+        return Expectation(pq=0.0, low=())
+    scores, ious = [s.score for s in segments], [s.predicted_iou for s in segments]
+    weights = (config.of_segments, config.of_coverage, config.of_few)
+    features = quality_features(scores, ious, coverage)
+    logit = config.intercept + sum(w * x for w, x in zip(weights, features, strict=True))
+    ratios = {  # to what the model usually has
+        "coverage": coverage / config.usual_coverage,
+        "mean_score": _mean(scores) / config.usual_score,
+        "mean_predicted_iou": _mean(ious) / config.usual_predicted_iou,
+    }
+    low = tuple(name for name, ratio in ratios.items() if ratio < 1)
+    return Expectation(
+        pq=1 / (1 + math.exp(-logit)), low=low or (min(ratios, key=lambda name: ratios[name]),)
+    )
+
+
+def quality_features(
+    scores: Sequence[float], ious: Sequence[float], coverage: float
+) -> tuple[float, float, float]:
+    """What the expected quality of an image with segments is made of; the more, the better.
+
+    They are the logits of what a segment is expected to add to PQ and of the coverage, and minus
+    one over the number of segments.
+    """
+    added = [score * iou for score, iou in zip(scores, ious, strict=True)]
+    return _bounded_logit(_mean(added)), _bounded_logit(coverage), -1 / len(added)
+
+
+def of_segments(per_query: Tensor, merged: Merged) -> Tensor:
+    """What is known of each query (Q first), of those that the segments are of (N first)."""
+    queries = [merged.query_of[s.id] for s in merged.segmentation.segments]
+    return per_query[queries].double().cpu()
+
+
+def _bounded_logit(share: float) -> float:
+    share = min(max(share, LEAST_SHARE), 1 - LEAST_SHARE)
+    return math.log(share / (1 - share))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,118 @@
+"""The other forms of a prediction: instances, which may overlap, and a class for every pixel.
+
+As Mask2Former and FC-CLIP define them (METHOD 5), with the predicted IoU in an instance's score.
+
+Axes: Q mask queries, K classes, T classes of things, h w mask grid, H W pixels of the image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int32
+from numpy import ndarray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from possam_core.labels.mask_contest import Frame, resize_logits
+from possam_core.labels.panoptic import PanopticSegmentation, ScoredMasks
+from possam_core.vocabulary.vocabulary import Vocabulary
+
+MAX_INSTANCES = 100  # of an image; COCO counts no more
+QUERIES_AT_ONCE = 32  # at the image's size in memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One predicted thing; others may claim the same pixels."""
+
+    category_id: int
+    score: float  # predicted IoU^eta * class probability after void * mean probability of its mask
+    rle: str  # COCO compressed counts of its mask at the image's size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageForms:
+    """All that a model says of one image."""
+
+    panoptic: PanopticSegmentation
+    class_scores: tuple[float, ...]  # of each segment: that its class is right, if it is one
+    instances: tuple[Instance, ...]
+    class_indices: Int32[ndarray, "H W"]  # of each pixel, in the vocabulary
+
+
+def find_instances(
+    masks: ScoredMasks,
+    vocabulary: Vocabulary,
+    *,
+    eta: float,
+    frame: Frame,
+    limit: int = MAX_INSTANCES,
+) -> tuple[Instance, ...]:
+    """The `limit` best pairs of a mask and a class of things, the best first.
+
+    A mask is where its logit is above 0; one that claims no pixel of the image is left out.
+
+    Args:
+        masks: of one image.
+        vocabulary: names of the K classes.
+        eta: exponent of the predicted IoU; 0 ignores it.
+        frame: where the image lies on the canvas.
+        limit: how many.
+    """
+    things = [i for i, c in enumerate(vocabulary.classes) if c.is_thing]
+    if not things or not len(masks.mask_logits):
+        return ()
+    mask_probs, counts = _measure_masks(masks.mask_logits, frame)
+    weight = masks.iou_scores.float().clamp(min=0) ** eta * (1 - masks.void_probs.float())
+    weight = (weight.cpu() * mask_probs)[:, None]  # (Q, 1)
+    scores = (weight * masks.class_probs[:, things].float().cpu()).flatten()  # (Q * T)
+    order = scores.argsort(descending=True, stable=True).tolist()
+    chosen = [place for place in order if counts[place // len(things)] is not None][:limit]
+    return tuple(
+        Instance(
+            category_id=vocabulary.classes[things[place % len(things)]].category_id,
+            score=float(scores[place]),
+            rle=counts[place // len(things)] or "",
+        )
+        for place in chosen
+    )
+
+
+def label_pixels(masks: ScoredMasks, *, frame: Frame) -> Int32[ndarray, "H W"]:
+    """Class index of each pixel: the largest sum over masks of P_k(c) (1 - void_k) sigmoid(m_k).
+
+    Memory: 4 bytes times pixels, for each class and for `QUERIES_AT_ONCE` masks.
+    """
+    probs = (masks.class_probs.float() * (1 - masks.void_probs.float())[:, None]).T  # (K, Q)
+    height, width = frame.image_hw
+    totals = probs.new_zeros((len(probs), height * width))
+    for start in range(0, len(masks.mask_logits), QUERIES_AT_ONCE):
+        some = slice(start, start + QUERIES_AT_ONCE)
+        claims = resize_logits(masks.mask_logits[some], frame).sigmoid().flatten(1)
+        totals.addmm_(probs[:, some], claims)
+    best: Int32[ndarray, "H W"] = totals.argmax(dim=0).int().cpu().numpy().reshape(height, width)
+    return best
+
+
+def _measure_masks(
+    mask_logits: Float[Tensor, "Q h w"], frame: Frame
+) -> tuple[Float[Tensor, " Q"], list[str | None]]:
+    """Mean probability inside each mask, and its RLE; None where it claims no pixel."""
+    means, counts = [], list[str | None]()
+    for start in range(0, len(mask_logits), QUERIES_AT_ONCE):
+        logits = resize_logits(mask_logits[start : start + QUERIES_AT_ONCE], frame)
+        inside = logits > 0
+        num_px = inside.flatten(1).sum(dim=1)
+        total = (logits.sigmoid() * inside).flatten(1).sum(dim=1)
+        means.append((total / num_px.clamp(min=1)).cpu())
+        counts += [
+            _rle(mask) if area else None
+            for mask, area in zip(inside.cpu().numpy(), num_px.tolist(), strict=True)
+        ]
+    return torch.cat(means), counts
+
+
+def _rle(mask: ndarray) -> str:
+    text: str = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
+    return text

@@ -1,0 +1,238 @@
+"""Panoptic results: one id map and what each id is; and merging scored masks into one.
+
+Axes: Q mask queries, N kept masks, K classes, h w mask grid, H W pixels of the image.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int32, Int64
+from numpy import ndarray
+from torch import Tensor
+
+from possam_core.errors import ConfigError, PossamError
+from possam_core.labels.mask_contest import Contest, Frame, hold_contest
+from possam_core.labels.masks import VOID_ID, areas_and_boxes, present_ids
+from possam_core.vocabulary.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One thing instance, or all the stuff of one class."""
+
+    id: int  # value in `PanopticSegmentation.ids`; positive and unique within the image
+    class_index: int  # position in the vocabulary
+    category_id: int  # id in the data set
+    category_name: str
+    is_thing: bool
+    area_px: int
+    bbox_xywh: tuple[int, int, int, int]  # in pixels; x y of the top-left pixel
+    score: float  # predicted IoU^eta times class probability after void, or calibrated, in [0, 1]
+    predicted_iou: float  # the IoU head's estimate for the mask, or calibrated, in [0, 1]
+    margin: float  # best minus second-best class probability, in [0, 1]
+    stability_score: float  # IoU of the mask cut a little higher and a little lower, in [0, 1]
+    entropy: float  # of the class probabilities, over ln(number of classes), in [0, 1]
+    clip_agrees: bool  # LDP and frozen CLIP name the same class
+    is_seen: bool  # a name of the class was in the training vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """How good a calibrated model expects its labels of one image to be."""
+
+    pq: float  # panoptic quality of the image, in [0, 1]
+    low: tuple[str, ...]  # measures below what the model usually has, or else the lowest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanopticSegmentation:
+    """Every pixel of one image belongs to one segment or to void."""
+
+    ids: Int32[ndarray, "H W"]  # segment id of each pixel; 0 is void
+    segments: tuple[Segment, ...]
+    expected: Expectation | None = None  # None: nobody calibrated the model, or a person labelled
+
+    def __post_init__(self) -> None:
+        ids = [s.id for s in self.segments]
+        if len(set(ids)) != len(ids) or min(ids, default=1) <= VOID_ID:
+            raise PossamError(f"segment ids must be unique and positive, got {ids}")
+        stuff = [s.class_index for s in self.segments if not s.is_thing]
+        if len(set(stuff)) != len(stuff):
+            raise PossamError(f"stuff of one class must be one segment, got classes {stuff}")
+        present = present_ids(self.ids) - {VOID_ID}
+        if present != set(ids):
+            raise PossamError(f"the map holds ids {sorted(present)}, the segments {sorted(ids)}")
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        height, width = self.ids.shape
+        return height, width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeConfig:
+    """Which masks become segments."""
+
+    object_threshold: float = 0.1  # least score of a mask, in [0, 1]
+    overlap_threshold: float = 0.6  # least share of its own pixels that a mask must win
+    eta: float = 1.0  # exponent of the predicted IoU in a mask's score; 0 ignores it
+
+    def __post_init__(self) -> None:
+        for name in ("object_threshold", "overlap_threshold"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"merge.{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.eta < 0:
+            raise ConfigError(f"merge.eta must not be negative, got {self.eta}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredMasks:
+    """What the network says of one image."""
+
+    mask_logits: Float[Tensor, "Q h w"]  # over the square canvas
+    class_probs: Float[Tensor, "Q K"]  # ensembled, without void
+    void_probs: Float[Tensor, " Q"]
+    iou_scores: Float[Tensor, " Q"]  # predicted IoU
+    clip_agrees: Bool[Tensor, " Q"]  # LDP and CLIP name the same class
+
+    def scores(self, eta: float) -> Float[Tensor, " Q"]:
+        """How much each mask deserves its pixels: IoU^eta * (1 - void) * best class."""
+        best = self.class_probs.amax(dim=-1)
+        return self.iou_scores.clamp(min=0) ** eta * (1 - self.void_probs) * best
+
+    def keep(self, chosen: Int64[Tensor, " N"]) -> "ScoredMasks":
+        """The masks at `chosen` alone, in that order."""
+        return ScoredMasks(
+            mask_logits=self.mask_logits[chosen],
+            class_probs=self.class_probs[chosen],
+            void_probs=self.void_probs[chosen],
+            iou_scores=self.iou_scores[chosen],
+            clip_agrees=self.clip_agrees[chosen],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """A segmentation, the masks that were merged, and which of them each segment is of."""
+
+    segmentation: PanopticSegmentation
+    masks: ScoredMasks
+    query_of: Mapping[int, int]  # segment id -> position of its best mask among the Q
+
+
+def merge(
+    masks: ScoredMasks,
+    vocabulary: Vocabulary,
+    config: MergeConfig,
+    *,
+    is_seen: Sequence[bool],
+    resized_hw: tuple[int, int],
+    canvas: int,
+    image_hw: tuple[int, int],
+) -> PanopticSegmentation:
+    """The segmentation of `merge_masks` alone."""
+    return merge_masks(
+        masks,
+        vocabulary,
+        config,
+        is_seen=is_seen,
+        frame=Frame(canvas=canvas, resized_hw=resized_hw, image_hw=image_hw),
+    ).segmentation
+
+
+def merge_masks(
+    masks: ScoredMasks,
+    vocabulary: Vocabulary,
+    config: MergeConfig,
+    *,
+    is_seen: Sequence[bool],
+    frame: Frame,
+) -> Merged:
+    """Give each pixel to the mask that claims it most strongly.
+
+    Masks are filtered by score first, so only the kept ones are ever resized to full size. A mask
+    that loses too much of itself to stronger ones is dropped; stuff of one class becomes one.
+
+    Args:
+        masks: of one image.
+        vocabulary: names of the K classes.
+        config: thresholds.
+        is_seen: per class, whether training knew it.
+        frame: where the image lies on the canvas.
+    """
+    scores = masks.scores(config.eta)
+    order = scores.argsort(descending=True, stable=True)
+    chosen = order[scores[order] >= config.object_threshold]
+    kept, kept_scores = masks.keep(chosen), scores[chosen]
+    contest = hold_contest(kept.mask_logits, kept_scores, frame)
+    # Whole lists: each number that is fetched by itself would wait for a GPU by itself.
+    kept_classes = kept.class_probs.argmax(dim=-1).tolist()
+    score, predicted_iou = kept_scores.tolist(), kept.iou_scores.tolist()
+    clip_agrees, queries = kept.clip_agrees.tolist(), chosen.tolist()
+    ids, members = _number_segments(contest, kept_classes, vocabulary, config.overlap_threshold)
+    geometry = areas_and_boxes(ids)
+    stability = (contest.tight_px / contest.loose_px.clamp(min=1)).tolist()
+    probs = _ClassFigures.of(kept.class_probs)
+    segments = []
+    for segment_id, mask in members.items():
+        entry = vocabulary.classes[kept_classes[mask]]
+        segments.append(
+            Segment(
+                id=segment_id,
+                class_index=kept_classes[mask],
+                category_id=entry.category_id,
+                category_name=entry.name,
+                is_thing=entry.is_thing,
+                area_px=geometry[segment_id].area_px,
+                bbox_xywh=geometry[segment_id].bbox_xywh,
+                score=score[mask],
+                predicted_iou=predicted_iou[mask],
+                margin=probs.margin[mask],
+                stability_score=stability[mask],
+                entropy=probs.entropy[mask],
+                clip_agrees=clip_agrees[mask],
+                is_seen=is_seen[kept_classes[mask]],
+            )
+        )
+    return Merged(
+        segmentation=PanopticSegmentation(ids=ids, segments=tuple(segments)),
+        masks=masks,
+        query_of={segment_id: queries[mask] for segment_id, mask in members.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _ClassFigures:
+    margin: list[float]
+    entropy: list[float]
+
+    @classmethod
+    def of(cls, probs: Tensor) -> "_ClassFigures":
+        num_classes = probs.shape[-1]
+        top = probs.topk(min(2, num_classes), dim=-1).values
+        margin = top[:, 0] - top[:, 1] if num_classes > 1 else top[:, 0]
+        entropy = -torch.special.xlogy(probs, probs).sum(dim=-1) / math.log(max(num_classes, 2))
+        return cls(margin.tolist(), entropy.clamp(0, 1).tolist())
+
+
+def _number_segments(
+    contest: Contest, classes: list[int], vocabulary: Vocabulary, overlap_threshold: float
+) -> tuple[Int32[ndarray, "H W"], dict[int, int]]:
+    """Segment ids 1, 2, ... by score, stuff of a class under one id; and the best mask of each."""
+    share = contest.won_px / contest.inside_px.clamp(min=1)
+    survives = (share >= overlap_threshold) & (contest.won_px > 0)
+    id_of_mask = np.full(len(classes) + 1, VOID_ID, dtype=np.int32)  # the last serves winner -1
+    id_of_stuff: dict[int, int] = {}
+    members: dict[int, int] = {}
+    for mask in survives.nonzero().flatten().tolist():
+        class_index = classes[mask]
+        segment_id = id_of_stuff.get(class_index, len(members) + 1)
+        if not vocabulary.classes[class_index].is_thing:
+            id_of_stuff.setdefault(class_index, segment_id)
+        members.setdefault(segment_id, mask)
+        id_of_mask[mask] = segment_id
+    return id_of_mask[contest.winner], members

@@ -1,0 +1,1 @@
+"""Data sets with their truth, read by training and evaluation."""

@@ -1,0 +1,253 @@
+"""Training data in COCO panoptic format, as COCO and ADE20K are published: JSON, id PNGs, images.
+
+Bytes come from readers, so the files may lie anywhere. Classes are found by name: of COCO's own
+stuff (`floor-other-merged`) and ADE20K's lists of synonyms (`road, route`), too.
+
+Axes: H W pixels of the image.
+"""
+
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+from numpy import ndarray
+from PIL import Image
+
+from possam_core.errors import GroundTruthError
+from possam_core.images.decode import ImageError, decode_image
+from possam_core.labels.masks import VOID_ID
+from possam_core.training.data.labelled import LabelledImage
+from possam_core.vocabulary.vocabulary import Vocabulary
+from possam_core.vocabulary.vocabulary_class import nearest
+
+Reader = Callable[[str], bytes]  # raises FileNotFoundError where there is no such file
+
+ENDINGS = re.compile(r"(-other)?(-merged|-stuff)?$")  # of COCO's stuff
+# What COCO and ADE20K call the few classes that our vocabularies call otherwise.
+PUBLISHED_NAMES = {
+    "blind": "window blind",
+    "falls": "waterfall",
+    "floor wood": "wooden floor",
+    "playingfield": "playing field",
+    "pool": "swimming pool",
+    "screen": "projection screen",
+    "trade name": "brand name",
+    "tub": "bathtub",
+    "wall brick": "brick wall",
+    "wall stone": "stone wall",
+    "wall tile": "tiled wall",
+    "wall wood": "wooden wall",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoFiles:
+    """Where a data set is, and how its files are read."""
+
+    annotations: str  # the JSON, for messages
+    read_annotations: Callable[[], bytes]
+    read_image: Reader
+    read_mask: Reader  # of id PNGs
+
+
+@dataclass(frozen=True, slots=True)
+class _Segments:
+    """The segments of one image, in the JSON's order."""
+
+    image_name: str
+    mask_name: str
+    ids: ndarray
+    class_indices: tuple[int, ...]
+    crowds: frozenset[int]  # positions counted from 1
+
+
+class CocoImages:
+    """A data set in COCO panoptic format; its images are read when they are asked for."""
+
+    def __init__(
+        self, files: CocoFiles, vocabulary: Vocabulary, *, limit: int | None = None
+    ) -> None:
+        """Read and check the JSON.
+
+        Args:
+            files: of the data set.
+            vocabulary: must have every class that a segment is of.
+            limit: keep at most so many images, the first.
+
+        Raises:
+            GroundTruthError: there is no JSON, it breaks the format, or a segment is of a class
+                that `vocabulary` lacks.
+        """
+        self.vocabulary, self._files = vocabulary, files
+        content = self._read_json()
+        try:
+            self._images = _parse(content, vocabulary, files.annotations, limit)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise GroundTruthError(
+                "expected COCO panoptic categories, images and annotations in"
+                f" {files.annotations}, but one of them is missing or misses a field"
+                f" ({type(error).__name__}: {error})"
+            ) from error
+        if not self._images:
+            raise GroundTruthError(
+                f"expected annotated images in {files.annotations}, but it holds none"
+            )
+        self.key = f"{files.annotations} {len(self._images)} {vocabulary.fingerprint}"
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, index: int) -> LabelledImage:
+        """Image `index` with its segments.
+
+        Raises:
+            GroundTruthError: a file is missing or damaged, the PNG has other ids than the JSON
+                names, or the two are of different sizes.
+        """
+        segments = self._images[index]
+        ids = self._read_ids(segments)
+        data = self._read(self._files.read_image, segments.image_name, "image")
+        try:
+            pixels = decode_image(data).pixels
+        except ImageError as error:
+            raise GroundTruthError(
+                f"expected an image in {segments.image_name}, but {error}; leave it out of"
+                f" {self._files.annotations}"
+            ) from error
+        if pixels.shape[:2] != ids.shape:
+            raise GroundTruthError(
+                f"expected {segments.mask_name} of the size of {segments.image_name}, but they are"
+                f" {ids.shape} and {pixels.shape[:2]} pixels high and wide"
+            )
+        return LabelledImage(
+            name=segments.image_name,
+            pixels=pixels,
+            ids=ids,
+            class_indices=segments.class_indices,
+            crowds=segments.crowds,
+        )
+
+    def _read_json(self) -> Any:
+        try:
+            return json.loads(self._files.read_annotations())
+        except FileNotFoundError as error:
+            raise GroundTruthError(
+                f"expected a COCO panoptic JSON at {self._files.annotations}, but there is none;"
+                " check the path"
+            ) from error
+        except ValueError as error:
+            raise GroundTruthError(
+                f"expected JSON in {self._files.annotations}, but it does not parse: {error}"
+            ) from error
+
+    def _read(self, reader: Reader, name: str, what: str) -> bytes:
+        try:
+            return reader(name)
+        except FileNotFoundError as error:
+            raise GroundTruthError(
+                f"expected the {what} {name}, which {self._files.annotations} names, but there is"
+                " none; check the folder"
+            ) from error
+
+    def _read_ids(self, segments: _Segments) -> Int32[ndarray, "H W"]:
+        """The id map with ids counted from 1 in the JSON's order."""
+        found = _decode_ids(
+            self._read(self._files.read_mask, segments.mask_name, "id map"), segments
+        )
+        order = np.argsort(segments.ids)
+        known = np.concatenate([[VOID_ID], segments.ids[order]])
+        places = np.searchsorted(known, found).clip(max=len(known) - 1)
+        is_known = known[places] == found
+        if not is_known.all():
+            extra = np.unique(found[~is_known])[:3].tolist()
+            raise GroundTruthError(
+                f"expected {segments.mask_name} to hold only ids that"
+                f" {self._files.annotations} names for {segments.image_name}, but it holds"
+                f" {', '.join(map(str, extra))}; mend one of the two"
+            )
+        renumbered = np.concatenate([[0], order + 1]).astype(np.int32)
+        result: Int32[ndarray, "H W"] = renumbered[places]
+        return result
+
+
+def find_class(name: str, vocabulary: Vocabulary) -> int | None:
+    """The class index of a category by its published name, or None."""
+    by_name = {c.name: i for i, c in enumerate(vocabulary.classes)}
+    by_synonym = {n: i for i, c in enumerate(vocabulary.classes) for n in c.synonyms}
+    candidates = [part.strip() for part in name.split(",")]
+    plain = [ENDINGS.sub("", part).replace("-", " ") for part in candidates]
+    renamed = [PUBLISHED_NAMES[part] for part in plain if part in PUBLISHED_NAMES]
+    for names, index in (
+        (candidates, by_name),
+        (plain, by_name),
+        (renamed, by_name),
+        (candidates + plain, by_synonym),
+    ):
+        for candidate in names:
+            if candidate in index:
+                return index[candidate]
+    return None
+
+
+def _parse(content: Any, vocabulary: Vocabulary, source: str, limit: int | None) -> list[_Segments]:
+    category_names = {c["id"]: str(c["name"]) for c in content["categories"]}
+    class_of = {i: find_class(name, vocabulary) for i, name in category_names.items()}
+    file_names = {record["id"]: str(record["file_name"]) for record in content["images"]}
+    result = []
+    for record in content["annotations"][:limit]:
+        image_name = file_names[record["image_id"]]
+        for info in record["segments_info"]:
+            if class_of[info["category_id"]] is None:
+                name = category_names[info["category_id"]]
+                known = [n for c in vocabulary.classes for n in c.all_names]
+                hint = nearest(name, known, otherwise="add it to the vocabulary")
+                raise GroundTruthError(
+                    f"expected only classes of the vocabulary {vocabulary.name!r} in {source}, but"
+                    f" a segment of {image_name} is of the class {name!r}; {hint}"
+                )
+        result.append(_segments(image_name, record, class_of, source))
+    return result
+
+
+def _segments(
+    image_name: str,
+    record: Mapping[str, Any],
+    class_of: Mapping[Any, int | None],
+    source: str,
+) -> _Segments:
+    infos = record["segments_info"]
+    ids = np.array([int(info["id"]) for info in infos], np.int64)
+    if len(np.unique(ids)) != len(ids) or (ids <= VOID_ID).any():
+        raise GroundTruthError(
+            f"expected positive ids in {source} that are unique within {image_name}, got"
+            f" {ids.tolist()}"
+        )
+    return _Segments(
+        image_name,
+        str(record["file_name"]),
+        ids,
+        tuple(index for i in infos if (index := class_of[i["category_id"]]) is not None),
+        frozenset(i for i, info in enumerate(infos, start=1) if info.get("iscrowd", 0)),
+    )
+
+
+def _decode_ids(data: bytes, segments: _Segments) -> ndarray:
+    """id = R + 256 G + 65536 B."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as png:
+            if png.mode not in ("RGB", "RGBA"):
+                raise GroundTruthError(
+                    f"expected an RGB image with ids in {segments.mask_name}, got mode {png.mode}"
+                )
+            rgb = np.asarray(png.convert("RGB"), np.int64)  # (H, W, 3)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise GroundTruthError(
+            f"expected a PNG with segment ids in {segments.mask_name}, but it cannot be read"
+            f" ({type(error).__name__}: {error})"
+        ) from error
+    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]

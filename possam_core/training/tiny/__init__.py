@@ -1,0 +1,1 @@
+"""The recipe of `possam-tiny`, from seeds to a checkpoint."""

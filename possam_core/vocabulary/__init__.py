@@ -1,0 +1,1 @@
+"""Vocabularies: classes in plain words, the built-in lists, and the linter."""

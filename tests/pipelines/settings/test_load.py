@@ -1,0 +1,206 @@
+import json
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from pipelines.settings.label import LabelConfig
+from pipelines.settings.load import config_schema, load_config
+from pipelines.settings.prices import PriceConfig
+from possam_core.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[3] / "configs/label.example.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One setting of each kind that the jobs have."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    images: str
+    num_workers: int | None = None
+    gpus_per_worker: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    allowed_hosts: tuple[str, ...] = ()
+    since: datetime | None = None
+    prices: PriceConfig = field(default_factory=PriceConfig)
+
+    def __post_init__(self) -> None:
+        if self.num_workers is not None and self.num_workers < 1:
+            raise ConfigError(f"num_workers must be at least 1, got {self.num_workers}")
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "label.yaml"
+    file.write_text(text)
+    return file
+
+
+def mistake(file: Path | None, **flags: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(Settings, file, flags)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(str(file), "FILE")
+
+
+def test_a_file_fills_nested_settings(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "images: s3://b/p\ngpus_per_worker: 1\nallowed_hosts: [a.org, b.org]\n"
+        "since: 2026-05-01\nprices: {worker_hour: 2}\n",
+    )
+    assert load_config(Settings, file, {}) == Settings(
+        images="s3://b/p",
+        gpus_per_worker=1.0,
+        allowed_hosts=("a.org", "b.org"),
+        since=datetime(2026, 5, 1),
+        prices=PriceConfig(worker_hour=2.0),
+    )
+
+
+def test_flags_that_are_given_win_over_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "images: there\nnum_workers: 2\n")
+    loaded = load_config(Settings, file, {"images": "here", "num_workers": None})
+    assert loaded == Settings(images="here", num_workers=2)
+
+
+def test_flags_alone_are_enough() -> None:
+    since = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    flags = {"images": "here", "since": since, "allowed_hosts": ("a.org",)}
+    assert load_config(Settings, None, flags) == Settings(
+        images="here", since=since, allowed_hosts=("a.org",)
+    )
+
+
+def test_every_mistake_is_told_at_once_with_its_place_and_the_nearest_name(
+    tmp_path: Path,
+) -> None:
+    file = write(
+        tmp_path,
+        "num_wrokers: 2\nprecision: int8\nprices: {worker_huor: 1, get_per_1000: cheap}\n",
+    )
+    assert mistake(file, gpus_per_worker="many") == (
+        "6 settings are wrong:"
+        " (1) expected images in FILE, got none; it has no default"
+        " (2) expected gpus_per_worker on the command line to be a valid number, got 'many'"
+        " (3) expected precision in FILE to be 'float32' or 'bfloat16', got 'int8'"
+        " (4) expected prices.get_per_1000 in FILE to be a valid number, got 'cheap'"
+        " (5) expected the name of a setting in FILE, got prices.worker_huor;"
+        " did you mean worker_hour?"
+        " (6) expected the name of a setting in FILE, got num_wrokers; did you mean num_workers?"
+    )
+
+
+def test_a_name_like_no_other_is_answered_with_all_names(tmp_path: Path) -> None:
+    assert mistake(write(tmp_path, "images: x\nzzz: 1\n")) == (
+        "expected the name of a setting in FILE, got zzz; known are images, num_workers,"
+        " gpus_per_worker, precision, allowed_hosts, since, prices"
+    )
+
+
+def test_what_a_class_says_of_its_own_settings_comes_out_as_it_is(tmp_path: Path) -> None:
+    assert mistake(None, images="x", num_workers=0) == "num_workers must be at least 1, got 0"
+    assert mistake(write(tmp_path, "images: x\nprices: {worker_hour: -1}\n")) == (
+        "expected prices.worker_hour to be 0 or more, got -1.0; leave it out if there is none"
+    )
+
+
+@pytest.mark.parametrize("value", ["yes", "'2'", "1.5", "[2]"])
+def test_only_a_whole_number_is_a_count(tmp_path: Path, value: str) -> None:
+    message = mistake(write(tmp_path, f"images: x\nnum_workers: {value}\n"))
+    assert message.startswith("expected num_workers in FILE to be a valid integer, got ")
+
+
+def test_a_list_is_not_made_of_one_word(tmp_path: Path) -> None:
+    message = mistake(write(tmp_path, "images: x\nallowed_hosts: a.org\n"))
+    assert message == "expected allowed_hosts in FILE to be a valid array, got 'a.org'"
+
+
+def test_a_number_is_not_taken_for_a_date(tmp_path: Path) -> None:
+    message = mistake(write(tmp_path, "images: x\nsince: 2026\n"))
+    assert message == "expected since in FILE to be a valid datetime, got 2026"
+
+
+def test_a_name_that_is_not_utf8_is_refused_in_a_sentence() -> None:
+    assert mistake(None, images="/photos/\udcff") == (
+        "expected settings in UTF-8, got '\\udcff' in one of them; rename that file or folder"
+    )
+
+
+def test_a_long_wrong_value_is_cut(tmp_path: Path) -> None:
+    message = mistake(write(tmp_path, f"images: x\nnum_workers: {'w' * 500}\n"))
+    assert message.endswith("got '" + "w" * 59 + "...")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("images: a\nnum_workers: 2\nimages: b\n", "expected images once, found it twice"),
+        ("images: a\nprices:\n  currency: A\n  currency: B\n", "expected currency once"),
+        ("images: a\non: 1\n", "expected the name of a setting, got 'on'; put it in quotes"),
+        ("images: [a\n", "expected YAML in FILE, but it does not parse"),
+        ("images: &a [*a]\n", "expected YAML in FILE, but it does not parse"),
+        ("[" * 5000, "expected YAML in FILE, but it does not parse"),
+        ("since: 2026-02-30\n", "expected YAML in FILE, but it does not parse"),
+        ("", "expected `name: value` lines in FILE, got nothing"),
+        ("- images\n", "expected `name: value` lines in FILE, got a list"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused_in_a_sentence(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    assert problem in mistake(write(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    assert "expected a readable settings file at FILE" in mistake(tmp_path / "none.yaml")
+    assert "expected a readable settings file at FILE" in mistake(tmp_path)
+    file = tmp_path / "binary.yaml"
+    file.write_bytes(b"\xff\xfe\xfa")
+    assert "expected a readable settings file at FILE" in mistake(file)
+
+
+def test_the_place_of_a_repeated_name_is_given(tmp_path: Path) -> None:
+    assert "line 2, column 1" in mistake(write(tmp_path, "images: a\nimages: b\n"))
+
+
+def test_a_merged_mapping_may_be_overridden(tmp_path: Path) -> None:
+    file = write(tmp_path, "images: a\nprices:\n  <<: {worker_hour: 1}\n  worker_hour: 2\n")
+    assert load_config(Settings, file, {}).prices.worker_hour == 2
+
+
+def test_the_schema_names_types_choices_and_what_is_required() -> None:
+    schema = json.loads(json.dumps(config_schema(Settings)))
+    assert schema["required"] == ["images"]
+    assert schema["additionalProperties"] is False
+    assert schema["description"] == "One setting of each kind that the jobs have."
+    assert schema["properties"]["precision"]["enum"] == ["float32", "bfloat16"]
+    prices = schema["$defs"]["PriceConfig"]
+    assert prices["properties"]["worker_hour"] == {
+        "default": 0.0,
+        "title": "Worker Hour",
+        "type": "number",
+    }
+
+
+def test_the_example_is_valid_and_shows_every_setting() -> None:
+    loaded = load_config(LabelConfig, EXAMPLE, {})
+    assert (loaded.num_workers, loaded.prices.worker_hour) == (8, 1.2)
+    lines = [line.lstrip("# ") for line in EXAMPLE.read_text().splitlines()]
+    for cls in (LabelConfig, PriceConfig):
+        for setting in fields(cls):
+            assert any(line.startswith(f"{setting.name}:") for line in lines), setting.name
+
+
+def test_what_the_example_comments_out_is_valid_too(tmp_path: Path) -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    names = tuple(f"# {setting.name}:" for setting in fields(LabelConfig))
+    file = write(tmp_path, "\n".join(s[2:] if s.startswith(names) else s for s in lines))
+    loaded = load_config(LabelConfig, file, {})
+    assert loaded.since == "2026-10-01T00:00:00+00:00"
+    assert loaded.allowed_hosts == ("images.example.org",)
+    assert loaded.shard_size == 1024

@@ -1,0 +1,35 @@
+import pytest
+from obstore.exceptions import GenericError
+
+from pipelines.storage import store
+from pipelines.storage.store import CALL_TRIES, patiently
+
+
+class Troubled:
+    """A call that always fails, and counts how often it was tried."""
+
+    def __init__(self, problem: str) -> None:
+        self.num_tries = 0
+        self._problem = problem
+
+    def __call__(self) -> None:
+        self.num_tries += 1
+        raise GenericError(self._problem)
+
+
+@pytest.mark.parametrize(
+    ("problem", "num_tries"),
+    [
+        ("Generic S3 error: connection reset", CALL_TRIES),
+        ("Unable to copy data to file: No space left on device (os error 28)", 1),
+        ("Unable to copy data to file: Disk quota exceeded (os error 122)", 1),
+    ],
+)
+def test_a_call_is_repeated_unless_the_disk_is_full(
+    monkeypatch: pytest.MonkeyPatch, problem: str, num_tries: int
+) -> None:
+    monkeypatch.setattr(store, "FIRST_PAUSE_S", 0.0)
+    call = Troubled(problem)
+    with pytest.raises(GenericError):
+        patiently(call)
+    assert call.num_tries == num_tries
