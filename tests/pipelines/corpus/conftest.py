@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 import fsspec
 import pytest
 
-from pipelines.corpus import object_stream, s3_files
+from pipelines.corpus import s3_files
 from pipelines.corpus.source import read_source
 from pipelines.schema import INPUT_SCHEMA
+from pipelines.storage import object_stream
 from tests.pipelines.corpus.proxy import Proxy
 
 Rows = list[dict]

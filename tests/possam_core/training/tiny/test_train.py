@@ -10,8 +10,8 @@ import torch
 from possam_core.checkpoints.weights import load_model
 from possam_core.model import InferenceConfig
 from possam_core.playground import PLAYGROUND, WORKSHOP, generate_scene
-from possam_core.training import train_tiny as recipe
 from possam_core.training.data.scenes import NO_CLASS, SceneSet, SceneStore
+from possam_core.training.tiny import train as recipe
 from possam_core.training.tiny.encoder_stages import EncoderRecipe
 from possam_core.training.tiny.evaluate import HeldOutScenes
 from possam_core.training.tiny.world_stage import WorldRecipe
