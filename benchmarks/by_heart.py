@@ -12,7 +12,6 @@ from PIL import Image
 from torch.nn import functional
 
 from pipelines.train.log import draw_example
-from possam_core.encoders.clip import TextEmbeddings
 from possam_core.evaluation.panoptic_quality import (
     Category,
     PanopticQuality,
@@ -34,6 +33,7 @@ from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import Evaluation, LoopConfig, LoopReport
 from possam_core.training.tiny.evaluate import annotation
 from possam_core.training.validation import Example
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 

@@ -44,7 +44,7 @@ from benchmarks.report import write_json
 from pipelines.train.data import open_reader
 from possam_core.decoder.mask_decoder import MaskDecoderConfig
 from possam_core.decoder.pyramid import PYRAMID_SCALES
-from possam_core.encoders.clip import ClipConfig, ClipEncoder, TextEmbeddings
+from possam_core.encoders.clip import ClipConfig, ClipEncoder
 from possam_core.encoders.precomputed_text import precomputed_text
 from possam_core.encoders.sam import SAM_CONFIGS, load_sam_weights
 from possam_core.evaluation.panoptic_quality import PanopticQuality
@@ -54,6 +54,7 @@ from possam_core.training.data.coco_images import CocoFiles, CocoImages, find_cl
 from possam_core.training.schedule import ScheduleConfig
 from possam_core.training.stage import LoopConfig
 from possam_core.vocabulary.builtin import find_vocabulary
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 OUTPUT = Path("build/bench")

@@ -38,7 +38,7 @@ from pipelines.run.folder import RunFolder
 from pipelines.run.plan import load_plan
 from pipelines.settings.label import LabelConfig
 from pipelines.stats import Statistics
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 
 

@@ -20,7 +20,7 @@ from pipelines.redaction import without_secrets
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import Plan, load_plan
 from pipelines.settings.label import LabelConfig
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import PossamError
 
 GPU_LIMIT = "possam-gpu"  # a global concurrency limit; where there is none, nobody waits

@@ -14,7 +14,7 @@ from flows.forms.checks import FORM, ray_address_problems, shown, together
 from flows.logs import our_logs_in_run
 from flows.steps import in_words
 from pipelines.planning.canary import is_canary_of
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 
 PAGE = 200

@@ -26,7 +26,7 @@ from pipelines.run.folder import RunFolder
 from pipelines.run.plan import load_rounds
 from pipelines.settings.label import LabelConfig
 from pipelines.stats import run_statistics
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 from possam_core.images.decode import ImageErrorCode
 

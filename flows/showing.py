@@ -15,7 +15,7 @@ from pipelines.redaction import without_secrets
 from pipelines.report.thumbnails import make_thumbnails
 from pipelines.settings.label import LabelConfig
 from pipelines.stats import Statistics
-from pipelines.storage.store import is_s3
+from pipelines.storage.addresses import is_s3
 
 NUM_THUMBNAILS = 6  # some 8 KB each in the text
 

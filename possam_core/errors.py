@@ -4,6 +4,9 @@ Each message is one sentence that says what was expected, what came, and what to
 an `__init__` of its own, so every error crosses process borders by pickle.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class PossamError(Exception):
     """A mistake that the caller can mend; the command prints its message and exits with 2."""
@@ -23,3 +26,11 @@ class CheckpointError(PossamError):
 
 class GroundTruthError(PossamError):
     """Annotations break the rules of the COCO panoptic format."""
+
+
+def nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
+    """A question that offers the `known` words most like `word`, or `otherwise`."""
+    names = list(known)
+    begin_so = [name for name in names if word and name.startswith(word)]
+    near = difflib.get_close_matches(word, names, n=3) or begin_so[:3]
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise

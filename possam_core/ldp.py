@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from possam_core.decoder.mask_decoder import Mlp
-from possam_core.encoders.clip import MAX_LOGIT_SCALE, TextEmbeddings
+from possam_core.encoders.clip import MAX_LOGIT_SCALE
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 
 
 def claimed_cells(

@@ -23,7 +23,7 @@ from possam_core.decoder.pixel_decoder import (
     make_pixel_decoder,
 )
 from possam_core.decoder.pyramid import PYRAMID_SCALES, SimpleFeaturePyramid
-from possam_core.encoders.clip import ClipConfig, ClipEncoder, TextEmbeddings
+from possam_core.encoders.clip import ClipConfig, ClipEncoder
 from possam_core.encoders.sam import SAM_CONFIGS, SamConfig, SamEncoder
 from possam_core.errors import ConfigError, VocabularyError
 from possam_core.images.batch import ImageBatch
@@ -36,6 +36,7 @@ from possam_core.ldp import (
     mask_pool,
 )
 from possam_core.mase import MaseConfig
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 
@@ -131,17 +132,6 @@ class PosSAM(nn.Module):
             query_width=config.decoder.width,
             joint_width=config.clip.embed_dim,
         )
-
-    @classmethod
-    def from_pretrained(cls, model: str) -> "PosSAM":
-        """Load a bundled model by name or a checkpoint by path, ready to predict on the CPU.
-
-        Raises:
-            CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
-        """
-        from possam_core.checkpoints.weights import load_model  # it needs this class
-
-        return load_model(model)
 
     def embed(self, vocabulary: Vocabulary, given: TextEmbeddings | None = None) -> TextEmbeddings:
         """The embeddings `given` for the vocabulary, or else those of the model's text tower.

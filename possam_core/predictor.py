@@ -11,7 +11,6 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from possam_core.checkpoints.weights import load_model
-from possam_core.encoders.clip import TextEmbeddings
 from possam_core.errors import ConfigError
 from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.labels.calibration import calibrate, class_scores
@@ -20,6 +19,7 @@ from possam_core.labels.mask_contest import Frame
 from possam_core.labels.panoptic import Merged, PanopticSegmentation, ScoredMasks, merge_masks
 from possam_core.mase import ensemble
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 Precision = Literal["float32", "bfloat16"]

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from benchmarks.ablation.candidates import make_pooling
 from benchmarks.ablation.evidence import Evidence, Lesson, joined, look, targets_of
-from possam_core.encoders.clip import TextEmbeddings
 from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
 from possam_core.playground import World
@@ -17,6 +16,7 @@ from possam_core.training.data.scenes import SceneStore
 from possam_core.training.losses import LossConfig
 from possam_core.training.schedule import ScheduleConfig, learning_rate
 from possam_core.training.tiny.world_stage import training_batches
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 
 BATCH_SIZE = 64  # scenes
 LEARNING_RATE = 1e-3

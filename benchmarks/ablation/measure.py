@@ -15,7 +15,6 @@ from benchmarks.ablation.ensembles import Ensemble, settings_of
 from benchmarks.ablation.evidence import Evidence, look_at_scenes
 from benchmarks.ablation.heads import class_logits
 from benchmarks.ious import pairwise_ious
-from possam_core.encoders.clip import TextEmbeddings
 from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation, count_matches
 from possam_core.images.batch import ImageBatch
@@ -24,6 +23,7 @@ from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
 from possam_core.playground import Scene, World, generate_scene
 from possam_core.training.data.scenes import whole_image
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 
 OBJECT_THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
 OVERLAP_THRESHOLDS = (0.5, 0.6, 0.7, 0.8)

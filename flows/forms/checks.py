@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 
 from pipelines.corpus.glob_pattern import split_glob
 from pipelines.corpus.source import require_corpus
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.checkpoints.header import resolve_model
 from possam_core.errors import ConfigError, PossamError
 from possam_core.vocabulary.builtin import find_vocabulary

@@ -38,7 +38,7 @@ from flows.forms.fields import (
 from pipelines.settings.label import LabelConfig
 from pipelines.settings.prices import PriceConfig
 from pipelines.stats.thresholds import Thresholds
-from pipelines.storage.store import is_s3, normalise_location, split_s3
+from pipelines.storage.addresses import is_s3, normalise_location, split_s3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,7 +89,7 @@ def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
 def _holds_run(subject: str) -> bool:
     from pipelines.run.folder import RunFolder
     from pipelines.run.plan import load_plan
-    from pipelines.storage.store import is_s3
+    from pipelines.storage.addresses import is_s3
 
     is_place = is_s3(subject) or Path(subject).is_dir()
     return is_place and load_plan(RunFolder(subject)) is not None

@@ -1,12 +1,11 @@
 """Options that name labelled images, for the commands that measure checkpoints."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, nearest
 
 WORLDS = ("playground", "workshop")
 DEFAULT_SCENES, DEFAULT_SEED = 300, 301  # what docs/results.md reports of possam-tiny
@@ -61,8 +60,7 @@ def data_settings(model: str, data: str | None, flags: Mapping[str, Any]) -> dic
         scenes = {"num_scenes": DEFAULT_SCENES, "scene_seed": DEFAULT_SEED}
         return {"source": "playground", "world": data, **scenes, **given}
     if not data.endswith(".json"):
-        near = difflib.get_close_matches(data, WORLDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "name one of them"
+        hint = nearest(data, WORLDS, otherwise="name one of them")
         raise ConfigError(
             f"expected --data playground, workshop or a .json in COCO panoptic format, got {data};"
             f" {hint}"

@@ -1,6 +1,5 @@
 """Published encoder weights: which there are, fetching them when asked to, and checking them."""
 
-import difflib
 import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,7 +11,7 @@ from botocore.exceptions import BotoCoreError
 
 from possam_core.checkpoints.header import PART_NAMES, bundled_models, file_sha256, read_header
 from possam_core.checkpoints.published import PUBLISHED, PublishedWeights, fetched_file, remote_file
-from possam_core.errors import CheckpointError
+from possam_core.errors import CheckpointError, nearest
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60
@@ -28,8 +27,7 @@ def find_weights(name: str) -> PublishedWeights:
         if weights.name == name:
             return weights
     names = [w.name for w in PUBLISHED]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "see `possam weights list`"
+    hint = nearest(name, names, otherwise="see `possam weights list`")
     raise CheckpointError(f"expected one of {', '.join(names)}, got {name!r}; {hint}")
 
 

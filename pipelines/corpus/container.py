@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.corpus.image import local_path
+from pipelines.storage.addresses import local_path
 from pipelines.storage.object_stream import ObjectFile
 from pipelines.storage.store import STORE_ERRORS
 from possam_core.errors import ConfigError

@@ -1,14 +1,9 @@
 """One image of the corpus: where it is, and what tells a changed one from the planned one."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import BinaryIO
-from urllib.parse import unquote_to_bytes
 
-from pipelines.storage.store import is_remote
-
-FILE_SCHEME = "file://"
 CHUNK_BYTES = 2**20
 
 
@@ -28,13 +23,6 @@ def make_image_id(relative_uri: str, etag: str | None) -> str:
     """The identity of an image: the same for the same content at the same place of a corpus."""
     identity = f"{relative_uri}\n{etag or ''}".encode()
     return hashlib.blake2b(identity, digest_size=16).hexdigest()
-
-
-def local_path(uri: str) -> str | None:
-    """The path behind a local uri, fit for `open`; None for a remote one."""
-    if uri.startswith(FILE_SCHEME):
-        return os.fsdecode(unquote_to_bytes(uri.removeprefix(FILE_SCHEME)))
-    return None if is_remote(uri) else uri
 
 
 def content_etag(stream: BinaryIO) -> str:

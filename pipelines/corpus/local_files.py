@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pipelines.corpus.found_image import FoundImage
 from pipelines.corpus.glob_pattern import WILDCARDS, GlobPattern
-from pipelines.corpus.image import FILE_SCHEME
+from pipelines.storage.addresses import FILE_SCHEME
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)

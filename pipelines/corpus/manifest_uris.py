@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.corpus.image import FILE_SCHEME, local_path
 from pipelines.corpus.local_files import utf8_uri
-from pipelines.storage.store import is_s3
+from pipelines.storage.addresses import FILE_SCHEME, is_s3, local_path
 from possam_core.errors import ConfigError
 
 OBJECT = r"^s3://[^/]+/(?s:.)"

@@ -21,7 +21,7 @@ from botocore.parsers import ResponseParserError
 from pipelines.corpus.ahead import in_order
 from pipelines.corpus.found_image import FoundImage
 from pipelines.corpus.glob_pattern import GlobPattern, split_glob
-from pipelines.storage.store import S3_SCHEME, split_s3
+from pipelines.storage.addresses import S3_SCHEME, split_s3
 from possam_core.errors import ConfigError
 
 THREADS = 16

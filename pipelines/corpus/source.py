@@ -12,7 +12,7 @@ from pipelines.corpus.glob_pattern import split_glob
 from pipelines.corpus.listed_images import MANIFEST_ENDINGS, is_manifest, read_manifests
 from pipelines.corpus.local_files import corpus_root
 from pipelines.corpus.tar import TAR_ENDINGS, read_tars
-from pipelines.storage.store import is_s3
+from pipelines.storage.addresses import is_s3
 from possam_core.errors import ConfigError
 
 COMPRESSED_TARS = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")

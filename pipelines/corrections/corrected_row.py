@@ -10,8 +10,8 @@ import numpy as np
 
 from pipelines.corrections.annotation import Region, refuse
 from pipelines.run.classes import Category
+from possam_core.errors import nearest
 from possam_core.labels.masks import areas_and_boxes, rle_counts
-from possam_core.vocabulary.vocabulary_class import nearest
 
 Row = dict[str, Any]
 

@@ -19,7 +19,7 @@ from pipelines.doctor.machine import (
 )
 from pipelines.doctor.output import check_credentials, check_output
 from pipelines.doctor.ray_trial import check_ray
-from pipelines.storage.store import is_s3, normalise_location
+from pipelines.storage.addresses import is_s3, normalise_location
 
 LOCKED = "install the locked versions: make setup, or uv pip sync requirements.lock"
 

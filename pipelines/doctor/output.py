@@ -17,7 +17,8 @@ from obstore.store import LocalStore, ObjectStore
 
 from pipelines.doctor.check import Check, Verdict, one_line
 from pipelines.doctor.machine import existing_part
-from pipelines.storage.store import STORE_ERRORS, is_s3, open_bucket, put_new, split_s3
+from pipelines.storage.addresses import is_s3, split_s3
+from pipelines.storage.store import STORE_ERRORS, open_bucket, put_new
 
 NUM_TRIES = 5
 SLOW_S = 1.0  # a request of a few bytes

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from pipelines.train.config import DataConfig
 from possam_core.errors import ConfigError
 from possam_core.predictor import Precision

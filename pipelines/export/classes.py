@@ -8,8 +8,7 @@ from typing import Any
 
 from pipelines.run.classes import Category
 from pipelines.settings.load import read_settings
-from possam_core.errors import ConfigError
-from possam_core.vocabulary.vocabulary_class import nearest
+from possam_core.errors import ConfigError, nearest
 
 YAML_SUFFIXES = (".yaml", ".yml")
 _GOLDEN_RATIO, _PLASTIC_RATIO = 0.618034, 0.754878  # steps of them never come close to a start

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pipelines.export.formats import ExportFormat
 from pipelines.export.protocol import ImageUse
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import obstore
 
+from pipelines.storage.addresses import is_s3
 from pipelines.storage.object_reader import ObjectReader
-from pipelines.storage.store import is_s3, open_store, patiently, put_new
+from pipelines.storage.store import open_store, patiently, put_new
 
 WRITE_THREADS = 8
 MAX_WAITING = 64  # writes that are not done yet

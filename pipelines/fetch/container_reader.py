@@ -15,8 +15,9 @@ from obstore.exceptions import GenericError
 from obstore.store import ObjectStore
 
 from pipelines.corpus.container import embedded_column, image_bytes, open_container
-from pipelines.corpus.image import InputImage, content_etag, local_path
-from pipelines.storage.store import open_bucket, split_s3
+from pipelines.corpus.image import InputImage, content_etag
+from pipelines.storage.addresses import local_path, split_s3
+from pipelines.storage.store import open_bucket
 from possam_core.errors import ConfigError
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.image import InputImage, content_etag, local_path
+from pipelines.corpus.image import InputImage, content_etag
 from pipelines.fetch.container_reader import ContainerReader
 from pipelines.fetch.http_reader import HttpReader
+from pipelines.storage.addresses import is_http, local_path, split_s3
 from pipelines.storage.object_reader import DamagedReadError, ObjectReader
-from pipelines.storage.store import is_http, open_bucket, split_s3
+from pipelines.storage.store import open_bucket
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from pipelines.run.folder import RunFolder, shard_key
 from pipelines.run.manifest import read_manifest
 from pipelines.run.plan import Plan, load_rounds
 from pipelines.schema import ERROR
-from pipelines.storage.store import normalise_location, trouble_named
+from pipelines.storage.addresses import normalise_location
+from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 from possam_core.images.decode import ImageErrorCode
 

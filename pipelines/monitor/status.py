@@ -13,7 +13,8 @@ from pipelines.run.folder import ATTEMPT_KEY, SHARD_KEY, RunFolder, data_folder
 from pipelines.run.manifest import current_manifest
 from pipelines.run.plan import Plan, load_rounds
 from pipelines.run.presence import GONE_AFTER_S
-from pipelines.storage.store import normalise_location, trouble_named
+from pipelines.storage.addresses import normalise_location
+from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
 from pipelines.settings.label import LabelConfig
-from pipelines.storage.store import is_s3, trouble_named
+from pipelines.storage.addresses import is_s3
+from pipelines.storage.store import trouble_named
 from possam_core.checkpoints.header import model_fingerprint, model_training_names, model_vocabulary
 from possam_core.errors import ConfigError
 from possam_core.vocabulary.builtin import find_vocabulary

@@ -24,7 +24,7 @@ from pipelines.run.plan import (
 )
 from pipelines.schema import SCHEMA_VERSION
 from pipelines.settings.label import LabelConfig
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 from possam_core.images.decode import ImageErrorCode
 

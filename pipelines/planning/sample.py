@@ -16,7 +16,7 @@ from pipelines.planning.candidates import CANDIDATE_SCHEMA, Candidates, drop
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import Plan, PlanSettings, load_plan, read_shard, refuse_other_settings
 from pipelines.settings.label import LabelConfig
-from pipelines.storage.store import is_s3
+from pipelines.storage.addresses import is_s3
 from possam_core.errors import ConfigError
 
 SEED = 0

@@ -21,7 +21,8 @@ from pipelines.probe.forecast import Failure, Measurement, Scope, forecast
 from pipelines.probe.report import ProbeReport
 from pipelines.schema import ERROR
 from pipelines.settings.label import LabelConfig
-from pipelines.storage.store import STORE_ERRORS, is_s3
+from pipelines.storage.addresses import is_s3
+from pipelines.storage.store import STORE_ERRORS
 from possam_core.errors import ConfigError, PossamError
 
 KILOBYTE = 1024  # as Linux counts resident memory

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from pipelines.reader.image import LabelledImage, LabelledShard
-from pipelines.storage.store import is_remote, is_s3
+from pipelines.storage.addresses import is_remote, is_s3
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from itertools import chain
 import obstore
 
 from pipelines.run.folder import plan_key
-from pipelines.storage.store import STORE_ERRORS, is_s3, normalise_location, open_store, patiently
+from pipelines.storage.addresses import is_s3, normalise_location
+from pipelines.storage.store import STORE_ERRORS, open_store, patiently
 from possam_core.errors import ConfigError
 
 MEDIA_TYPES = {

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pipelines.run.folder import CORRECTION_KEY, RunFolder, shard_key
 from pipelines.run.plan import load_plan, load_rounds
 from pipelines.schema import ROW_SCHEMA, SCHEMA_VERSION
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 
 # A row that people have corrected; in a table of newer rows the machine's have nulls there.

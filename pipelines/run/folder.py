@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import obstore
 
+from pipelines.storage.addresses import is_s3
 from pipelines.storage.object_reader import ObjectReader
-from pipelines.storage.store import STORE_ERRORS, is_s3, open_store, patiently, put_new
+from pipelines.storage.store import STORE_ERRORS, open_store, patiently, put_new
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pipelines.settings.prices import PriceConfig
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 
 

@@ -3,7 +3,6 @@
 Every mistake is told at once, with the place it came from and the nearest name that exists.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -14,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from possam_core.errors import ConfigError, PossamError
+from possam_core.errors import ConfigError, PossamError, nearest
 
 T = TypeVar("T")
 
@@ -132,8 +131,7 @@ def _advice(cls: type, loc: tuple[int | str, ...]) -> str:
     for parent in parents:
         owner = get_type_hints(owner).get(str(parent)) if is_dataclass(owner) else None
     known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
-    near = difflib.get_close_matches(str(wrong), known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return nearest(str(wrong), known, otherwise=f"known are {', '.join(known)}")
 
 
 def _place(loc: tuple[int | str, ...], given: Mapping[str, object], file: Path | None) -> str:

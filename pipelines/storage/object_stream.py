@@ -10,8 +10,8 @@ from typing import BinaryIO, cast
 
 import obstore
 
-from pipelines.corpus.image import local_path
-from pipelines.storage.store import STORE_ERRORS, open_bucket, split_s3
+from pipelines.storage.addresses import local_path, split_s3
+from pipelines.storage.store import STORE_ERRORS, open_bucket
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
+from pipelines.storage.addresses import is_s3, split_s3
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-S3_SCHEME = "s3://"
 CALL_TRIES = 7  # where each reply is lost with 20 %, one call in 78,000 fails
 CALL_PATIENCE_S = 20.0  # longer trouble is not tried again: the client itself waited it out
 FIRST_PAUSE_S = 0.1  # doubles with every try
@@ -37,49 +36,6 @@ RENEW_AFTER = timedelta(minutes=5)  # botocore renews what is about to expire wh
 
 # What a store raises when it cannot be reached, written or read.
 STORE_ERRORS = (BaseError, OSError)
-
-
-def is_s3(location: str) -> bool:
-    """Whether `location` names a bucket rather than a local path."""
-    return location.startswith(S3_SCHEME)
-
-
-def is_http(location: str) -> bool:
-    """Whether `location` is a web address."""
-    return location.startswith(("http://", "https://"))
-
-
-def is_remote(location: str) -> bool:
-    """Whether `location` is anything but a local path."""
-    return is_s3(location) or is_http(location)
-
-
-def normalise_location(location: str) -> str:
-    """The same place in the one form that plans store: an absolute path or `s3://bucket/prefix`.
-
-    Raises:
-        ConfigError: the address is empty, names no bucket, or is of another scheme.
-    """
-    if is_s3(location):
-        bucket, prefix = split_s3(location)
-        return f"{S3_SCHEME}{bucket}/{prefix}".rstrip("/")
-    if "://" in location or not location.strip():
-        raise ConfigError(
-            f"expected a local path or an s3:// address, got {location!r}; copy the data to one"
-        )
-    return str(Path(location).absolute())
-
-
-def split_s3(location: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://bucket/key` address.
-
-    Raises:
-        ConfigError: it names no bucket.
-    """
-    bucket, _, key = location.removeprefix(S3_SCHEME).partition("/")
-    if not bucket:
-        raise ConfigError(f"expected s3://bucket/prefix, got {location!r}; name the bucket")
-    return bucket, key
 
 
 def open_store(location: str, *, create: bool = False) -> ObjectStore:

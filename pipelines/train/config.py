@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pipelines.storage.store import normalise_location
+from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 from possam_core.training.data.augment import AugmentConfig
 from possam_core.training.losses import LossConfig

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from pipelines.storage.addresses import is_s3
 from pipelines.storage.object_reader import ObjectReader
-from pipelines.storage.store import is_s3, open_store, trouble_named
+from pipelines.storage.store import open_store, trouble_named
 from pipelines.train.config import DataConfig
 from possam_core.errors import ConfigError
 from possam_core.playground import find_world

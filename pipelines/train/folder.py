@@ -5,7 +5,8 @@ from pathlib import Path
 
 import obstore
 
-from pipelines.storage.store import is_s3, open_store, patiently, trouble_named
+from pipelines.storage.addresses import is_s3
+from pipelines.storage.store import open_store, patiently, trouble_named
 from pipelines.train.config import TrainConfig, learned_from
 from possam_core.errors import ConfigError
 from possam_core.training.files import Folder, LocalFolder

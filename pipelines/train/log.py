@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from pipelines.report.overlay import draw_overlay
-from pipelines.storage.store import is_s3
+from pipelines.storage.addresses import is_s3
 from pipelines.train.folder import LOGS
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.labels.masks import rle_counts

@@ -8,7 +8,7 @@ import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipelines.run.folder import RunFolder
-from pipelines.storage.store import is_s3, split_s3
+from pipelines.storage.addresses import is_s3, split_s3
 from pipelines.verify.planned import PlannedRound, one_line
 
 SHARD_FILE = re.compile(r"data(?:-retry-(\d+))?/.*/shard-(\d+)\.parquet")

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pipelines.run.folder import RunFolder
-from pipelines.storage.store import STORE_ERRORS, normalise_location
+from pipelines.storage.addresses import normalise_location
+from pipelines.storage.store import STORE_ERRORS
 from pipelines.verify.correction_file import correction_problems
 from pipelines.verify.folder import foreign_objects, open_uploads
 from pipelines.verify.manifest_check import MANIFEST_KEY, Recount, manifest_problems

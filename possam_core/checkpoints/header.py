@@ -3,7 +3,6 @@
 Free of torch, so that commands which only plan start fast. Tensors are the matter of `weights.py`.
 """
 
-import difflib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from possam_core.checkpoints.published import fetched_file, find_by_sha256, remote_file
-from possam_core.errors import CheckpointError, PossamError
+from possam_core.errors import CheckpointError, PossamError, nearest
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -80,8 +79,7 @@ def resolve_model(model: str) -> ModelParts:
                 f" weights fetch {model}`"
             )
         return _with_encoders(copy, {})
-    near = difflib.get_close_matches(model, bundled, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "check the name or the path"
+    hint = nearest(model, bundled, otherwise="check the name or the path")
     raise CheckpointError(
         f"expected a bundled model ({', '.join(bundled)}), the path of a checkpoint or model file,"
         f" or an s3:// or hf:// address, got {model!r}; {hint}"

@@ -8,7 +8,6 @@ K classes, N names (a class has one or more), T prompt templates.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import open_clip
@@ -24,36 +23,14 @@ from possam_core.encoders.clip_weights import fetch_tag, fit_to_towers, read_cli
 from possam_core.encoders.text_cache import default_text_cache, read_or_embed, text_key
 from possam_core.errors import CheckpointError, ConfigError
 from possam_core.images.batch import ImageBatch, normalise
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import PROMPT_TEMPLATES, Vocabulary
 
-__all__ = ["ClipConfig", "ClipEncoder", "TextEmbeddings", "load_clip_weights"]
+__all__ = ["ClipConfig", "ClipEncoder", "load_clip_weights"]
 
 TEXT_CHUNK = 128  # prompts encoded at once
 MIN_CACHED_PROMPTS = 256  # fewer are sooner encoded than the text tower is hashed
 MAX_LOGIT_SCALE = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class TextEmbeddings:
-    """One L2-normalised embedding per name, and the class that each name belongs to."""
-
-    embeddings: Float[Tensor, "N D"]
-    class_of_name: Int64[Tensor, " N"]
-    num_classes: int
-
-    def to(self, device: torch.device) -> "TextEmbeddings":
-        """The same embeddings on `device`."""
-        return TextEmbeddings(
-            self.embeddings.to(device), self.class_of_name.to(device), self.num_classes
-        )
-
-    def class_logits(self, embeddings: Float[Tensor, "*B D"]) -> Float[Tensor, "*B K"]:
-        """Cosine similarity to each class: the best over its names (METHOD 7.4)."""
-        by_name = functional.normalize(embeddings, dim=-1) @ self.embeddings.T
-        lowest = by_name.new_full((*by_name.shape[:-1], self.num_classes), -1.0)
-        return lowest.scatter_reduce(
-            -1, self.class_of_name.expand_as(by_name), by_name, reduce="amax", include_self=True
-        )
 
 
 class ClipEncoder(nn.Module):

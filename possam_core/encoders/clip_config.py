@@ -1,6 +1,5 @@
 """Which CLIP: a model that `open_clip` knows by name, or the small towers of `possam-tiny`."""
 
-import difflib
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,7 +7,7 @@ import open_clip
 import timm
 from timm.models import ConvNeXt, build_model_with_cfg, is_model_in_modules, register_model
 
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +85,7 @@ def clip_architecture(config: ClipConfig) -> dict[str, Any]:
 def _named_architecture(model: str) -> dict[str, Any]:
     # Asked first, for open_clip looks up other forms of names on the network.
     if model not in open_clip.list_models():
-        near = difflib.get_close_matches(model, open_clip.list_models(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "see open_clip.list_models()"
+        hint = nearest(model, open_clip.list_models(), otherwise="see open_clip.list_models()")
         raise ConfigError(f"clip.model must be a model that open_clip knows, got {model!r}; {hint}")
     architecture: dict[str, Any] = open_clip.get_model_config(model)
     vision, text = architecture["vision_cfg"], architecture["text_cfg"]

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from possam_core.encoders.clip import ClipEncoder, TextEmbeddings
+from possam_core.encoders.clip import ClipEncoder
 from possam_core.errors import VocabularyError
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 

@@ -4,10 +4,9 @@ The second relates to the first as ADE20K does to COCO: some classes are in both
 other names, the rest are in one alone, and everything looks different.
 """
 
-import difflib
 from dataclasses import dataclass
 
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, nearest
 from possam_core.playground import playground_classes, workshop_classes
 from possam_core.playground.designs import StuffClass, ThingClass
 from possam_core.playground.style import PLAYGROUND_STYLE, WORKSHOP_STYLE, Style
@@ -83,6 +82,5 @@ def find_world(name: str) -> World:
     """
     if name in _WORLDS:
         return _WORLDS[name]
-    near = difflib.get_close_matches(name, _WORLDS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else "name one of them"
+    hint = nearest(name, _WORLDS, otherwise="name one of them")
     raise ConfigError(f"expected a world ({', '.join(_WORLDS)}), got {name!r}; {hint}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from possam_core.encoders.clip import TextEmbeddings
 from possam_core.model import EncoderFeatures, PosSAM
 from possam_core.training.batches import ReadAhead, split_share
 from possam_core.training.data.feature_cache import FeatureCache
@@ -27,6 +26,7 @@ from possam_core.training.stage import (
     StepResult,
 )
 from possam_core.training.workers import Workers
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 

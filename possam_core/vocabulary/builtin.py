@@ -3,23 +3,19 @@
 Each YAML file beside this one is a built-in vocabulary, in the format of a user's own file.
 """
 
-import difflib
 from importlib import resources
 from pathlib import Path
 
-from possam_core.errors import VocabularyError
-from possam_core.playground import find_world
+from possam_core.errors import VocabularyError, nearest
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyDraft, load_draft
 
-WORLDS = ("playground", "workshop")  # vocabularies that are code: their classes are drawn, too
 YAML_SUFFIXES = (".yaml", ".yml")
 SELECTION_SIGN = ":"  # no class has it in its name
-NEAR = 0.4  # of difflib: so that 'coco' finds 'coco-panoptic'
 
 
 def builtin_vocabularies() -> tuple[str, ...]:
     """Names of the vocabularies that ship in the package."""
-    return tuple(sorted((*WORLDS, *_files())))
+    return tuple(sorted(_files()))
 
 
 def find_vocabulary(source: str) -> Vocabulary:
@@ -46,15 +42,12 @@ def find_draft(source: str) -> VocabularyDraft:
         VocabularyError: there is no such vocabulary; the message proposes the nearest name.
     """
     files = _files()
-    if source in WORLDS:
-        return VocabularyDraft(name=source, classes=find_world(source).vocabulary.classes)
     if source in files:
         return load_draft(files[source])
     if source.endswith(YAML_SUFFIXES) or Path(source).is_file():
         return load_draft(Path(source))
     builtin = builtin_vocabularies()
-    near = difflib.get_close_matches(source, builtin, n=1, cutoff=NEAR)
-    hint = f"did you mean {near[0]!r}?" if near else "check the name or the path"
+    hint = nearest(source, builtin, otherwise="check the name or the path")
     raise VocabularyError(
         f"expected a built-in vocabulary ({', '.join(builtin)}) or a YAML file, got {source!r};"
         f" {hint}"

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from possam_core.encoders.clip import TextEmbeddings
 from possam_core.errors import VocabularyError
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Finding, Vocabulary, VocabularyClass, VocabularyDraft
 
 NEAR_DUPLICATE = 0.95  # cosine above which CLIP hardly tells two names apart

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from possam_core.errors import VocabularyError
+from possam_core.errors import VocabularyError, nearest
 from possam_core.vocabulary.vocabulary_class import (
     Finding,
     VocabularyClass,
     find_mistakes,
-    nearest,
     read_class,
 )
 

@@ -1,9 +1,10 @@
 """One class of a vocabulary: what it holds, how it is read, and what can be wrong with it."""
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from possam_core.errors import nearest
 
 KINDS = ("thing", "stuff")
 KNOWN_KEYS = ("id", "name", "kind", "synonyms", "parent")  # of a class in a file
@@ -164,9 +165,3 @@ def _ancestors(name: str, parents: dict[str, str | None]) -> list[str]:
 def mistake(class_name: str, sentence: str, remedy: str) -> Finding:
     """A finding that makes a vocabulary unusable."""
     return Finding(level="error", class_name=class_name, sentence=sentence, remedy=remedy)
-
-
-def nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
-    """A question that offers the `known` words most like `word`, or `otherwise`."""
-    near = difflib.get_close_matches(word, known, n=3)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise

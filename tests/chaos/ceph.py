@@ -16,7 +16,7 @@ import obstore
 from obstore.store import S3Store
 
 from pipelines.run.folder import SHARD_KEY
-from pipelines.storage.store import split_s3
+from pipelines.storage.addresses import split_s3
 
 SCRIPT = Path(__file__).with_name("ceph.sh")
 UPLOAD_THREADS = 16

@@ -1,8 +1,8 @@
 import torch
 from torch.nn import functional
 
-from possam_core.encoders.clip import TextEmbeddings
 from possam_core.ldp import LocalDiscriminativePooling, claimed_cells, mask_coverage, mask_pool
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 
 FEATURES = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])  # (1, 1, 2, 2)
 

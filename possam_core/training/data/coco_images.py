@@ -18,12 +18,11 @@ from jaxtyping import Int32
 from numpy import ndarray
 from PIL import Image
 
-from possam_core.errors import GroundTruthError
+from possam_core.errors import GroundTruthError, nearest
 from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.masks import VOID_ID
 from possam_core.training.data.labelled import LabelledImage
 from possam_core.vocabulary.vocabulary import Vocabulary
-from possam_core.vocabulary.vocabulary_class import nearest
 
 Reader = Callable[[str], bytes]  # raises FileNotFoundError where there is no such file
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.corpus.image import local_path
 from pipelines.corpus.source import read_source, require_corpus
+from pipelines.storage.addresses import local_path
 from possam_core.errors import ConfigError
 
 

@@ -90,8 +90,8 @@ def test_every_mistake_is_told_at_once_with_its_place_and_the_nearest_name(
         " (3) expected precision in FILE to be 'float32' or 'bfloat16', got 'int8'"
         " (4) expected prices.get_per_1000 in FILE to be a valid number, got 'cheap'"
         " (5) expected the name of a setting in FILE, got prices.worker_huor;"
-        " did you mean worker_hour?"
-        " (6) expected the name of a setting in FILE, got num_wrokers; did you mean num_workers?"
+        " did you mean 'worker_hour'?"
+        " (6) expected the name of a setting in FILE, got num_wrokers; did you mean 'num_workers'?"
     )
 
 

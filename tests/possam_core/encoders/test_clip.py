@@ -14,10 +14,11 @@ from open_clip.model import resize_pos_embed
 from torch import Tensor
 
 from possam_core.encoders import clip as clip_module
-from possam_core.encoders.clip import ClipConfig, ClipEncoder, TextEmbeddings, load_clip_weights
+from possam_core.encoders.clip import ClipConfig, ClipEncoder, load_clip_weights
 from possam_core.encoders.clip_weights import fetch_tag
 from possam_core.errors import CheckpointError, ConfigError
 from possam_core.images.batch import ImageBatch, make_batch, normalise
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 from tests.factories import make_pixels
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from possam_core.checkpoints.weights import load_model
-from possam_core.encoders.clip import TextEmbeddings
 from possam_core.errors import VocabularyError
 from possam_core.playground import PLAYGROUND
 from possam_core.vocabulary.lint import lint_vocabulary
+from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Finding, Vocabulary, VocabularyClass, VocabularyDraft
 
 

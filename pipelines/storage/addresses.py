@@ -1,0 +1,60 @@
+"""Addresses of runs and images: local paths, `s3://bucket/key`, web addresses."""
+
+import os
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from possam_core.errors import ConfigError
+
+S3_SCHEME = "s3://"
+FILE_SCHEME = "file://"  # only for local names that are not UTF-8
+
+
+def is_s3(location: str) -> bool:
+    """Whether `location` names a bucket rather than a local path."""
+    return location.startswith(S3_SCHEME)
+
+
+def is_http(location: str) -> bool:
+    """Whether `location` is a web address."""
+    return location.startswith(("http://", "https://"))
+
+
+def is_remote(location: str) -> bool:
+    """Whether `location` is anything but a local path."""
+    return is_s3(location) or is_http(location)
+
+
+def normalise_location(location: str) -> str:
+    """The same place in the one form that plans store: an absolute path or `s3://bucket/prefix`.
+
+    Raises:
+        ConfigError: the address is empty, names no bucket, or is of another scheme.
+    """
+    if is_s3(location):
+        bucket, prefix = split_s3(location)
+        return f"{S3_SCHEME}{bucket}/{prefix}".rstrip("/")
+    if "://" in location or not location.strip():
+        raise ConfigError(
+            f"expected a local path or an s3:// address, got {location!r}; copy the data to one"
+        )
+    return str(Path(location).absolute())
+
+
+def split_s3(location: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://bucket/key` address.
+
+    Raises:
+        ConfigError: it names no bucket.
+    """
+    bucket, _, key = location.removeprefix(S3_SCHEME).partition("/")
+    if not bucket:
+        raise ConfigError(f"expected s3://bucket/prefix, got {location!r}; name the bucket")
+    return bucket, key
+
+
+def local_path(uri: str) -> str | None:
+    """The path behind a local uri, fit for `open`; None for a remote one."""
+    if uri.startswith(FILE_SCHEME):
+        return os.fsdecode(unquote_to_bytes(uri.removeprefix(FILE_SCHEME)))
+    return None if is_remote(uri) else uri
