@@ -202,7 +202,7 @@ def test_the_command_prints_figures_and_writes_record_and_page(
         (["possam-tiny", "--ground-truth", "a.json"], ["--ground-truth, which is about runs"]),
         (["nowhere"], ["--ground-truth with the run nowhere", "--data with a checkpoint"]),
         (["posam-tiny", "--data", "playground"], ["did you mean 'possam-tiny'"]),
-        (["possam-tiny", "--data", "playgroud"], ["did you mean playground"]),
+        (["possam-tiny", "--data", "playgroud"], ["did you mean 'playground'"]),
         (["possam-tiny", "--data", "a.json"], ["vocabulary must be named", "images must be named"]),
         (["possam-tiny", "--data", "playground", "--images", "x"], ["images must be left out"]),
         (["possam-tiny", "--data", "workshop", "--limit", "0"], ["limit must be at least 1"]),

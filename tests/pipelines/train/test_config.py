@@ -52,12 +52,12 @@ def test_every_mistake_is_told_at_once_with_what_may_have_been_meant(tmp_path: P
         )
     message = str(caught.value)
     for part in (
-        "loop.num_step; did you mean num_steps?",
+        "loop.num_step; did you mean 'num_steps'?",
         "expected loop.num_steps in",
         "expected loop.learning_rate",
         "expected loop.schedule.kind",
         "augment.min_scale and max_scale must rise",
-        "got los; did you mean loss?",
+        "got los; did you mean 'loss'?",
     ):
         assert part in message
 

@@ -208,7 +208,7 @@ def test_bad_input_is_one_sentence_that_names_it(
     assert "is of the class" in message
 
     file.write_text(text.replace("num_steps", "num_stepz"))
-    assert "did you mean num_steps?" in call(capsys, monkeypatch, file)
+    assert "did you mean 'num_steps'?" in call(capsys, monkeypatch, file)
     file.write_text(text)
     assert "expected a GPU for use_gpu" in call(capsys, monkeypatch, file, "--gpu")
 
