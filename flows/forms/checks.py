@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field
 
-from pipelines.corpus.glob_pattern import split_glob
 from pipelines.corpus.source import require_corpus
+from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import normalise_location
 from possam_core.checkpoints.header import resolve_model
 from possam_core.errors import ConfigError, PossamError
@@ -123,15 +123,10 @@ def location_problems(images: str, output: str) -> list[str]:
     ]
     if found:
         return found
-    corpus, run = _folder(normalise_location(images)), normalise_location(output)
-    found = mistakes_in(lambda: require_corpus(normalise_location(images)))
-    if run == corpus:
-        found.append(f"output must differ from images, got {output} for both; choose another")
-    elif run.startswith(f"{corpus}/"):
-        found.append(
-            f"output must not lie inside images, but {output} lies in {corpus}; choose another"
-        )
-    return found
+    return mistakes_in(
+        lambda: require_corpus(normalise_location(images)),
+        lambda: LabelConfig(images=images, output=output),
+    )
 
 
 def ray_address_problems(address: str) -> list[str]:
@@ -237,12 +232,6 @@ class ModelFields:
         if self.vocabulary is VocabularyChoice.MODELS_OWN:
             return None
         return find_vocabulary(self.vocabulary.value)
-
-
-def _folder(images: str) -> str:
-    """What holds the whole corpus: the folder or file itself, or what precedes the wildcards."""
-    literal, is_glob = split_glob(images)
-    return literal.rpartition("/")[0] if is_glob and not Path(images).exists() else images
 
 
 def _absolute(name: str) -> str:

@@ -17,11 +17,14 @@ from pipelines.cli.labelled_data import (
     ScenesOption,
     data_settings,
 )
-from pipelines.cli.options import PrecisionOption
+from pipelines.cli.settings_flags import setting_flag
+from pipelines.settings.label import LabelConfig
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.evaluate import EvaluateConfig
+
+PrecisionOption = Annotated[str | None, setting_flag(LabelConfig, "precision")]
 
 evaluation_app = typer.Typer()
 

@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import HostsOption, RunArgument
+from pipelines.cli.options import RunArgument
+from pipelines.cli.settings_flags import setting_flag
+from pipelines.settings.label import LabelConfig
 
 if TYPE_CHECKING:
     from pipelines.export import ExportReport
 
 INTERRUPTED = 130
+
+HostsOption = Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")]
 
 export_app = typer.Typer()
 

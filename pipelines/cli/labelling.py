@@ -1,64 +1,37 @@
 """plan, probe, label and retry: what makes a run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import (
-    BudgetOption,
-    ConfigOption,
-    ConsistencyOption,
-    GpusOption,
-    HostsOption,
-    ImagesArgument,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    OutputOption,
-    PrecisionOption,
-    RunArgument,
-    SampleOption,
-    ShardSizeOption,
-    SinceOption,
-    SingleWriterOption,
-    VocabularyOption,
-    WorkersOption,
-    print_report,
-)
+from pipelines.cli.options import JsonOption, RunArgument, print_report
+from pipelines.cli.settings_flags import setting_flag, takes_settings
 from pipelines.cli.termination import TERMINATED
+from pipelines.settings.label import LabelConfig
 
 if TYPE_CHECKING:
     from pipelines.label.session import LabelReport
-    from pipelines.settings.label import LabelConfig
 
 SHARDS_OPEN = 1
 INTERRUPTED = 130
+
+IMAGES = ("images",)
+WHILE_LABELLING = ("gpus_per_worker", "error_budget")  # of no use to a plan
+
+WorkersOption = Annotated[int | None, setting_flag(LabelConfig, "num_workers")]
+GpusOption = Annotated[float | None, setting_flag(LabelConfig, "gpus_per_worker")]
+HostsOption = Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")]
 
 labelling_app = typer.Typer()
 
 
 @labelling_app.command()
-def plan(
-    images: ImagesArgument = None,
-    output: OutputOption = None,
-    config: ConfigOption = None,
-    model: ModelOption = None,
-    vocabulary: VocabularyOption = None,
-    precision: PrecisionOption = None,
-    shard_size: ShardSizeOption = None,
-    limit: LimitOption = None,
-    sample: SampleOption = None,
-    since: SinceOption = None,
-    consistency_share: ConsistencyOption = None,
-    allowed_hosts: HostsOption = None,
-    single_writer: SingleWriterOption = None,
-) -> None:
+@takes_settings(LabelConfig, arguments=IMAGES, without=("num_workers", *WHILE_LABELLING))
+def plan(settings: LabelConfig) -> None:
     """Freeze the list of images, and label none yet."""
-    settings = _load(locals())
     from rich.console import Console
 
     from pipelines.label.progress import planning_note
@@ -79,26 +52,13 @@ def plan(
 
 
 @labelling_app.command()
+@takes_settings(LabelConfig, arguments=IMAGES, without=("error_budget", "single_writer"))
 def probe(
-    images: ImagesArgument = None,
-    output: OutputOption = None,
-    config: ConfigOption = None,
-    model: ModelOption = None,
-    vocabulary: VocabularyOption = None,
-    precision: PrecisionOption = None,
-    shard_size: ShardSizeOption = None,
-    limit: LimitOption = None,
-    sample: SampleOption = None,
-    since: SinceOption = None,
-    consistency_share: ConsistencyOption = None,
-    allowed_hosts: HostsOption = None,
-    num_workers: WorkersOption = None,
-    gpus_per_worker: GpusOption = None,
+    settings: LabelConfig,
     num_images: Annotated[int, typer.Option(min=1, help="images to label for the estimate")] = 64,
     as_json: JsonOption = False,
 ) -> None:
     """Label a few images, keep nothing, and say what the whole would take and cost."""
-    settings = _load(locals(), but=("num_images", "as_json"))
     from pipelines.probe.probe import run_probe
 
     report = run_probe(settings, num_images=num_images)
@@ -106,26 +66,9 @@ def probe(
 
 
 @labelling_app.command()
-def label(
-    images: ImagesArgument = None,
-    output: OutputOption = None,
-    config: ConfigOption = None,
-    model: ModelOption = None,
-    vocabulary: VocabularyOption = None,
-    precision: PrecisionOption = None,
-    shard_size: ShardSizeOption = None,
-    limit: LimitOption = None,
-    sample: SampleOption = None,
-    since: SinceOption = None,
-    consistency_share: ConsistencyOption = None,
-    allowed_hosts: HostsOption = None,
-    num_workers: WorkersOption = None,
-    gpus_per_worker: GpusOption = None,
-    error_budget: BudgetOption = None,
-    single_writer: SingleWriterOption = None,
-) -> None:
+@takes_settings(LabelConfig, arguments=IMAGES)
+def label(settings: LabelConfig) -> None:
     """Label images; the same command again does only what is left."""
-    settings = _load(locals())
     from pipelines.label.session import run_label
 
     if settings.single_writer:
@@ -163,17 +106,6 @@ def retry(
     asked = tuple(code.strip() for code in (codes or "").split(",") if code.strip())
     with _interruptible():
         _finish(run_retry(settings, asked))
-
-
-def _load(arguments: Mapping[str, object], *, but: tuple[str, ...] = ()) -> "LabelConfig":
-    """The settings that the arguments of a command and its --config give together."""
-    from pipelines.settings.label import LabelConfig
-    from pipelines.settings.load import load_config
-
-    file = arguments["config"]
-    assert file is None or isinstance(file, Path)
-    flags = {name: value for name, value in arguments.items() if name not in ("config", *but)}
-    return load_config(LabelConfig, file, flags)
 
 
 @contextmanager

@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import HostsOption, RunArgument, print_report
+from pipelines.cli.options import RunArgument, print_report
+from pipelines.cli.settings_flags import setting_flag
+from pipelines.settings.label import LabelConfig
+
+HostsOption = Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")]
 
 pictures_app = typer.Typer()
 

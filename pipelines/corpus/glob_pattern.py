@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from fnmatch import translate
+from pathlib import Path
 
 WILDCARDS = "*?["
 
@@ -58,3 +59,9 @@ def split_glob(address: str) -> tuple[str, bool]:
     """What precedes the first wildcard, and whether there is one."""
     wild = next((i for i, letter in enumerate(address) if letter in WILDCARDS), None)
     return address[:wild], wild is not None
+
+
+def folder_of(images: str) -> str:
+    """What holds a whole corpus: the folder or file itself, or what precedes the wildcards."""
+    literal, is_glob = split_glob(images)
+    return literal.rpartition("/")[0] if is_glob and not Path(images).exists() else images

@@ -1,12 +1,14 @@
-"""The settings of a labelling job: the form of the flow, the YAML file, the command's flags."""
+"""The settings of a labelling job; the YAML file, the flags and the flow's form come from here."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
+from pipelines.corpus.glob_pattern import folder_of
 from pipelines.settings.prices import PriceConfig
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,50 +17,139 @@ class LabelConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    images: str  # folder, glob, manifest, tar or Parquet files; local or s3://
-    output: str  # run folder: local, or an s3:// prefix
-    model: str = "possam-tiny"  # bundled name or path of a checkpoint
-    vocabulary: str | None = None  # YAML file or built-in name; None: the checkpoint's own
-    precision: Literal["float32", "bfloat16"] = "float32"
-    shard_size: int = 1024  # images in one file
-    limit: int | None = None  # plan at most so many images, the first of the corpus
-    sample: float | None = None  # plan this share of the images, in (0, 1]
-    since: str | None = None  # plan only what was modified from this time on, ISO 8601
-    consistency_share: float = 0.0  # of the images, labelled again as changed copies; in [0, 1]
-    allowed_hosts: tuple[str, ...] = ()  # whose web addresses a manifest may name
-    num_workers: int | None = None  # None: one less than there are CPUs, or one for each GPU
-    gpus_per_worker: float = 0.0  # declared to Ray; 0: label on the CPU
-    error_budget: float = 0.5  # stop when more than this share of the images fails
-    single_writer: bool = False  # for stores that do not honour conditional writes
-    prices: PriceConfig = field(default_factory=PriceConfig)
+    images: Annotated[
+        str,
+        Setting(
+            help="folder, glob, manifest, tar or Parquet files; local or s3://",
+            example="s3://street-corpus/photos",
+        ),
+    ]
+    output: Annotated[
+        str,
+        Setting(
+            help="run folder, local or s3://; the same one again goes on with what is open",
+            example="s3://street-labels/photos-2026-11",
+        ),
+    ]
+    model: Annotated[
+        str,
+        Setting(
+            help="bundled name or path of a checkpoint; s3:// or hf:// if it was fetched",
+            example="/models/possam-vit-b-head.safetensors",
+        ),
+    ] = "possam-tiny"
+    vocabulary: Annotated[
+        str | None,
+        Setting(help="built-in name or YAML file", unset="the model's own", example="street.yaml"),
+    ] = None
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Setting(help="number format of the model's arithmetic")
+    ] = "float32"
+    shard_size: Annotated[
+        int,
+        Setting(
+            title="Images in a file",
+            help="images in one file",
+            ge=1,
+            le=100_000,
+            advice="1024 suits most runs",
+            example=1024,
+        ),
+    ] = 1024
+    limit: Annotated[
+        int | None,
+        Setting(help="plan at most so many images, the first of the corpus", ge=1, unset="all"),
+    ] = None
+    sample: Annotated[
+        float | None,
+        Setting(
+            help="plan this share of the images",
+            gt=0,
+            le=1,
+            advice="0.01 is one image in a hundred",
+            example=0.01,
+            unset="all",
+        ),
+    ] = None
+    since: Annotated[
+        str | None,
+        Setting(
+            help="plan only what was modified from then on, ISO 8601; UTC unless it says otherwise",
+            example="2026-10-01",
+            unset="all",
+        ),
+    ] = None
+    consistency_share: Annotated[
+        float,
+        Setting(
+            help="label this share of the images again, flipped and shrunk, and compare",
+            ge=0,
+            le=1,
+            advice="0.05 is one image in twenty",
+            example=0.05,
+        ),
+    ] = 0.0
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Setting(
+            title="Web hosts",
+            help="host whose web addresses a manifest may name",
+            flag="--allowed-host",
+            example="images.example.org",
+        ),
+    ] = ()
+    num_workers: Annotated[
+        int | None,
+        Setting(
+            title="Workers",
+            help="models at work at once",
+            ge=1,
+            advice="leave it out for the default",
+            unset="CPUs - 1, or one for each GPU",
+        ),
+    ] = None
+    gpus_per_worker: Annotated[
+        float,
+        Setting(
+            title="GPUs of a worker",
+            help="GPUs of each worker, as declared to Ray; 0: work on the CPU",
+            ge=0,
+            example=1,
+        ),
+    ] = 0.0
+    error_budget: Annotated[
+        float,
+        Setting(
+            title="Stop at errors",
+            help="stop when a larger share of the images fails",
+            ge=0,
+            le=1,
+            advice="1 never stops a run",
+        ),
+    ] = 0.5
+    single_writer: Annotated[
+        bool, Setting(help="for stores without conditional writes: one run only")
+    ] = False
+    prices: Annotated[
+        PriceConfig, Setting(help="what things cost, for estimates and the cost so far")
+    ] = field(default_factory=PriceConfig)
 
     def __post_init__(self) -> None:
         for name in ("images", "output"):
             object.__setattr__(self, name, normalise_location(getattr(self, name)))
         if self.since is not None:
             object.__setattr__(self, "since", _utc(self.since))
-        wrong = [
-            f"{name} must be {wanted}, got {getattr(self, name)}{remedy}"
-            for name, is_fine, wanted, remedy in (
-                ("num_workers", self.num_workers is None or self.num_workers >= 1, "at least 1",
-                 "; leave it out for the default"),
-                ("gpus_per_worker", self.gpus_per_worker >= 0, "0 or more", ""),
-                ("shard_size", 1 <= self.shard_size <= 100_000, "1 to 100000",
-                 "; 1024 suits most runs"),
-                ("limit", self.limit is None or self.limit >= 1, "at least 1", ""),
-                ("sample", self.sample is None or 0 < self.sample <= 1, "in (0, 1]",
-                 "; 0.01 is one image in a hundred"),
-                ("consistency_share", 0 <= self.consistency_share <= 1, "in [0, 1]",
-                 "; 0.05 is one image in twenty"),
-                ("error_budget", 0 <= self.error_budget <= 1, "in [0, 1]",
-                 "; 1 never stops a run"),
-            )
-            if not is_fine
-        ]  # fmt: skip
-        if self.output == self.images:
-            wrong.append(f"output must differ from images, got {self.output} for both")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+        require_valid(self, _overlap(self.images, self.output))
+
+
+def _overlap(images: str, output: str) -> str:
+    """What is wrong with the two places together; empty: nothing."""
+    folder = folder_of(images)
+    if output == folder:
+        return f"output must differ from images, got {output} for both; choose another"
+    if output.startswith(f"{folder}/"):
+        return f"output must not lie inside images, but {output} lies in {folder}; choose another"
+    return ""
 
 
 def _utc(time: str) -> str:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from possam_core.errors import ConfigError, PossamError, nearest
+from possam_core.settings import OutOfBoundsError
 
 T = TypeVar("T")
 
@@ -114,6 +115,8 @@ def _sentence(cls: type, mistake: Mapping[str, Any], *, place: str) -> str:
     loc = mistake["loc"]
     name = ".".join(map(str, loc)) or "the settings"
     cause = mistake.get("ctx", {}).get("error")
+    if isinstance(cause, OutOfBoundsError):
+        return f"{name}{place} {cause}"
     if isinstance(cause, PossamError):
         return str(cause)
     if mistake["type"] == "missing":

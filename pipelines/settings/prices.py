@@ -1,12 +1,16 @@
 """What a run costs: quantities times the prices that the user gives."""
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated
 
-from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 
 BYTES_PER_GB = 10**9  # as stores bill
 THOUSAND = 1000
+
+
+def _price(help: str) -> Setting:
+    return Setting(help=help, ge=0, advice="leave it out if there is none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,20 +19,23 @@ class PriceConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    currency: str = "USD"  # a name to print; nothing is converted
-    worker_hour: float = 0.0  # one worker's share of a machine, its GPU included
-    get_per_1000: float = 0.0  # requests that read
-    put_per_1000: float = 0.0  # requests that write, and listings
-    egress_per_gb: float = 0.0  # bytes that leave the store; 0 inside most regions
-    storage_gb_month: float = 0.0  # of the labels
+    currency: Annotated[str, Setting(help="its name; nothing is converted", example="EUR")] = "USD"
+    worker_hour: Annotated[
+        float, _price("price of a worker-hour: its share of a machine, its GPU included")
+    ] = 0.0
+    get_per_1000: Annotated[float, _price("price of 1,000 requests that read")] = 0.0
+    put_per_1000: Annotated[
+        float, _price("price of 1,000 requests that write, and of listings")
+    ] = 0.0
+    egress_per_gb: Annotated[
+        float, _price("price of 10^9 bytes that leave the store; 0 inside most regions")
+    ] = 0.0
+    storage_gb_month: Annotated[
+        float, _price("price of keeping 10^9 bytes of labels for a month")
+    ] = 0.0
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self) if field.name != "currency"):
-            if not 0 <= (price := getattr(self, name)) < math.inf:
-                raise ConfigError(
-                    f"expected prices.{name} to be 0 or more, got {price}; leave it out if there"
-                    " is none"
-                )
+        require_valid(self, prefix="prices.")
 
     @property
     def is_given(self) -> bool:

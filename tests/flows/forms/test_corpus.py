@@ -67,7 +67,7 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
             {"ray_address": "http://head:8265", "worker_hour_price": 2.0},
             ["num_workers must be given with a price on a Ray cluster"],
         ),
-        ({"worker_hour_price": -1.0}, ["prices.worker_hour to be 0 or more"]),
+        ({"worker_hour_price": -1.0}, ["prices.worker_hour must be 0 or more"]),
     ],
 )
 def test_a_mistake_is_told_in_words(

@@ -105,7 +105,7 @@ def test_a_name_like_no_other_is_answered_with_all_names(tmp_path: Path) -> None
 def test_what_a_class_says_of_its_own_settings_comes_out_as_it_is(tmp_path: Path) -> None:
     assert mistake(None, images="x", num_workers=0) == "num_workers must be at least 1, got 0"
     assert mistake(write(tmp_path, "images: x\nprices: {worker_hour: -1}\n")) == (
-        "expected prices.worker_hour to be 0 or more, got -1.0; leave it out if there is none"
+        "prices.worker_hour in FILE must be 0 or more, got -1.0; leave it out if there is none"
     )
 
 
@@ -181,6 +181,8 @@ def test_the_schema_names_types_choices_and_what_is_required() -> None:
     assert schema["properties"]["precision"]["enum"] == ["float32", "bfloat16"]
     prices = schema["$defs"]["PriceConfig"]
     assert prices["properties"]["worker_hour"] == {
+        "description": "price of a worker-hour: its share of a machine, its GPU included",
+        "minimum": 0,
         "default": 0.0,
         "title": "Worker Hour",
         "type": "number",

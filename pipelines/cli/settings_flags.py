@@ -1,0 +1,115 @@
+"""The flags of a command, made from the settings of its job.
+
+    @app.command()
+    @takes_settings(LabelConfig, without=("num_workers",))
+    def plan(settings: LabelConfig) -> None: ...
+
+gives `possam plan --images DIR --output RUN ...`: a flag for each setting, with its help, bounds
+and default.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from possam_core.settings import Setting, settings_of
+
+CONFIG = "config"
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+Command = Callable[..., None]
+
+ConfigOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML of settings; flags win over it")
+]
+
+
+def takes_settings(
+    cls: type, *, arguments: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> Callable[[Command], Command]:
+    """A decorator: the command's first parameter is filled from flags and a YAML file.
+
+    Args:
+        cls: a dataclass of settings.
+        arguments: settings given by position; all others are flags.
+        without: settings that this command has no use for; the YAML file may hold them.
+    """
+    flags = [field for field in fields(cls) if field.name not in without]
+
+    def decorate(command: Command) -> Command:
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+        def run(**given: Any) -> None:
+            from pipelines.settings.load import load_config
+
+            file = given.pop(CONFIG)
+            named = {f.name: given.pop(f.name) for f in flags if f.name in given}
+            command(load_config(cls, file, named), **given)
+
+        parameters = [_parameter(cls, field, arguments) for field in flags]
+        config = inspect.Parameter(CONFIG, KEYWORD, default=None, annotation=ConfigOption)
+        signature = [*(p for p in parameters if p is not None), config]
+        signature += [parameter.replace(kind=KEYWORD) for parameter in own]
+        run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in signature}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+def setting_flag(cls: type, name: str) -> Any:
+    """Typer's description of the flag of one setting, for a command that takes few of its class.
+
+    None stands for "not given": `Annotated[int | None, setting_flag(LabelConfig, "num_workers")]`.
+    """
+    field = next(field for field in fields(cls) if field.name == name)
+    return _option(field, settings_of(cls)[name], _without_none(get_type_hints(cls)[name]))
+
+
+def _parameter(
+    cls: type, field: "Field[Any]", arguments: tuple[str, ...]
+) -> inspect.Parameter | None:
+    """The parameter that Typer reads; None: the field is a group of settings, for YAML alone."""
+    setting = settings_of(cls)[field.name]
+    hint = _without_none(get_type_hints(cls)[field.name])
+    if is_dataclass(hint):
+        return None
+    kind = _parsed_kind(hint)
+    if field.name in arguments:
+        info: Any = typer.Argument(help=setting.help, metavar=field.name.upper())
+    else:
+        info = _option(field, setting, hint)
+    annotation = Annotated[kind | None, info]  # type: ignore[valid-type]
+    return inspect.Parameter(field.name, KEYWORD, default=None, annotation=annotation)
+
+
+def _option(field: "Field[Any]", setting: Setting, hint: Any) -> Any:
+    flag = setting.flag or f"--{field.name.replace('_', '-')}"
+    choices = " or ".join(get_args(hint)) if get_origin(hint) is Literal else ""
+    help = ", ".join(filter(None, (setting.help, choices, setting.bounds)))
+    return typer.Option(flag, help=help, show_default=_shown_default(field, setting))
+
+
+def _shown_default(field: "Field[Any]", setting: Setting) -> str | bool:
+    """What `--help` prints; the parameter's own default, None, stands for "not given"."""
+    if field.default is MISSING or field.default in ((), False):
+        return False
+    return (setting.unset or False) if field.default is None else str(field.default)
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    return hint
+
+
+def _parsed_kind(hint: Any) -> Any:
+    """The type that Typer parses: of a tuple its list; of choices, text, which is checked later."""
+    if get_origin(hint) is tuple:
+        return list[get_args(hint)[0]]  # type: ignore[misc]
+    return str if get_origin(hint) is Literal else hint

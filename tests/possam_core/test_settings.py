@@ -1,0 +1,84 @@
+"""Bounds of settings: what they refuse, in which words, and what pydantic sees of them."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oven:
+    """A dataclass with one setting of each kind."""
+
+    shelves: Annotated[int, Setting(help="trays at once", ge=1, le=12, advice="3 suit most")] = 3
+    degrees: Annotated[float | None, Setting(help="of the air", gt=0, unset="off")] = None
+    steam: Annotated[float, Setting(help="share of it", ge=0, lt=1, example=0.5)] = 0.0
+    tilt: Annotated[float, Setting(help="of the door")] = 0.0
+    patience: Annotated[float, Setting(help="in hours", ge=0, finite=False)] = 0.0
+    is_on: Annotated[bool, Setting(help="whether it is", ge=1)] = False
+
+    def __post_init__(self) -> None:
+        both = "steam needs degrees, got none" if self.steam and self.degrees is None else ""
+        require_valid(self, both, prefix="oven.")
+
+
+def test_values_at_the_bounds_are_accepted() -> None:
+    Oven(shelves=1, degrees=1e-9, steam=0.0)
+    Oven(shelves=12, patience=math.inf)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shelves": 0}, "oven.shelves must be 1 to 12, got 0; 3 suit most"),
+        ({"shelves": 13}, "oven.shelves must be 1 to 12, got 13; 3 suit most"),
+        ({"degrees": 0.0}, "oven.degrees must be more than 0, got 0.0"),
+        ({"degrees": math.inf}, "oven.degrees must be more than 0, got inf"),
+        ({"steam": 1.0, "degrees": 9.0}, "oven.steam must be in [0, 1), got 1.0"),
+        ({"tilt": math.nan}, "oven.tilt must be a finite number, got nan"),
+        ({"tilt": -math.inf}, "oven.tilt must be a finite number, got -inf"),
+        ({"patience": math.nan}, "oven.patience must be 0 or more, got nan"),
+        (
+            {"shelves": 0, "steam": 0.5},
+            "oven.shelves must be 1 to 12, got 0; 3 suit most; steam needs degrees, got none",
+        ),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_in_a_sentence(
+    settings: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Oven(**settings)  # type: ignore[arg-type]
+    assert str(caught.value) == message
+
+
+def test_pydantic_finds_every_value_out_of_bounds_at_once() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(Oven).validate_python({"shelves": 0, "tilt": math.nan, "steam": 2})
+    assert [mistake["loc"] for mistake in caught.value.errors()] == [
+        ("shelves",),
+        ("steam",),
+        ("tilt",),
+    ]
+
+
+def test_the_json_schema_holds_help_bounds_and_example() -> None:
+    fields = TypeAdapter(Oven).json_schema()["properties"]
+    assert fields["shelves"] == {
+        "default": 3,
+        "description": "trays at once",
+        "maximum": 12,
+        "minimum": 1,
+        "title": "Shelves",
+        "type": "integer",
+    }
+    assert fields["degrees"]["anyOf"] == [
+        {"exclusiveMinimum": 0, "type": "number"},
+        {"type": "null"},
+    ]
+    assert fields["steam"]["examples"] == [0.5]
