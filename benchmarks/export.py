@@ -29,10 +29,9 @@ from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
 from benchmarks.true_corpus import Corpus, make_corpus, write_run
 from pipelines.export import ExportConfig, ExportFormat, run_export
-from pipelines.export.pixel_runs import decode_runs
 from pipelines.export.png import encode_ids
 from pipelines.export.protocol import ImageUse
-from possam_core.labels.masks import rle_counts
+from possam_core.labels.rle import decode_runs, rle_counts
 from possam_core.playground.corpus import rgb_from_ids
 
 OUTPUT = Path("build/bench/export.json")

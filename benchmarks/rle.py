@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
-from possam_core.labels.masks import rle_counts
+from possam_core.labels.rle import rle_counts
 
 OUTPUT = Path("build/bench/rle.json")
 NUM_MAPS = 8  # of each kind

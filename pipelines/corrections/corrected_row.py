@@ -11,7 +11,8 @@ import numpy as np
 from pipelines.corrections.annotation import Region, refuse
 from pipelines.run.classes import Category
 from possam_core.errors import nearest
-from possam_core.labels.masks import areas_and_boxes, rle_counts
+from possam_core.labels.masks import areas_and_boxes
+from possam_core.labels.rle import rle_counts
 
 Row = dict[str, Any]
 

@@ -11,8 +11,9 @@ from numpy import ndarray
 
 from pipelines.report.picture import Picture, draw_picture
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.labels.masks import areas_and_boxes, rle_counts
+from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.rle import rle_counts
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 Row = dict[str, Any]

@@ -16,12 +16,13 @@ from numpy import ndarray
 
 from pipelines.export.classes import ClassMap, ExportedClass
 from pipelines.export.pictures import Picture
-from pipelines.export.pixel_runs import PixelRuns, decode_runs
 from pipelines.export.png import MAX_ID, encode_grey, encode_ids
 from pipelines.run.committed import Correction
 from possam_core.errors import ConfigError, PossamError
 from possam_core.images.decode import UPRIGHT
-from possam_core.labels.masks import VOID_ID, AreaAndBox, rle_counts
+from possam_core.labels.masks import VOID_ID, AreaAndBox
+from possam_core.labels.pixel_runs import PixelRuns
+from possam_core.labels.rle import decode_runs, rle_counts
 
 TRAIN, VAL = "train", "val"
 SAFE_STEM = re.compile(r"[A-Za-z0-9_-]{1,80}")  # no dot: WebDataset cuts a name at the first

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipelines.export.pixel_runs import Changes, PixelRuns
+from possam_core.labels.pixel_runs import Changes, PixelRuns
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, COLOUR = 0, 2  # colour types

@@ -15,9 +15,9 @@ from pipelines.corpus.image import InputImage
 from pipelines.schema import ERROR, OK, ROW_SCHEMA, SCHEMA_VERSION
 from possam_core.images.decode import DecodedImage, ImageError
 from possam_core.labels.boundary import boundary_sharpness
-from possam_core.labels.masks import rle_counts
 from possam_core.labels.panoptic import PanopticSegmentation
 from possam_core.labels.quality import Quality, assess
+from possam_core.labels.rle import rle_counts
 
 Row = dict[str, Any]
 

@@ -18,7 +18,7 @@ from pipelines.report.overlay import draw_overlay
 from pipelines.storage.addresses import is_s3
 from pipelines.train.folder import LOGS
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.labels.masks import rle_counts
+from possam_core.labels.rle import rle_counts
 from possam_core.training.data.labelled import LabelledImage
 from possam_core.training.files import Folder
 from possam_core.training.validation import Example

@@ -1,5 +1,8 @@
 """The labels of one image, held against their own masks by pycocotools.
 
+On purpose it shares no reader of RLE with the writers (`possam_core.labels.rle`): a mistake there
+would go unseen here.
+
 Axes: N segments of the image, M characters of their masks, R runs.
 """
 

@@ -19,7 +19,8 @@ from pycocotools.cocoeval import COCOeval
 
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.labels.instances import Instance
-from possam_core.labels.masks import areas_and_boxes, rle_counts
+from possam_core.labels.masks import areas_and_boxes
+from possam_core.labels.rle import rle_counts
 
 AREAS = ("all", "small", "medium", "large")  # COCO's: below 32^2 pixels, below 96^2, from there on
 IOU_50, IOU_75 = 0, 5  # positions among 0.50, 0.55, ..., 0.95

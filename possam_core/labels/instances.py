@@ -7,15 +7,14 @@ Axes: Q mask queries, K classes, T classes of things, h w mask grid, H W pixels 
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int32
 from numpy import ndarray
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from possam_core.labels.mask_contest import Frame, resize_logits
 from possam_core.labels.panoptic import PanopticSegmentation, ScoredMasks
+from possam_core.labels.rle import rle_counts
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 MAX_INSTANCES = 100  # of an image; COCO counts no more
@@ -106,13 +105,5 @@ def _measure_masks(
         num_px = inside.flatten(1).sum(dim=1)
         total = (logits.sigmoid() * inside).flatten(1).sum(dim=1)
         means.append((total / num_px.clamp(min=1)).cpu())
-        counts += [
-            _rle(mask) if area else None
-            for mask, area in zip(inside.cpu().numpy(), num_px.tolist(), strict=True)
-        ]
+        counts += [rle_counts(mask).get(1) for mask in inside.int().cpu().numpy()]
     return torch.cat(means), counts
-
-
-def _rle(mask: ndarray) -> str:
-    text: str = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
-    return text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.compare.image_pair import VOID, compare_image
-from possam_core.labels.masks import rle_counts
+from possam_core.labels.rle import rle_counts
 
 IDS = {"cat": 1, "dog": 2, "sky": 3}
 

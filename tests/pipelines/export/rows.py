@@ -10,7 +10,7 @@ from pipelines.export.classes import ClassMap, choose_classes
 from pipelines.export.example import Example, make_examples
 from pipelines.run.classes import Category
 from pipelines.schema import OK, ROW_SCHEMA
-from possam_core.labels.masks import rle_counts
+from possam_core.labels.rle import rle_counts
 
 PERSON, CAR, SKY, SEA = (
     Category(id=id_, name=name, is_thing=is_thing, is_seen=True)

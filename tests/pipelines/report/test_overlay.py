@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.report.overlay import draw_overlay, segment_colour
-from possam_core.labels.masks import rle_counts
+from possam_core.labels.rle import rle_counts
 
 
 def make_segments(ids: np.ndarray, *, is_thing: bool = True) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ import pytest
 from numpy import ndarray
 from pycocotools import mask as coco_mask
 
-from possam_core.labels.masks import areas_and_boxes, present_ids, rle_counts
+from possam_core.labels.masks import areas_and_boxes, present_ids
+from possam_core.labels.rle import rle_counts
 
 
 def blobs(seed: int, height: int, width: int, num_ids: int) -> ndarray:

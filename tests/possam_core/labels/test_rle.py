@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from pipelines.export.pixel_runs import PixelRuns, decode_runs
 from possam_core.errors import PossamError
-from possam_core.labels.masks import areas_and_boxes, rle_counts
+from possam_core.labels.masks import areas_and_boxes
+from possam_core.labels.pixel_runs import PixelRuns
+from possam_core.labels.rle import decode_ids, decode_runs, rle_counts
 
 MAP = np.array([[1, 1, 0], [2, 0, 2]], np.int32)  # 2 x 3; counted 1 2 | 1 0 | 0 2
 
@@ -43,6 +44,12 @@ def test_a_painted_map_has_the_smallest_type_that_holds_its_values() -> None:
     assert runs.paint([1, 256], void=0).dtype == np.uint16
     assert runs.paint([1, 2], void=65535).dtype == np.uint16
     assert runs.paint([1, 65536], void=0).dtype == np.uint32
+
+
+def test_decoding_gives_each_pixel_the_id_of_its_segment() -> None:
+    ids = decode_ids([encode(MAP == 1), encode(MAP == 2)], [5, 70_000], (2, 3))
+    assert ids.tolist() == [[5, 5, 0], [70_000, 0, 70_000]]
+    assert ids.dtype == np.int32
 
 
 def test_an_image_without_segments_is_all_void() -> None:
@@ -84,6 +91,9 @@ def test_segments_can_be_joined() -> None:
 @pytest.mark.parametrize(
     ("counts", "wrong"),
     [
+        ([encode(MAP == 1), ""], "is empty"),
+        (["\u00e9" + encode(MAP == 1)], "characters"),
+        ([" " + encode(MAP == 1)], "characters"),
         ([encode(np.ones((2, 3))), encode(MAP == 1)], "overlap"),
         ([encode(np.ones((2, 4)))], "not of 3 x 2 pixels"),
         ([encode(MAP == 1), encode(np.zeros((2, 3)))], "no pixel"),
