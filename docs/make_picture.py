@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pipelines.label.job import LabelConfig
 from pipelines.label.session import run_label
 from pipelines.report.overlay import draw_overlay
+from pipelines.run.id_map import id_map
+from pipelines.schema import LabelledRow, is_labelled, to_rows
 from possam_core.playground import generate_scene
 
 SCENES = ((2_000_003, 11), (2_000_003, 24))  # seed and index; held out from training
@@ -26,8 +28,8 @@ def main() -> None:
         for number, (seed, index) in enumerate(SCENES):
             Image.fromarray(generate_scene(seed, index).image).save(corpus / f"{number}.png")
         run_label(LabelConfig(images=str(corpus), output=str(run)))
-        rows = pq.read_table(run / "data").to_pylist()
-        tiles = [tile for row in rows for tile in _tiles(row)]
+        rows = to_rows(pq.read_table(run / "data"))
+        tiles = [tile for row in rows if is_labelled(row) for tile in _tiles(row)]
     width = sum(t.width for t in tiles) + GAP_PX * (len(tiles) - 1)
     picture = Image.new("RGB", (width, HEIGHT_PX), "white")
     left = 0
@@ -37,10 +39,10 @@ def main() -> None:
     picture.save(OUTPUT, optimize=True)
 
 
-def _tiles(row: dict) -> tuple[Image.Image, Image.Image]:
+def _tiles(row: LabelledRow) -> tuple[Image.Image, Image.Image]:
     scene = Image.open(row["uri"]).convert("RGB")
     size = (round(scene.width * HEIGHT_PX / scene.height), HEIGHT_PX)
-    overlay = draw_overlay(row["segments_info"], (scene.height, scene.width), max_side_px=1024)
+    overlay = draw_overlay(row["segments_info"], id_map(row), max_side_px=1024)
     plain = scene.resize(size, Image.Resampling.LANCZOS)
     layer = Image.fromarray(np.ascontiguousarray(overlay.rgba)).resize(size)
     labelled = plain.copy()

@@ -1,6 +1,9 @@
-"""Column names and types of everything the jobs write; pinned here, never inferred."""
+"""Column names and types of everything the jobs write; pinned here, never inferred.
 
-from typing import Any
+Below the Arrow schema of a row stands the same as Python sees it; a test compares the two.
+"""
+
+from typing import Any, TypedDict, TypeGuard, cast
 
 import pyarrow as pa
 
@@ -102,3 +105,86 @@ ROW_SCHEMA = pa.schema(
         pa.field("quality", QUALITY_TYPE),
     ]
 )
+
+
+class Segmentation(TypedDict):
+    """The pixels of a segment."""
+
+    size: list[int]  # h w, in pixels
+    counts: str  # COCO compressed RLE
+
+
+class SegmentInfo(TypedDict):
+    """One segment: SEGMENT_TYPE."""
+
+    id: int
+    category_id: int
+    category_name: str
+    isthing: bool
+    iscrowd: bool
+    area: int
+    bbox: list[int]  # x y w h, in pixels
+    score: float
+    predicted_iou: float
+    margin: float
+    stability_score: float
+    entropy: float
+    clip_agrees: bool
+    is_seen: bool
+    segmentation: Segmentation
+
+
+class QualityRecord(TypedDict):
+    """How good the labels of an image are: QUALITY_TYPE."""
+
+    coverage: float
+    void_frac: float
+    num_things: int
+    num_stuff: int
+    mean_score: float
+    min_score: float
+    mean_predicted_iou: float
+    entropy: float
+    clip_agreement: float
+    boundary_sharpness: float
+    consistency: float | None
+    grade: str
+    reasons: list[str]
+
+
+class _RowOfAnyStatus(TypedDict):
+    image_id: str
+    uri: str
+    etag: str | None
+    status: str
+    error_code: str | None
+    error_message: str | None
+    segments_info: list[SegmentInfo]
+
+
+class Row(_RowOfAnyStatus):
+    """One planned image: ROW_SCHEMA."""
+
+    width: int | None
+    height: int | None
+    exif_orientation: int | None
+    quality: QualityRecord | None
+
+
+class LabelledRow(_RowOfAnyStatus):
+    """A row with `status` ok, which has a size and a quality."""
+
+    width: int
+    height: int
+    exif_orientation: int
+    quality: QualityRecord
+
+
+def is_labelled(row: Row) -> TypeGuard[LabelledRow]:
+    """Whether `row` has labels."""
+    return row["status"] == OK
+
+
+def to_rows(table: pa.Table) -> list[Row]:
+    """The rows of a table of ROW_SCHEMA."""
+    return cast(list[Row], table.to_pylist())

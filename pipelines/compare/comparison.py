@@ -2,10 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipelines.compare.image_pair import VOID, ImagePair
-from pipelines.schema import OK
+from pipelines.schema import OK, Row
 from possam_core.evaluation.panoptic_quality import (
     Category,
     PanopticQuality,
@@ -13,8 +12,6 @@ from possam_core.evaluation.panoptic_quality import (
     category_groups,
     summarise,
 )
-
-Row = dict[str, Any]
 
 OUTCOMES = ("in both", "in A only", "in B only", "in neither", "in two sizes")
 

@@ -6,23 +6,19 @@ Axes: H W pixels of the image; A and B segments of the two runs, where index 0 i
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
 from numpy import ndarray
-from pycocotools import mask as coco_mask
 
-from pipelines.schema import OK
+from pipelines.run.id_map import id_map
+from pipelines.schema import Row, SegmentInfo, is_labelled
 from possam_core.evaluation.panoptic_quality import (
     PanopticAnnotation,
     PanopticQualityCounts,
     count_matches,
     summarise,
 )
-
-Row = Mapping[str, Any]
-Segments = Sequence[Mapping[str, Any]]
 
 VOID = ""  # stands for a class where there is none
 
@@ -52,12 +48,12 @@ def compare_image(a: Row, b: Row, category_ids: Mapping[str, int]) -> ImagePair 
 
     `category_ids` names the classes of both runs by one set of ids.
     """
-    sizes = {(row["height"], row["width"]) for row in (a, b) if row["status"] == OK}
+    sizes = {(row["height"], row["width"]) for row in (a, b) if is_labelled(row)}
     if len(sizes) != 1:
         return None
     image_hw = sizes.pop()
     segments_a, segments_b = a["segments_info"], b["segments_info"]
-    index_a, index_b = _segment_index(segments_a, image_hw), _segment_index(segments_b, image_hw)
+    index_a, index_b = _segment_index(a, image_hw), _segment_index(b, image_hw)
     return ImagePair(
         counts=count_matches(
             _annotation(segments_a, index_a, category_ids),
@@ -67,17 +63,15 @@ def compare_image(a: Row, b: Row, category_ids: Mapping[str, int]) -> ImagePair 
     )
 
 
-def _segment_index(segments: Segments, image_hw: tuple[int, int]) -> Int32[ndarray, "H W"]:
+def _segment_index(row: Row, image_hw: tuple[int, int]) -> Int32[ndarray, "H W"]:
     """Position of each pixel's segment, counted from 1; 0 is void."""
-    index = np.zeros(image_hw[::-1], np.int32)  # transposed, as the masks lie in memory
-    for position, segment in enumerate(segments, start=1):
-        mask = coco_mask.decode(segment["segmentation"]).T
-        np.copyto(index, position, where=mask.view(np.bool_))
-    return index.T
+    if not is_labelled(row):
+        return np.zeros(image_hw, np.int32)
+    return id_map(row, range(1, 1 + len(row["segments_info"])))
 
 
 def _annotation(
-    segments: Segments, index: Int32[ndarray, "H W"], category_ids: Mapping[str, int]
+    segments: Sequence[SegmentInfo], index: Int32[ndarray, "H W"], category_ids: Mapping[str, int]
 ) -> PanopticAnnotation:
     return PanopticAnnotation(
         ids=index,
@@ -86,8 +80,8 @@ def _annotation(
 
 
 def _flows(
-    segments_a: Segments,
-    segments_b: Segments,
+    segments_a: Sequence[SegmentInfo],
+    segments_b: Sequence[SegmentInfo],
     index_a: Int32[ndarray, "H W"],
     index_b: Int32[ndarray, "H W"],
 ) -> Counter[tuple[str, str]]:

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.compare.comparison import OUTCOMES, readable
 from pipelines.compare.image_pair import ImagePair
 from pipelines.report.index import Names
 from pipelines.report.viewer import Facet, FacetValues, Measure, RowBlock
+from pipelines.schema import Row
 from possam_core.labels.quality import GRADES
-
-Row = dict[str, Any]
 
 LEAST_FLOW = 0.01  # share of an image, below which a change is not named
 KIND_NAMES = ("changed most", "random sample", "none")

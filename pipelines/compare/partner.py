@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from pipelines.reader import LabelledRun
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import read_shard
-
-Row = dict[str, Any]
+from pipelines.schema import Row, to_rows
 
 SHARDS_KEPT = 4  # in memory; runs of one corpus mostly go through it in one order
 
@@ -39,6 +37,6 @@ class Partner:
         found = [
             row
             for shard, positions in by_shard.items()
-            for row in self._read(shard).take(positions).to_pylist()
+            for row in to_rows(self._read(shard).take(positions))
         ]
         return {row["image_id"]: row for row in found}

@@ -21,7 +21,7 @@ from pipelines.report.selection import Candidate, Selection
 from pipelines.report.viewer import Head, Order, ViewerWriter
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import read_shard
-from pipelines.schema import OK
+from pipelines.schema import OK, is_labelled, to_rows
 from possam_core.errors import ConfigError
 
 MOST_CHANGED = Order(label="changed most", by=(("changed", -1), ("pq", 1)))
@@ -98,7 +98,7 @@ class _Comparer:
 
     def compare_shard(self, shard: int) -> None:
         """Compare those images of a shard that both runs know."""
-        rows = self._a.read_shard(shard).to_pylist()
+        rows = to_rows(self._a.read_shard(shard))
         twins = self._partner.rows([row["image_id"] for row in rows])
         self._num_only_in_a += len(rows) - len(twins)
         pairs: list[Pair] = []
@@ -144,13 +144,13 @@ class _Comparer:
         """What to draw of a shard."""
         planned = {i.image_id: i for i in read_shard(RunFolder(self._a.location), shard)}
         positions = [candidate.position for candidate in places.values()]
-        rows = self._a.read_shard(shard).take(positions).to_pylist()
+        rows = to_rows(self._a.read_shard(shard).take(positions))
         twins = self._partner.rows([row["image_id"] for row in rows])
         return [
             Subject(
                 place=place,
                 image=planned[row["image_id"]],
-                layers=[r if r["status"] == OK else None for r in (row, twins[row["image_id"]])],
+                layers=[r if is_labelled(r) else None for r in (row, twins[row["image_id"]])],
             )
             for place, row in zip(places, rows, strict=True)
         ]

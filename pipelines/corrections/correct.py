@@ -3,10 +3,9 @@
 import io
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,14 +16,11 @@ from pipelines.corrections.corrected_row import corrected_row
 from pipelines.corrections.label_studio import read_label_studio
 from pipelines.corrections.matching import Match, match_images
 from pipelines.reader.run import LabelledRun, open_run
-from pipelines.run.committed import CORRECTION_SCHEMA
+from pipelines.run.committed import CORRECTION_SCHEMA, Correction
 from pipelines.run.folder import CORRECTION_KEY, RunFolder, correction_key
-from pipelines.schema import OK, SCHEMA_VERSION
+from pipelines.schema import SCHEMA_VERSION, LabelledRow, Row, is_labelled, to_rows
 from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
-
-Row = dict[str, Any]
-
 
 COCO_PANOPTIC, LABEL_STUDIO = "coco-panoptic", "label-studio"
 READERS = {COCO_PANOPTIC: read_coco_panoptic, LABEL_STUDIO: read_label_studio}
@@ -75,8 +71,8 @@ def correct_run(
         matches = match_images(folder, run.plan, annotated)
         rows = _corrected_rows(run, matches, on_image)
         now = datetime.now(UTC).replace(microsecond=0)
-        said = {"author": author.strip(), "corrected_at": now, "source": file.name}
-        key = _put(folder, _parquet([row | said for row in rows], run), now)
+        correction = Correction(author=author.strip(), corrected_at=now, source=file.name)
+        key = _put(folder, _parquet(rows, correction, run), now)
     return CorrectionReport(
         location=run.location,
         key=key,
@@ -100,17 +96,17 @@ def _guess_format(file: Path) -> str:
 
 def _corrected_rows(
     run: LabelledRun, matches: list[Match], on_image: Callable[[int, int], None]
-) -> list[Row]:
+) -> list[LabelledRow]:
     """The new row of each matched image, in plan order."""
     categories = {category.name: category for category in run.categories}
     by_shard: dict[int, dict[str, Match]] = defaultdict(dict)
     for match in matches:
         by_shard[match.shard][match.image_id] = match
-    corrected: list[Row] = []
+    corrected: list[LabelledRow] = []
     for shard in sorted(by_shard):
         for row in _rows_of(run, shard, by_shard[shard]):
             image = by_shard[shard][row["image_id"]].annotated
-            if row["status"] != OK:
+            if not is_labelled(row):
                 raise refuse(
                     image.name,
                     f"it failed with {row['error_code']}, so there are no labels to correct",
@@ -128,13 +124,13 @@ def _rows_of(run: LabelledRun, shard: int, wanted: dict[str, Match]) -> list[Row
         raise refuse(name, "it has no labels yet", "finish the run with possam label first")
     rows = run.read_shard(shard)
     places = [i for i, x in enumerate(rows["image_id"].to_pylist()) if x in wanted]
-    taken: list[Row] = rows.take(pa.array(places, pa.int64())).to_pylist()
-    return taken
+    return to_rows(rows.take(pa.array(places, pa.int64())))
 
 
-def _parquet(rows: list[Row], run: LabelledRun) -> bytes:
+def _parquet(rows: list[LabelledRow], correction: Correction, run: LabelledRun) -> bytes:
     metadata = {"schema_version": SCHEMA_VERSION, "plan_id": run.plan.plan_id}
-    table = pa.Table.from_pylist(rows, schema=CORRECTION_SCHEMA.with_metadata(metadata))
+    records = [{**row, **asdict(correction)} for row in rows]
+    table = pa.Table.from_pylist(records, schema=CORRECTION_SCHEMA.with_metadata(metadata))
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd")
     return stream.getvalue()

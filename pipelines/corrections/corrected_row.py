@@ -4,45 +4,24 @@ Axes: H W pixels of the image.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from pipelines.corrections.annotation import Region, refuse
 from pipelines.run.classes import Category
+from pipelines.schema import LabelledRow, QualityRecord, SegmentInfo
 from possam_core.errors import nearest
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.rle import rle_counts
 
-Row = dict[str, Any]
-
-# A person has looked: the measures that stand for the model's doubt are at their best.
-SURE_SEGMENT = {
-    "score": 1.0,
-    "predicted_iou": 1.0,
-    "margin": 1.0,
-    "stability_score": 1.0,
-    "entropy": 0.0,
-    "clip_agrees": True,
-}
-SURE_QUALITY = {
-    "mean_score": 1.0,
-    "min_score": 1.0,
-    "mean_predicted_iou": 1.0,
-    "entropy": 0.0,
-    "clip_agreement": 1.0,
-    "consistency": None,
-    "grade": "A",
-    "reasons": ["corrected"],
-}
-
 
 def corrected_row(
-    row: Row, regions: Sequence[Region], categories: Mapping[str, Category], *, image: str
-) -> Row:
+    row: LabelledRow, regions: Sequence[Region], categories: Mapping[str, Category], *, image: str
+) -> LabelledRow:
     """The row of a labelled image with the annotator's segments.
 
-    Regions of one stuff class become one segment. What cannot be recounted without the image's
+    Regions of one stuff class become one segment. A person has looked, so the measures that stand
+    for the model's doubt are at their best. What cannot be recounted without the image's
     pixels (`boundary_sharpness`) stays that of the machine's labels.
 
     Args:
@@ -79,18 +58,10 @@ def corrected_row(
         if not category.is_thing:
             stuff_ids[category.name] = segment_id
     records = _records(ids, segments)
-    coverage = sum(record["area"] for record in records) / ids.size
-    num_things = sum(record["isthing"] for record in records)
-    quality = {
-        "coverage": coverage,
-        "void_frac": 1.0 - coverage,
-        "num_things": num_things,
-        "num_stuff": len(records) - num_things,
-    }
-    return row | {
-        "segments_info": records,
-        "quality": row["quality"] | quality | SURE_QUALITY,
-    }
+    corrected = row.copy()
+    corrected["segments_info"] = records
+    corrected["quality"] = _quality(records, ids.size, row["quality"]["boundary_sharpness"])
+    return corrected
 
 
 def _category(region: Region, categories: Mapping[str, Category], image: str) -> Category:
@@ -101,7 +72,7 @@ def _category(region: Region, categories: Mapping[str, Category], image: str) ->
     return found
 
 
-def _records(ids: np.ndarray, segments: Sequence[tuple[Category, bool]]) -> list[Row]:
+def _records(ids: np.ndarray, segments: Sequence[tuple[Category, bool]]) -> list[SegmentInfo]:
     geometry, counts = areas_and_boxes(ids), rle_counts(ids)
     return [
         {
@@ -114,7 +85,32 @@ def _records(ids: np.ndarray, segments: Sequence[tuple[Category, bool]]) -> list
             "bbox": list(geometry[segment_id].bbox_xywh),
             "is_seen": bool(category.is_seen),
             "segmentation": {"size": list(ids.shape), "counts": counts[segment_id]},
-            **SURE_SEGMENT,
+            "score": 1.0,
+            "predicted_iou": 1.0,
+            "margin": 1.0,
+            "stability_score": 1.0,
+            "entropy": 0.0,
+            "clip_agrees": True,
         }
         for segment_id, (category, is_crowd) in enumerate(segments, start=1)
     ]
+
+
+def _quality(records: Sequence[SegmentInfo], num_px: int, sharpness: float) -> QualityRecord:
+    coverage = sum(record["area"] for record in records) / num_px
+    num_things = sum(record["isthing"] for record in records)
+    return {
+        "coverage": coverage,
+        "void_frac": 1.0 - coverage,
+        "num_things": num_things,
+        "num_stuff": len(records) - num_things,
+        "mean_score": 1.0,
+        "min_score": 1.0,
+        "mean_predicted_iou": 1.0,
+        "entropy": 0.0,
+        "clip_agreement": 1.0,
+        "boundary_sharpness": sharpness,
+        "consistency": None,
+        "grade": "A",
+        "reasons": ["corrected"],
+    }

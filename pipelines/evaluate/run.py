@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from pipelines.run.committed import open_committed, read_machine_rows
 from pipelines.run.folder import RunFolder
+from pipelines.run.id_map import id_map
 from pipelines.run.plan import load_plan
-from pipelines.schema import OK
+from pipelines.schema import OK, Row, is_labelled, to_rows
 from possam_core.checkpoints.header import model_fingerprint, promised_grades
 from possam_core.errors import CheckpointError, GroundTruthError
 from possam_core.evaluation.coco_panoptic import TrueImage, read_annotation, read_ground_truth
@@ -30,12 +30,7 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
-from possam_core.labels.masks import VOID_ID
 from possam_core.labels.quality import EXPECTED_PQ, GRADES
-
-Row = dict[str, Any]
-
-_COLUMNS = ("uri", "width", "height", "status", "segments_info", "quality")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +134,7 @@ def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
         outcomes[row["status"]] += 1
         found = _compare(image, row, names)
         counts += found
-        if row["status"] == OK:
+        if is_labelled(row):
             by_grade[row["quality"]["grade"]] += found
             image_pqs[row["quality"]["grade"]].append(image_pq(found))
     num_images = outcomes.total() - outcomes["without_truth"]
@@ -215,13 +210,13 @@ def _by_name(images: Sequence[TrueImage]) -> dict[str, TrueImage]:
 
 def _read_rows(run: RunFolder) -> Iterator[Row]:
     for committed in read_machine_rows(run):
-        yield from committed.rows.select(_COLUMNS).to_pylist()
+        yield from to_rows(committed.rows)
 
 
 def _compare(image: TrueImage, row: Row, names: Mapping[int, str]) -> PanopticQualityCounts:
     annotation = read_annotation(image)
     image_hw = annotation.ids.shape
-    if row["status"] != OK:
+    if not is_labelled(row):
         nothing = PanopticAnnotation(ids=np.zeros(image_hw, np.int32), category_ids={})
         return count_matches(annotation, nothing)
     if image_hw != (row["height"], row["width"]):
@@ -236,11 +231,5 @@ def _compare(image: TrueImage, row: Row, names: Mapping[int, str]) -> PanopticQu
                 f" {segment['category_name']!r} as category {segment['category_id']}; label with"
                 " the vocabulary of the ground truth"
             )
-    return count_matches(annotation, _decode(row["segments_info"], image_hw))
-
-
-def _decode(segments: Sequence[Row], image_hw: tuple[int, ...]) -> PanopticAnnotation:
-    ids = np.full(image_hw, VOID_ID, np.int32)
-    for segment in segments:
-        ids[coco_mask.decode(segment["segmentation"]) > 0] = segment["id"]
-    return PanopticAnnotation(ids=ids, category_ids={s["id"]: s["category_id"] for s in segments})
+    category_ids = {s["id"]: s["category_id"] for s in row["segments_info"]}
+    return count_matches(annotation, PanopticAnnotation(ids=id_map(row), category_ids=category_ids))

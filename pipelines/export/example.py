@@ -18,7 +18,8 @@ from pipelines.export.classes import ClassMap, ExportedClass
 from pipelines.export.pictures import Picture
 from pipelines.export.png import MAX_ID, encode_grey, encode_ids
 from pipelines.run.committed import Correction
-from possam_core.errors import ConfigError, PossamError
+from pipelines.run.id_map import damaged_labels
+from possam_core.errors import PossamError
 from possam_core.images.decode import UPRIGHT
 from possam_core.labels.masks import VOID_ID, AreaAndBox
 from possam_core.labels.pixel_runs import PixelRuns
@@ -162,10 +163,7 @@ def make_examples(
         try:
             segments, runs = _choose(columns, range(first, last), classes, image_hw)
         except PossamError as error:
-            raise ConfigError(
-                f"expected sound labels of {head['uri']}, but {error}; find out what else is"
-                " damaged with possam verify"
-            ) from error
+            raise damaged_labels(head["uri"], error) from error
         yield Example(
             image_id=head["image_id"],
             uri=head["uri"],

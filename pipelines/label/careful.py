@@ -15,7 +15,7 @@ from pathlib import Path
 from pipelines.corpus.image import InputImage
 from pipelines.fetch.image_reader import Fetched, ImageReader
 from pipelines.label.labeller import BATCH_SIZE, ImageLabeller, ImagePredictor
-from pipelines.label.rows import Row
+from pipelines.schema import Row
 from possam_core.errors import PossamError
 from possam_core.images.decode import ImageError, ImageErrorCode
 

@@ -25,7 +25,7 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from pipelines.label.labeller import ImagePredictor
-    from pipelines.label.rows import Row
+    from pipelines.schema import Row
 
 logger = logging.getLogger(__name__)
 

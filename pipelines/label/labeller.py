@@ -19,8 +19,9 @@ from numpy import ndarray
 
 from pipelines.corpus.image import InputImage
 from pipelines.fetch.image_reader import Fetched, ImageReader
-from pipelines.label.rows import Row, error_row, label_row
+from pipelines.label.rows import error_row, label_row
 from pipelines.label.stages import Stage, StageClock
+from pipelines.schema import Row
 from possam_core.evaluation.consistency import CHANGES, is_sampled, measure_consistency
 from possam_core.images.decode import DecodedImage, ImageError, ImageErrorCode, decode_image
 from possam_core.labels.panoptic import PanopticSegmentation

@@ -6,20 +6,25 @@ A row is a function of the image's bytes, the model and the settings: no time, h
 import io
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.corpus.image import InputImage
-from pipelines.schema import ERROR, OK, ROW_SCHEMA, SCHEMA_VERSION
+from pipelines.schema import (
+    ERROR,
+    OK,
+    ROW_SCHEMA,
+    SCHEMA_VERSION,
+    QualityRecord,
+    Row,
+    SegmentInfo,
+)
 from possam_core.images.decode import DecodedImage, ImageError
 from possam_core.labels.boundary import boundary_sharpness
 from possam_core.labels.panoptic import PanopticSegmentation
 from possam_core.labels.quality import Quality, assess
 from possam_core.labels.rle import rle_counts
-
-Row = dict[str, Any]
 
 MAX_MESSAGE_CHARS = 500
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in texts of other libraries; differs every time
@@ -42,7 +47,7 @@ def label_row(
     """
     height, width = segmentation.image_hw
     counts = rle_counts(segmentation.ids)
-    segments = [
+    segments: list[SegmentInfo] = [
         {
             "id": s.id,
             "category_id": s.category_id,
@@ -64,7 +69,10 @@ def label_row(
     ]
     sharpness = boundary_sharpness(decoded.pixels, segmentation.ids)
     quality = assess(segmentation, boundary_sharpness=sharpness, consistency=consistency)
-    return _identity(image) | {
+    return {
+        "image_id": image.image_id,
+        "uri": image.uri,
+        "etag": image.etag,
         "width": width,
         "height": height,
         "exif_orientation": decoded.exif_orientation,
@@ -72,13 +80,16 @@ def label_row(
         "error_code": None,
         "error_message": None,
         "segments_info": segments,
-        "quality": _quality_struct(quality),
+        "quality": _quality_record(quality),
     }
 
 
 def error_row(image: InputImage, error: ImageError) -> Row:
     """The row of an image that cannot be labelled."""
-    return _identity(image) | {
+    return {
+        "image_id": image.image_id,
+        "uri": image.uri,
+        "etag": image.etag,
         "width": None,
         "height": None,
         "exif_orientation": None,
@@ -99,10 +110,19 @@ def shard_bytes(rows: list[Row], provenance: Mapping[str, str]) -> bytes:
     return stream.getvalue()
 
 
-def _identity(image: InputImage) -> Row:
-    return {"image_id": image.image_id, "uri": image.uri, "etag": image.etag}
-
-
-def _quality_struct(quality: Quality) -> Row:
-    names = [field.name for field in ROW_SCHEMA.field("quality").type]
-    return {name: getattr(quality, name) for name in names}
+def _quality_record(quality: Quality) -> QualityRecord:
+    return {
+        "coverage": quality.coverage,
+        "void_frac": quality.void_frac,
+        "num_things": quality.num_things,
+        "num_stuff": quality.num_stuff,
+        "mean_score": quality.mean_score,
+        "min_score": quality.min_score,
+        "mean_predicted_iou": quality.mean_predicted_iou,
+        "entropy": quality.entropy,
+        "clip_agreement": quality.clip_agreement,
+        "boundary_sharpness": quality.boundary_sharpness,
+        "consistency": quality.consistency,
+        "grade": quality.grade,
+        "reasons": list(quality.reasons),
+    }

@@ -14,6 +14,7 @@ from pipelines.corpus.container import open_container
 from pipelines.monitor.advice import ADVICE, CAN_RETRY
 from pipelines.run.folder import RunFolder, shard_key
 from pipelines.run.manifest import read_manifest
+from pipelines.run.newest import NewerImages
 from pipelines.run.plan import Plan, load_rounds
 from pipelines.schema import ERROR
 from pipelines.storage.addresses import normalise_location
@@ -143,7 +144,7 @@ def _read_all(run: RunFolder, plans: list[Plan], max_samples: int) -> _Found:
     newer = _add_later_rounds(run, plans, found)
     keys = [shard_key(shard) for shard in sorted(run.committed_shards())]
     for rows in _read_each(run, keys):
-        found.add(_without(rows, newer))
+        found.add(newer.without(rows))
     return found
 
 
@@ -158,25 +159,21 @@ def _read_some(run: RunFolder, plans: list[Plan], max_samples: int) -> _Found | 
     files = {file.key: file for file in manifest.files}
     keys = map(shard_key, range(plans[0].num_shards))
     for rows in _read_each(run, (k for k in keys if found.lacks(files[k].errors, wanted))):
-        found.add(_without(rows, newer))
+        found.add(newer.without(rows))
     found.num_rows, found.counts = manifest.totals.images, wanted
     return found
 
 
-def _add_later_rounds(run: RunFolder, plans: list[Plan], found: _Found) -> pa.Array:
+def _add_later_rounds(run: RunFolder, plans: list[Plan], found: _Found) -> NewerImages:
     """Add the newest row of each image of a later round; the images that have one."""
-    newer: pa.Array = pa.array([], pa.string())
+    newer = NewerImages()
     for plan in reversed(plans[1:]):
         shards = sorted(run.committed_shards(plan.round))
         tables = list(_read_each(run, (shard_key(shard, plan.round) for shard in shards)))
         for rows in tables:
-            found.add(_without(rows, newer))
-        newer = pa.concat_arrays([newer, *(c for t in tables for c in t["image_id"].chunks)])
+            found.add(newer.without(rows))
+        newer.add(chunk for table in tables for chunk in table["image_id"].chunks)
     return newer
-
-
-def _without(rows: pa.Table, image_ids: pa.Array) -> pa.Table:
-    return rows.filter(pc.invert(pc.is_in(rows["image_id"], value_set=image_ids)))
 
 
 def _read_each(run: RunFolder, keys: Iterable[str]) -> Iterator[pa.Table]:

@@ -9,13 +9,11 @@ import pyarrow as pa
 from pipelines.planning.freeze import freeze_plan
 from pipelines.planning.prepare import resolve_settings
 from pipelines.planning.sample import draw, some_shards
-from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import Plan, load_plan
 from pipelines.schema import INPUT_SCHEMA
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.store import trouble_named
-from possam_core.checkpoints.header import model_training_names
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +64,12 @@ def plan_canary(plan: Plan, location: str, config: LabelConfig) -> None:
         canary = RunFolder(config.output, create=True, single_writer=config.single_writer)
         if load_plan(canary) is not None:
             return  # whoever labels it compares the settings
-        settings, vocabulary = resolve_settings(config)
-        is_seen = vocabulary.seen_in(model_training_names(config.model))
+        settings, frozen = resolve_settings(config)
         freeze_plan(
             canary,
             settings,
             _draw(RunFolder(location), plan, config.limit),
-            vocabulary=FrozenVocabulary(vocabulary=vocabulary, is_seen=is_seen),
+            vocabulary=frozen,
         )
     logger.info("planned a canary of %d images in %s", config.limit, config.output)
 

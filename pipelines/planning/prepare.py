@@ -50,26 +50,25 @@ def prepare(
         if run is None or plan is None:
             batches = read_source(config.images, allowed_hosts=config.allowed_hosts)
             first = next(batches)  # is there any? before what takes long or writes
-            settings, vocabulary = resolve_settings(config)
-            is_seen = vocabulary.seen_in(model_training_names(config.model))
+            settings, frozen = resolve_settings(config)
             run = _open_new_run(config)
             plan = freeze_plan(
                 run,
                 settings,
                 chain([first], batches),
-                vocabulary=FrozenVocabulary(vocabulary=vocabulary, is_seen=is_seen),
+                vocabulary=frozen,
                 on_listed=on_listed,
             )
             logger.info("planned %d images in %d shards", plan.num_images, plan.num_shards)
         else:
             require_corpus(config.images)
-            settings, vocabulary = resolve_settings(config)
+            settings, frozen = resolve_settings(config)
             refuse_other_settings(run, plan, settings)
-    return PreparedRun(run=run, plan=plan, vocabulary=vocabulary)
+    return PreparedRun(run=run, plan=plan, vocabulary=frozen.vocabulary)
 
 
-def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, Vocabulary]:
-    """What the labels of `config` depend on, and the vocabulary that it names.
+def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabulary]:
+    """What the labels of `config` depend on, and the vocabulary as the run folder keeps it.
 
     Raises:
         PossamError: there is no such model or vocabulary.
@@ -90,7 +89,8 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, Vocabulary]:
         since=config.since,
         consistency_share=config.consistency_share,
     )
-    return settings, vocabulary
+    is_seen = vocabulary.seen_in(model_training_names(config.model))
+    return settings, FrozenVocabulary(vocabulary=vocabulary, is_seen=is_seen)
 
 
 def resolve_vocabulary(name: str | None, *, model: str) -> Vocabulary:

@@ -79,7 +79,7 @@ def prepare_retry(config: LabelConfig, codes: tuple[str, ...]) -> PreparedRun:
             " lists those of a run"
         )
     run = RunFolder(config.output, single_writer=config.single_writer)
-    settings, vocabulary = resolve_settings(config)
+    settings, frozen = resolve_settings(config)
     rounds = load_rounds(run)
     refuse_other_settings(run, rounds[0], settings)
     last = rounds[-1]
@@ -97,7 +97,7 @@ def prepare_retry(config: LabelConfig, codes: tuple[str, ...]) -> PreparedRun:
             last = _freeze(run, rounds, codes)
     elif codes and set(codes) != set(last.codes):
         raise _other_codes(last)
-    return PreparedRun(run=run, plan=last, vocabulary=vocabulary)
+    return PreparedRun(run=run, plan=last, vocabulary=frozen.vocabulary)
 
 
 def _freeze(run: RunFolder, rounds: list[Plan], codes: tuple[str, ...]) -> Plan:

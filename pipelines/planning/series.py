@@ -26,13 +26,11 @@ from pipelines.corpus.image import make_image_id
 from pipelines.corpus.source import read_source
 from pipelines.planning.freeze import freeze_plan
 from pipelines.planning.prepare import resolve_settings
-from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder, plan_key
 from pipelines.run.manifest import read_manifest
 from pipelines.run.plan import SHARDS_A_PART, Plan, load_plan, open_part, refuse_other_settings
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.store import trouble_named
-from possam_core.checkpoints.header import model_training_names
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -57,7 +55,7 @@ class Series:
         self._config = config
         with trouble_named(config.output):
             self._folder = self._open(config.output)
-            self._settings, self._vocabulary = resolve_settings(config)
+            self._settings, self._frozen = resolve_settings(config)
             if not self._claims():
                 self._folder.probe()
             for number in self._claims():
@@ -104,12 +102,11 @@ class Series:
         if first is None:
             return None
         name = uuid.uuid4().hex
-        is_seen = self._vocabulary.seen_in(model_training_names(self._config.model))
         freeze_plan(
             self._open(self._place(f"_drafts/{name}")),
             self._settings,
             chain([first], batches),
-            vocabulary=FrozenVocabulary(vocabulary=self._vocabulary, is_seen=is_seen),
+            vocabulary=self._frozen,
         )
         return name
 

@@ -14,12 +14,12 @@ from pipelines.corpus.image import InputImage
 from pipelines.fetch.image_reader import ImageReader
 from pipelines.label.job import ModelLoader, load_worker_model
 from pipelines.label.labeller import BATCH_SIZE, ImageLabeller
-from pipelines.label.rows import Row, shard_bytes
+from pipelines.label.rows import shard_bytes
 from pipelines.planning.prepare import resolve_settings
 from pipelines.planning.sample import Sample, draw_sample
 from pipelines.probe.forecast import Failure, Measurement, Scope, forecast
 from pipelines.probe.report import ProbeReport
-from pipelines.schema import ERROR
+from pipelines.schema import Row
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import STORE_ERRORS
@@ -43,11 +43,11 @@ def run_probe(
     """
     if num_images < 1:
         raise ConfigError(f"expected a sample of at least 1 image, got {num_images}")
-    settings, vocabulary = resolve_settings(config)
+    settings, frozen = resolve_settings(config)
     with _trouble_named(config.images):
         sample = draw_sample(config, settings, num_images)
     started = time.perf_counter()
-    load = partial(load_worker_model, config, vocabulary, load_model)
+    load = partial(load_worker_model, config, frozen.vocabulary, load_model)
     reader = ImageReader(config.allowed_hosts)
     labeller = ImageLabeller(load, reader, consistency_share=config.consistency_share)
     with _trouble_named(config.images):
@@ -95,7 +95,9 @@ def measure(labeller: ImageLabeller, images: list[InputImage], *, started_at: fl
         billed_share=sum(is_s3(i.container or i.uri) for i in images) / len(images),
         is_packed=all(i.container for i in images),
         failures=tuple(
-            Failure(code=r["error_code"], uri=r["uri"]) for r in rows if r["status"] == ERROR
+            Failure(code=row["error_code"], uri=row["uri"])
+            for row in rows
+            if row["error_code"] is not None
         ),
         memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KILOBYTE,
         gpu_memory_bytes=torch.cuda.max_memory_reserved() if is_on_gpu else None,

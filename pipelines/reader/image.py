@@ -8,38 +8,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 from jaxtyping import UInt8
 from numpy import ndarray
-from pycocotools import mask as coco_mask
 
 from pipelines.corpus.image import InputImage
 from pipelines.fetch.image_reader import ImageReader
 from pipelines.run.committed import Correction
 from pipelines.run.folder import RunFolder
+from pipelines.run.id_map import id_map
 from pipelines.run.plan import read_shard
+from pipelines.schema import LabelledRow, SegmentInfo, is_labelled, to_rows
 from possam_core.errors import ConfigError
 from possam_core.images.decode import decode_image
-from possam_core.labels.masks import VOID_ID
 
 if TYPE_CHECKING:
     from possam_core.labels.panoptic import PanopticSegmentation, Segment
-
-Row = dict[str, Any]
-
-PLAIN_FIELDS = (
-    "id",
-    "category_id",
-    "category_name",
-    "score",
-    "predicted_iou",
-    "margin",
-    "stability_score",
-    "entropy",
-    "clip_agrees",
-    "is_seen",
-)  # of a segment, which the row calls the same
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +52,7 @@ class PlannedImages:
 class LabelledImage:
     """An image and its labels."""
 
-    row: Row  # of `schema.ROW_SCHEMA`
+    row: LabelledRow  # of `schema.ROW_SCHEMA`
     correction: Correction | None  # who and when, if people have corrected it
     class_indices: Mapping[int, int]  # category id -> position in the run's categories
     planned: PlannedImages
@@ -88,16 +72,12 @@ class LabelledImage:
         """Its labels, pixel by pixel.
 
         Raises:
-            ConfigError: a class of it is not one of the run's.
+            ConfigError: a class of it is not one of the run's, or its segments are damaged.
         """
         from possam_core.labels.panoptic import PanopticSegmentation  # seconds, for torch
 
-        ids = np.full((self.row["width"], self.row["height"]), VOID_ID, np.int32)  # transposed
-        for segment in self.row["segments_info"]:
-            mask = coco_mask.decode(segment["segmentation"]).T  # whose columns lie together
-            np.copyto(ids, segment["id"], where=mask.view(np.bool_))
         segments = tuple(map(self._segment, self.row["segments_info"]))
-        return PanopticSegmentation(ids=np.ascontiguousarray(ids.T), segments=segments)
+        return PanopticSegmentation(ids=id_map(self.row), segments=segments)
 
     def pixels(self, reader: ImageReader | None = None) -> UInt8[ndarray, "H W 3"]:
         """The image as it was labelled: RGB, upright, checked against what was planned.
@@ -111,7 +91,7 @@ class LabelledImage:
         planned = self.planned.by_id[self.image_id]
         return decode_image((reader or self.planned.reader).read(planned)).pixels
 
-    def _segment(self, record: Row) -> "Segment":
+    def _segment(self, record: SegmentInfo) -> "Segment":
         from possam_core.labels.panoptic import Segment
 
         if record["category_id"] not in self.class_indices:
@@ -120,12 +100,22 @@ class LabelledImage:
                 f" {record['category_name']!r} as category {record['category_id']}; find out what"
                 " changed with possam verify"
             )
+        x, y, width, height = record["bbox"]
         return Segment(
+            id=record["id"],
             class_index=self.class_indices[record["category_id"]],
+            category_id=record["category_id"],
+            category_name=record["category_name"],
             is_thing=record["isthing"],
             area_px=record["area"],
-            bbox_xywh=tuple(record["bbox"]),
-            **{name: record[name] for name in PLAIN_FIELDS},
+            bbox_xywh=(x, y, width, height),
+            score=record["score"],
+            predicted_iou=record["predicted_iou"],
+            margin=record["margin"],
+            stability_score=record["stability_score"],
+            entropy=record["entropy"],
+            clip_agrees=record["clip_agrees"],
+            is_seen=record["is_seen"],
         )
 
 
@@ -142,7 +132,8 @@ class LabelledShard:
         return int(self.rows.num_rows)
 
     def __getitem__(self, index: int) -> LabelledImage:
-        (row,) = self.rows.slice(index, 1).to_pylist()
+        (row,) = to_rows(self.rows.slice(index, 1))
+        assert is_labelled(row)  # as all of `rows`
         return LabelledImage(
             row=row,
             correction=self.corrections.get(row["image_id"]),

@@ -1,22 +1,29 @@
 """A run as a Ray Dataset."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pyarrow as pa
 import ray.data
 
-if TYPE_CHECKING:
-    from pipelines.reader.run import LabelledRun
+
+class RowShards(Protocol):
+    """Rows in shards, such as those of `LabelledRun`; it is sent to the tasks."""
+
+    def shards(self) -> list[int]:
+        """Their numbers."""
+
+    def read_shard(self, shard: int) -> pa.Table:
+        """The rows of one."""
 
 
-def ray_dataset(run: "LabelledRun") -> ray.data.Dataset:
+def ray_dataset(run: RowShards) -> ray.data.Dataset:
     """The kept rows of `run`, one an image; nothing is read until the result is consumed."""
     shards = ray.data.from_items([{"shard": shard} for shard in run.shards()])
     # Ray's own Parquet reader would trust whatever schema and code a file brings.
     return shards.map_batches(partial(_read_shards, run), batch_size=1, batch_format="pyarrow")
 
 
-def _read_shards(run: "LabelledRun", batch: pa.Table) -> pa.Table:
+def _read_shards(run: RowShards, batch: pa.Table) -> pa.Table:
     """The rows of the shards that `batch` names."""
     return pa.concat_tables([run.read_shard(shard) for shard in batch["shard"].to_pylist()])

@@ -71,6 +71,11 @@ class LabelledRun:
         return {field.name: self.__dict__[field.name] for field in fields(self)}
 
     @property
+    def corpus(self) -> str:
+        """Location of the images themselves."""
+        return self.plan.settings.images
+
+    @property
     def where_text(self) -> str | None:
         """The condition as one writes it down."""
         return None if self.where is None else str(self.where)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,9 +20,6 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from pipelines.reader.image import LabelledImage, LabelledShard
 from pipelines.storage.addresses import is_remote, is_s3
 from possam_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pipelines.reader.run import LabelledRun
 
 SHARDS_HELD = 4  # in memory, by each worker: some 20 MB each at 1,024 images
 
@@ -55,10 +52,34 @@ class Sample:
         )
 
 
+class ImageShards(Protocol):
+    """Labelled images in shards, such as those of `LabelledRun`; it is sent to workers."""
+
+    @property
+    def location(self) -> str:
+        """Of the run folder."""
+
+    @property
+    def corpus(self) -> str:
+        """Location of the images themselves."""
+
+    def shards(self) -> list[int]:
+        """The numbers of the shards, ascending."""
+
+    def count_labelled(self) -> list[int]:
+        """How many images each shard has."""
+
+    def labelled_shard(self, shard: int) -> LabelledShard:
+        """The images of one."""
+
+    def images_in(self, shard: int) -> Iterator[LabelledImage]:
+        """The same, one at a time."""
+
+
 class LabelledDataset(Dataset[Sample]):
     """Images by index, in plan order; a few shards are held, so neighbours are cheap."""
 
-    def __init__(self, run: "LabelledRun", *, with_pixels: bool) -> None:
+    def __init__(self, run: ImageShards, *, with_pixels: bool) -> None:
         """Count the images of `run`; their rows wait."""
         self._access = _Access(run, with_pixels=with_pixels)
         self._ends = list(accumulate(run.count_labelled()))
@@ -72,7 +93,7 @@ class LabelledDataset(Dataset[Sample]):
             raise IndexError(f"expected an index below {len(self)}, got {index}")
         index %= len(self)
         place = bisect_right(self._ends, index)
-        images = self._shard(self._access.run.commits.shards[place])
+        images = self._shard(self._access.run.shards()[place])
         return self._access.sample(images[index - self._ends[place] + len(images)])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,9 +112,7 @@ class LabelledDataset(Dataset[Sample]):
 class LabelledStream(IterableDataset[Sample]):
     """Images in plan order; every image comes to exactly one worker of one rank."""
 
-    def __init__(
-        self, run: "LabelledRun", *, rank: int, world_size: int, with_pixels: bool
-    ) -> None:
+    def __init__(self, run: ImageShards, *, rank: int, world_size: int, with_pixels: bool) -> None:
         """Share the shards of `run` among `world_size` processes, of which this is `rank`.
 
         Raises:
@@ -112,14 +131,14 @@ class LabelledStream(IterableDataset[Sample]):
         num_workers, number = (1, 0) if worker is None else (worker.num_workers, worker.id)
         first, step = self._rank * num_workers + number, self._world_size * num_workers
         run = self._access.run
-        for shard in run.commits.shards[first::step]:
+        for shard in run.shards()[first::step]:
             yield from map(self._access.sample, run.images_in(shard))
 
 
 class _Access:
     """A run and what to make of its images, in this process or in one that it was sent to."""
 
-    def __init__(self, run: "LabelledRun", *, with_pixels: bool) -> None:
+    def __init__(self, run: ImageShards, *, with_pixels: bool) -> None:
         self.run = run
         self._with_pixels = with_pixels
         self._process = os.getpid()
@@ -136,9 +155,7 @@ class _Access:
         Raises:
             ConfigError: it was forked, and the clients of remote stores hang in such a process.
         """
-        is_far = is_s3(self.run.location) or (
-            self._with_pixels and is_remote(self.run.plan.settings.images)
-        )
+        is_far = is_s3(self.run.location) or (self._with_pixels and is_remote(self.run.corpus))
         if is_far and os.getpid() != self._process:
             raise ConfigError(
                 "expected workers with clients of their own, got forked ones, where those of a"

@@ -4,19 +4,27 @@ Axes: h w pixels of the overlay, H W pixels of the image, N segments.
 """
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 from numpy import ndarray
-from pycocotools import mask as coco_mask
 from scipy import ndimage
 
 _GOLDEN_RATIO = 0.618034  # steps of it around the colour circle keep neighbouring ids apart
 _FILL_ALPHA = {True: 130, False: 105}  # of things, of stuff
 _WIDE_OUTLINE_FROM_PX = 400  # longest side of the overlay
+
+
+class DrawnSegment(TypedDict):
+    """What of a segment is drawn, besides its pixels."""
+
+    id: int
+    category_id: int
+    category_name: str
+    isthing: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +45,7 @@ class Overlay:
     name_tags: tuple[NameTag, ...]
 
 
-def segment_colour(segment: Mapping[str, Any]) -> tuple[int, int, int]:
+def segment_colour(segment: DrawnSegment) -> tuple[int, int, int]:
     """RGB of a segment: one hue per class, shifted a little from one instance to the next."""
     hue = segment["category_id"] * _GOLDEN_RATIO
     if not segment["isthing"]:
@@ -47,15 +55,20 @@ def segment_colour(segment: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def draw_overlay(
-    segments: Sequence[Mapping[str, Any]], image_hw: tuple[int, int], *, max_side_px: int
+    segments: Sequence[DrawnSegment], ids: Int32[ndarray, "H W"], *, max_side_px: int
 ) -> Overlay:
     """Tint every segment, outline every thing, and name the things.
 
     A large image is reduced to `max_side_px`; a small one grows by the whole factor that still
     fits, so that outlines stay thin.
+
+    Args:
+        segments: to draw.
+        ids: of each pixel's segment; those of no segment are left clear.
+        max_side_px: of the overlay.
     """
-    overlay_hw = _overlay_hw(image_hw, max_side_px)
-    index = _segment_index(segments, overlay_hw)
+    overlay_hw = _overlay_hw((ids.shape[0], ids.shape[1]), max_side_px)
+    index = _segment_index(segments, ids, overlay_hw)
     fills = np.zeros((len(segments) + 1, 4), np.uint8)
     lines = np.zeros((len(segments) + 1, 4), np.uint8)
     for row, segment in enumerate(segments, start=1):
@@ -76,18 +89,17 @@ def _overlay_hw(image_hw: tuple[int, int], max_side_px: int) -> tuple[int, int]:
 
 
 def _segment_index(
-    segments: Sequence[Mapping[str, Any]], overlay_hw: tuple[int, int]
+    segments: Sequence[DrawnSegment], ids: Int32[ndarray, "H W"], overlay_hw: tuple[int, int]
 ) -> Int32[ndarray, "h w"]:
     """Position of each pixel's segment, counted from 1; 0 is void."""
-    index = np.zeros(overlay_hw, np.int32)
-    for position, segment in enumerate(segments, start=1):
-        mask = coco_mask.decode(segment["segmentation"])  # (H, W); one at a time to save memory
-        rows, columns = (
-            ((np.arange(side) + 0.5) * full / side).astype(np.intp)
-            for side, full in zip(overlay_hw, mask.shape, strict=True)
-        )
-        index[mask[rows[:, None], columns] > 0] = position
-    return index
+    rows, columns = (
+        ((np.arange(side) + 0.5) * full / side).astype(np.intp)
+        for side, full in zip(overlay_hw, ids.shape, strict=True)
+    )
+    found, places = np.unique(ids[rows[:, None], columns], return_inverse=True)
+    positions = {segment["id"]: i for i, segment in enumerate(segments, start=1)}
+    index = np.array([positions.get(segment_id, 0) for segment_id in found.tolist()], np.int32)
+    return index[places.reshape(overlay_hw)]
 
 
 def _borders(index: Int32[ndarray, "h w"], *, thick: bool) -> Bool[ndarray, "h w"]:
@@ -100,7 +112,7 @@ def _borders(index: Int32[ndarray, "h w"], *, thick: bool) -> Bool[ndarray, "h w
 
 
 def _name_tags(
-    segments: Sequence[Mapping[str, Any]], index: Int32[ndarray, "h w"]
+    segments: Sequence[DrawnSegment], index: Int32[ndarray, "h w"]
 ) -> tuple[NameTag, ...]:
     """One tag a thing, at its pixel nearest to its centroid; a thing too small to see has none."""
     tags = []

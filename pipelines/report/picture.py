@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 from numpy import ndarray
 from PIL import Image
 
 from pipelines.corpus.image import InputImage
 from pipelines.fetch.image_reader import ImageReader
-from pipelines.report.overlay import draw_overlay, segment_colour
+from pipelines.report.overlay import DrawnSegment, draw_overlay, segment_colour
+from pipelines.run.id_map import id_map
+from pipelines.schema import LabelledRow
 from pipelines.storage.store import STORE_ERRORS
 from possam_core.images.decode import ImageError, decode_image
 
@@ -25,7 +27,6 @@ SIDE_PX = 384  # the longer one
 THREADS = 4
 _JPEG_QUALITY = 80
 
-Row = Mapping[str, Any]  # one image of a run, as read from Parquet
 Picture = dict[str, Any]  # what a page holds of an image
 
 
@@ -35,7 +36,31 @@ class Subject:
 
     place: int  # in the pages
     image: InputImage
-    layers: Sequence[Row | None]  # None: without labels; one at least has some
+    layers: Sequence[LabelledRow | None]  # None: without labels; one at least has some
+
+
+class ListedSegment(DrawnSegment):
+    """What the list beside a picture says of a segment, too."""
+
+    area: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """Labels of an image."""
+
+    ids: Int32[ndarray, "H W"]  # of each pixel's segment
+    segments: Sequence[ListedSegment]
+
+    @classmethod
+    def of(cls, row: LabelledRow) -> "Layer":
+        """The labels of a row.
+
+        Raises:
+            ConfigError: they are damaged.
+        """
+        return cls(ids=id_map(row), segments=row["segments_info"])
 
 
 def draw_pictures(
@@ -49,13 +74,13 @@ def draw_pictures(
             yield from drawn
 
 
-def draw_picture(pixels: UInt8[ndarray, "H W 3"] | None, layers: Sequence[Row | None]) -> Picture:
+def draw_picture(pixels: UInt8[ndarray, "H W 3"] | None, layers: Sequence[Layer | None]) -> Picture:
     """A photograph, unless there are no pixels, with layers that lie exactly over it."""
-    labelled = next(row for row in layers if row is not None)
+    height, width = next(layer.ids.shape for layer in layers if layer is not None)
     return {
-        "ratio": round(labelled["width"] / labelled["height"], 4),
+        "ratio": round(width / height, 4),
         "photo": None if pixels is None else _jpeg_uri(pixels),
-        "layers": [_layer(row) for row in layers],
+        "layers": [_draw_layer(layer) for layer in layers],
     }
 
 
@@ -69,7 +94,8 @@ def _draw_unit(
     drawn = []
     for image, content in zip(unit, contents, strict=True):
         subject = subjects[image.image_id]
-        drawn.append((subject.place, draw_picture(_decode(content), subject.layers)))
+        layers = [None if row is None else Layer.of(row) for row in subject.layers]
+        drawn.append((subject.place, draw_picture(_decode(content), layers)))
     return drawn
 
 
@@ -82,12 +108,11 @@ def _decode(content: bytes | ImageError | None) -> UInt8[ndarray, "H W 3"] | Non
         return None
 
 
-def _layer(row: Row | None) -> dict[str, Any]:
-    if row is None:
+def _draw_layer(layer: Layer | None) -> dict[str, Any]:
+    if layer is None:
         return {"overlay": None, "tags": [], "segments": []}
-    segments = row["segments_info"]
-    overlay = draw_overlay(segments, (row["height"], row["width"]), max_side_px=SIDE_PX)
-    ordered = sorted(segments, key=lambda s: (not s["isthing"], -s["area"]))
+    overlay = draw_overlay(layer.segments, layer.ids, max_side_px=SIDE_PX)
+    ordered = sorted(layer.segments, key=lambda s: (not s["isthing"], -s["area"]))
     return {
         "overlay": _webp_uri(overlay.rgba),
         "tags": [
@@ -101,7 +126,7 @@ def _layer(row: Row | None) -> dict[str, Any]:
     }
 
 
-def _hex(segment: Row) -> str:
+def _hex(segment: DrawnSegment) -> str:
     return "#{:02x}{:02x}{:02x}".format(*segment_colour(segment))
 
 

@@ -16,6 +16,7 @@ from pipelines.report.viewer import Head, Measure, Order, ViewerWriter
 from pipelines.run.committed import read_rows
 from pipelines.run.folder import RunFolder, shard_key
 from pipelines.run.plan import read_shard
+from pipelines.schema import is_labelled, to_rows
 from possam_core.errors import ConfigError
 from possam_core.labels.quality import GRADES
 
@@ -111,10 +112,11 @@ def _subjects(
 ) -> list[Subject]:
     planned = {image.image_id: image for image in read_shard(RunFolder(run.location), shard)}
     positions = [candidate.position for candidate in places.values()]
-    found = rows.take(positions).to_pylist()
+    found = to_rows(rows.take(positions))
     return [
         Subject(place=place, image=planned[row["image_id"]], layers=(row,))
         for place, row in zip(places, found, strict=True)
+        if is_labelled(row)  # as all candidates are
     ]
 
 

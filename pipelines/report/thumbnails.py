@@ -17,6 +17,7 @@ from pipelines.fetch.image_reader import ImageReader
 from pipelines.reader.image import LabelledImage
 from pipelines.reader.run import LabelledRun, open_run
 from pipelines.report.overlay import draw_overlay
+from pipelines.run.id_map import id_map
 from pipelines.storage.store import STORE_ERRORS
 from possam_core.images.decode import ImageError
 
@@ -70,8 +71,7 @@ def _some_images(run: LabelledRun, num_images: int) -> Iterator[LabelledImage]:
 
 
 def _jpeg(pixels: UInt8[ndarray, "H W 3"], image: LabelledImage) -> bytes:
-    row = image.row
-    overlay = draw_overlay(row["segments_info"], (row["height"], row["width"]), max_side_px=SIDE_PX)
+    overlay = draw_overlay(image.row["segments_info"], id_map(image.row), max_side_px=SIDE_PX)
     height, width = overlay.rgba.shape[:2]
     picture = Image.fromarray(pixels).resize((width, height)).convert("RGBA")
     picture.alpha_composite(Image.fromarray(overlay.rgba))

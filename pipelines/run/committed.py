@@ -1,18 +1,19 @@
 """What a run has committed, read back one shard at a time.
 
-A shard's own file is the oldest word on its images; a retry says more of those that had failed, and
-people's corrections win over both.
+Of each image the row of the newest file counts, as `pipelines.run.newest` says.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.run.folder import CORRECTION_KEY, RunFolder, shard_key
+from pipelines.run.newest import NewerImages, age_group
 from pipelines.run.plan import load_plan, load_rounds
 from pipelines.schema import ROW_SCHEMA, SCHEMA_VERSION
 from pipelines.storage.addresses import normalise_location
@@ -139,15 +140,18 @@ def read_rows(run: RunFolder, key: str) -> pa.Table:
 
 
 def newest_rows(run: RunFolder, keys: Iterable[str]) -> pa.Table:
-    """Of each image in the files `keys`, oldest first, the last row; of CORRECTION_SCHEMA.
+    """Of each image in the files `keys`, oldest first, the row that counts; of CORRECTION_SCHEMA.
 
     Raises:
         ConfigError: as `read_rows`.
     """
-    files = [read_rows(run, key).replace_schema_metadata(None) for key in keys]
-    rows = pa.concat_tables([CORRECTION_SCHEMA.empty_table(), *files], promote_options="default")
-    places = {image_id: i for i, image_id in enumerate(rows["image_id"].to_pylist())}
-    return rows.take(pa.array(places.values(), pa.int64()))
+    newer = NewerImages()
+    newest = [CORRECTION_SCHEMA.empty_table()]
+    for _, group in groupby(reversed([*keys]), age_group):
+        rows = pa.concat_tables(read_rows(run, k).replace_schema_metadata(None) for k in group)
+        newest.append(newer.without(rows))
+        newer.add(rows["image_id"].chunks)
+    return pa.concat_tables(newest, promote_options="default")
 
 
 def substitute(rows: pa.Table, newest: pa.Table) -> pa.Table:

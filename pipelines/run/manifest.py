@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.run.folder import MANIFEST_KEY, RunFolder, shard_key
+from pipelines.run.newest import NewerImages
 from pipelines.run.plan import Plan, load_rounds, read_shard
 from pipelines.schema import ERROR, OK, SCHEMA_VERSION
 from possam_core.errors import ConfigError
@@ -65,7 +66,7 @@ def finalise(run: RunFolder) -> Manifest:
     rounds = load_rounds(run)
     files: list[CommittedFile] = []
     sums = _Sums()
-    newer: pa.Array = pa.array([], pa.string())  # images that a later round has labelled again
+    newer = NewerImages()
     for plan in reversed(rounds):
         count = partial(_count, run, plan, newer)
         with ThreadPoolExecutor(READ_THREADS) as pool:
@@ -74,7 +75,7 @@ def finalise(run: RunFolder) -> Manifest:
         for _, shard_sums in counted:
             sums.add(shard_sums)
         if plan.round:
-            newer = pa.concat_arrays([newer, *_image_ids(run, plan)])
+            newer.add(_image_ids(run, plan))
     manifest = Manifest(
         plan_id=rounds[0].plan_id,
         schema_version=SCHEMA_VERSION,
@@ -140,8 +141,10 @@ class _Sums:
         )
 
 
-def _count(run: RunFolder, plan: Plan, newer: pa.Array, shard: int) -> tuple[CommittedFile, _Sums]:
-    """The entry of one file, and the sums over its rows but those of the images in `newer`."""
+def _count(
+    run: RunFolder, plan: Plan, newer: NewerImages, shard: int
+) -> tuple[CommittedFile, _Sums]:
+    """The entry of one file, and the sums over its rows that count."""
     key = shard_key(shard, plan.round)
     data = run.read(key)
     if data is None:
@@ -165,7 +168,7 @@ def _count(run: RunFolder, plan: Plan, newer: pa.Array, shard: int) -> tuple[Com
         ok=table.num_rows - errors.total(),
         errors=dict(sorted(errors.items())),
     )
-    return entry, _add_up(table.filter(pc.invert(pc.is_in(table["image_id"], value_set=newer))))
+    return entry, _add_up(newer.without(table))
 
 
 def _add_up(rows: pa.Table) -> _Sums:

@@ -8,7 +8,7 @@ from pipelines.monitor.status import read_status
 from pipelines.stats.drift import Drift, population_stability_index
 from pipelines.stats.run import run_statistics
 from pipelines.stats.statistics import Statistics
-from pipelines.stats.tables import SCHEMAS
+from pipelines.stats.tables import SCHEMAS, make_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class StatisticsReport:
 
     def to_json(self) -> dict[str, Any]:
         """Counts as they are kept, and the tables with means and quantiles as lists of rows."""
-        tables = self.statistics.to_tables()
+        tables = make_tables(self.statistics)
         return {
             "location": self.location,
             "num_planned": self.num_planned,

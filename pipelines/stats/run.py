@@ -25,6 +25,7 @@ from pipelines.run.folder import SHARDS_A_FOLDER, RunFolder, data_folder, shard_
 from pipelines.run.plan import SHARDS_A_PART, load_plan, open_part
 from pipelines.stats.count import shard_statistics
 from pipelines.stats.statistics import Statistics
+from pipelines.stats.tables import make_tables
 from pipelines.storage.store import STORE_ERRORS, trouble_named
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class _Counter:
 
     def keep_total(self, digest: str, total: Statistics) -> None:
         """Write the sum, and the tables first: where it lies, they do."""
-        for name, table in total.to_tables().items():
+        for name, table in make_tables(total).items():
             stream = io.BytesIO()
             pq.write_table(table, stream, compression="zstd")
             self._keep(f"stats/{name}.parquet", stream.getvalue())

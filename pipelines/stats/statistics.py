@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-import pyarrow as pa
-
 from pipelines.stats.histogram import Histogram
 
 SIZES = ("small", "medium", "large")  # COCO's: below 32 x 32 pixels, below 96 x 96, from there on
@@ -186,12 +184,6 @@ class Statistics:
             },
             pairs={(first, second): n for first, second, n in content["pairs"]},
         )
-
-    def to_tables(self) -> dict[str, pa.Table]:
-        """The same with means and quantiles, as tables of pinned schemas by name."""
-        from pipelines.stats.tables import make_tables  # it needs this class
-
-        return make_tables(self)
 
 
 def merged(one: Mapping[Key, Value], other: Mapping[Key, Value]) -> dict[Key, Value]:

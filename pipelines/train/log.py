@@ -6,7 +6,6 @@ Axes: H W pixels of an image.
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,11 +13,10 @@ from numpy import ndarray
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from pipelines.report.overlay import draw_overlay
+from pipelines.report.overlay import DrawnSegment, draw_overlay
 from pipelines.storage.addresses import is_s3
 from pipelines.train.folder import LOGS
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.labels.rle import rle_counts
 from possam_core.training.data.labelled import LabelledImage
 from possam_core.training.files import Folder
 from possam_core.training.validation import Example
@@ -108,20 +106,17 @@ def _overlaid(
     image: LabelledImage, annotation: PanopticAnnotation, vocabulary: Vocabulary
 ) -> ndarray:
     classes = {c.category_id: c for c in vocabulary.classes}
-    counts = rle_counts(annotation.ids)
-    segments: list[dict[str, Any]] = [
+    segments: list[DrawnSegment] = [
         {
             "id": segment_id,
             "category_id": category_id,
             "category_name": classes[category_id].name,
             "isthing": classes[category_id].is_thing,
-            "segmentation": {"size": list(annotation.ids.shape), "counts": counts[segment_id]},
         }
         for segment_id, category_id in annotation.category_ids.items()
-        if segment_id in counts
     ]
     base = Image.fromarray(_reduced(image)).convert("RGBA")
-    image_hw = (annotation.ids.shape[0], annotation.ids.shape[1])
-    overlay = Image.fromarray(draw_overlay(segments, image_hw, max_side_px=max(base.size)).rgba)
-    mixed = Image.alpha_composite(base, overlay.resize(base.size, Image.Resampling.NEAREST))
+    overlay = draw_overlay(segments, annotation.ids, max_side_px=max(base.size))
+    layer = Image.fromarray(overlay.rgba).resize(base.size, Image.Resampling.NEAREST)
+    mixed = Image.alpha_composite(base, layer)
     return np.asarray(mixed.convert("RGB"))

@@ -3,10 +3,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.possam_core.labels.test_rle import runs_of, wavy_map
 
 from pipelines.export.png import encode_grey, encode_ids
 from possam_core.labels.rle import decode_runs, rle_counts
+from tests.possam_core.labels.test_rle import runs_of, wavy_map
 
 MAP = np.array([[1, 1, 0], [2, 0, 2]], np.int32)
 

@@ -65,9 +65,9 @@ def test_the_expected_bytes_of_a_corpus_probed_whole_are_those_of_its_shard(
 ) -> None:
     config = replace(config, shard_size=NUM_IMAGES)
     report = run_probe(config)
-    settings, vocabulary = resolve_settings(config)
+    settings, frozen = resolve_settings(config)
     images = draw_sample(config, settings, NUM_IMAGES).images
-    labeller = ImageLabeller(lambda: load_predictor(config.model, vocabulary), ImageReader())
+    labeller = ImageLabeller(lambda: load_predictor(config.model, frozen.vocabulary), ImageReader())
     size = len(shard_bytes(list(labeller.rows(images)), {}))
     assert report.forecast.output_bytes.value == pytest.approx(size)
     assert report.forecast.fetched_bytes.value == pytest.approx(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.schema import ROW_SCHEMA
-from pipelines.stats import Statistics, shard_statistics
+from pipelines.stats import Statistics, make_tables, shard_statistics
 
 BALL = {"category_id": 1, "category_name": "ball"}
 LAWN = {"category_id": 9, "category_name": "lawn", "is_thing": False, "is_seen": False}
@@ -126,7 +126,7 @@ def test_no_rows_and_no_segments_have_statistics(make_row, make_error) -> None:
 
 
 def test_tables_say_the_same_with_means_and_quantiles(rows) -> None:
-    tables = shard_statistics(table(*rows)).to_tables()
+    tables = make_tables(shard_statistics(table(*rows)))
     ball, lawn = tables["classes"].to_pylist()
     assert (ball["category_name"], ball["num_images"], ball["num_segments"]) == ("ball", 3, 4)
     assert ball["clip_agreement"] == 0.75
@@ -141,7 +141,7 @@ def test_tables_say_the_same_with_means_and_quantiles(rows) -> None:
 
 
 def test_histograms_are_told_by_class_size_and_score(rows) -> None:
-    bins = shard_statistics(table(*rows)).to_tables()["histograms"].to_pylist()
+    bins = make_tables(shard_statistics(table(*rows)))["histograms"].to_pylist()
 
     def counts(of: str, by: str | None, measure: str) -> dict[tuple[str | None, float], int]:
         chosen = (r for r in bins if (r["of"], r["by"], r["measure"]) == (of, by, measure))
