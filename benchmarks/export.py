@@ -31,8 +31,8 @@ from benchmarks.true_corpus import Corpus, make_corpus, write_run
 from pipelines.export import ExportConfig, ExportFormat, run_export
 from pipelines.export.png import encode_ids
 from pipelines.export.protocol import ImageUse
+from possam_core.labels.id_colours import rgb_from_ids
 from possam_core.labels.rle import decode_runs, rle_counts
-from possam_core.playground.corpus import rgb_from_ids
 
 OUTPUT = Path("build/bench/export.json")
 SHARD_SIZE = 256

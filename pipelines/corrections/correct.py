@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.corrections.annotation import refuse
-from pipelines.corrections.coco_panoptic import read_coco_panoptic
 from pipelines.corrections.corrected_row import corrected_row
-from pipelines.corrections.label_studio import read_label_studio
 from pipelines.corrections.matching import Match, match_images
+from pipelines.formats.annotation import refuse
+from pipelines.formats.coco_panoptic import read_coco_panoptic
+from pipelines.formats.label_studio import read_label_studio
 from pipelines.reader.run import LabelledRun, open_run
 from pipelines.run.committed import CORRECTION_SCHEMA, Correction
 from pipelines.run.folder import CORRECTION_KEY, RunFolder, correction_key

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipelines.corrections.annotation import Region, refuse
+from pipelines.formats.annotation import Region, refuse
 from pipelines.run.classes import Category
 from pipelines.schema import LabelledRow, QualityRecord, SegmentInfo
 from possam_core.errors import nearest

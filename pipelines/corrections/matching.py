@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipelines.corrections.annotation import AnnotatedImage, refuse
+from pipelines.formats.annotation import AnnotatedImage, refuse
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import SHARDS_A_PART, Plan, open_part
 

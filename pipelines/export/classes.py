@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.formats.coco_panoptic import category_record
 from pipelines.run.classes import Category
 from pipelines.settings.load import read_settings
 from possam_core.errors import ConfigError, nearest
@@ -32,13 +33,7 @@ class ExportedClass:
 
     def to_json(self) -> dict[str, Any]:
         """The category as COCO panoptic has it."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "supercategory": "thing" if self.is_thing else "stuff",
-            "isthing": int(self.is_thing),
-            "color": list(self.colour),
-        }
+        return category_record(self.id, self.name, is_thing=self.is_thing, colour=self.colour)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,17 +8,12 @@ from typing import Any
 from pipelines.export.example import Example
 from pipelines.export.json_lists import JsonLists
 from pipelines.export.protocol import Record, Whole
+from pipelines.formats.coco_panoptic import image_record
 
 
 def coco_record(example: Example, annotations: list[Record]) -> Record:
     """One image and what is annotated in it; `write_coco` gives the numbers."""
-    height, width = example.image_hw
-    image = {
-        "file_name": example.file_name,
-        "width": width,
-        "height": height,
-        **example.facts(),
-    }
+    image = image_record(example.file_name, example.image_hw, example.facts())
     return {"image": image, "annotations": annotations}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pipelines.export.coco import coco_record, write_coco
 from pipelines.export.example import Example
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
+from pipelines.formats.coco_panoptic import annotation_record
 
 JSON_KEY = "annotations/panoptic_{split}.json"
 
@@ -34,8 +35,5 @@ class CocoPanoptic:
 
 def panoptic_record(example: Example) -> Record:
     """What the JSON says of an image and of its PNG."""
-    annotation = {
-        "file_name": f"{example.stem}.png",
-        "segments_info": [segment.to_json() for segment in example.segments],
-    }
-    return coco_record(example, [annotation])
+    segments = [segment.to_json() for segment in example.segments]
+    return coco_record(example, [annotation_record(f"{example.stem}.png", segments)])

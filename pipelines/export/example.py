@@ -16,11 +16,13 @@ from numpy import ndarray
 
 from pipelines.export.classes import ClassMap, ExportedClass
 from pipelines.export.pictures import Picture
-from pipelines.export.png import MAX_ID, encode_grey, encode_ids
+from pipelines.export.png import encode_grey, encode_ids
+from pipelines.formats.coco_panoptic import segment_record
 from pipelines.run.committed import Correction
 from pipelines.run.id_map import damaged_labels
 from possam_core.errors import PossamError
 from possam_core.images.decode import UPRIGHT
+from possam_core.labels.id_colours import MAX_ID
 from possam_core.labels.masks import VOID_ID, AreaAndBox
 from possam_core.labels.pixel_runs import PixelRuns
 from possam_core.labels.rle import decode_runs, rle_counts
@@ -36,21 +38,15 @@ class ExportedSegment:
     id: int  # as in the run; of several that became one, the least
     category: ExportedClass
     is_crowd: bool
-    area_px: int
-    bbox_xywh: tuple[int, int, int, int]  # in pixels; x y of the top-left pixel
+    geometry: AreaAndBox
     score: float  # of several that became one, the mean by area
     counts: str | None  # COCO compressed RLE; None: of several, so it must be made
 
     def to_json(self) -> dict[str, object]:
         """What COCO panoptic says of it."""
-        return {
-            "id": self.id,
-            "category_id": self.category.id,
-            "area": self.area_px,
-            "bbox": list(self.bbox_xywh),
-            "iscrowd": int(self.is_crowd),
-            "score": round(self.score, 6),
-        }
+        return segment_record(
+            self.id, self.category.id, self.geometry, is_crowd=self.is_crowd, score=self.score
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,8 +242,7 @@ def _segment(
         id=segment_id,
         category=category,
         is_crowd=any(columns.crowds[p] for p, _ in parts),
-        area_px=geometry.area_px,
-        bbox_xywh=geometry.bbox_xywh,
+        geometry=geometry,
         score=columns.scores[place] if is_one else weighted / geometry.area_px,
         counts=columns.counts[place] if is_one else None,
     )

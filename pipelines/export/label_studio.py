@@ -8,13 +8,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
-from xml.sax.saxutils import quoteattr
+from typing import TextIO
 
-from pipelines.export.brush_rle import brush_rle
-from pipelines.export.classes import ClassMap
 from pipelines.export.example import Example
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
+from pipelines.formats.label_studio import brush_result, label_config, write_task
 
 
 class LabelStudio:
@@ -43,46 +41,20 @@ class LabelStudio:
 
     def join(self, whole: Whole) -> None:
         """Write the configuration of the project."""
-        whole.folder.put("label_config.xml", label_config(whole.classes).encode())
+        colours = {c.name: c.colour for c in whole.classes.classes}
+        whole.folder.put("label_config.xml", label_config(colours).encode())
 
 
 def task(example: Example) -> Record:
     """One image to correct."""
-    height, width = example.image_hw
     ids = example.ids()
-    results: list[dict[str, Any]] = [
-        {
-            "id": f"{example.stem}-{segment.id}",
-            "type": "brushlabels",
-            "from_name": "labels",
-            "to_name": "image",
-            "original_width": width,
-            "original_height": height,
-            "image_rotation": 0,
-            "score": round(segment.score, 6),
-            "value": {
-                "format": "rle",
-                "rle": brush_rle(ids, segment.id),
-                "brushlabels": [segment.category.name],
-            },
-        }
+    results = [
+        brush_result(
+            ids == segment.id,
+            segment.category.name,
+            result_id=f"{example.stem}-{segment.id}",
+            score=segment.score,
+        )
         for segment in example.segments
     ]
-    data = {"image": example.uri, **example.facts()}
-    return {"data": data, "predictions": [{"model_version": "possam", "result": results}]}
-
-
-def label_config(classes: ClassMap) -> str:
-    """The XML that a project needs: an image, and a brush for each class."""
-    labels = "\n".join(
-        f"    <Label value={quoteattr(c.name)} background={quoteattr(_hex(c.colour))}/>"
-        for c in classes.classes
-    )
-    return (
-        '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
-        f'  <BrushLabels name="labels" toName="image">\n{labels}\n  </BrushLabels>\n</View>\n'
-    )
-
-
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#" + "".join(f"{channel:02x}" for channel in colour)
+    return write_task(example.uri, example.facts(), results)

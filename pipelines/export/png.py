@@ -12,13 +12,13 @@ from typing import Literal
 
 import numpy as np
 
+from possam_core.labels.id_colours import SHIFTS
 from possam_core.labels.pixel_runs import Changes, PixelRuns
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, COLOUR = 0, 2  # colour types
 UP = 2  # the filter that stores the difference from the row above
 MEMORY_LEVEL = 5  # of zlib: short blocks cost less time here, and fewer bytes
-MAX_ID = 2**24 - 1  # that fits into three bytes
 
 
 def encode_grey(
@@ -31,9 +31,9 @@ def encode_grey(
 
 
 def encode_ids(runs: PixelRuns, ids: Sequence[int]) -> bytes:
-    """The PNG of segment ids as COCO panoptic has them: id = R + 256 G + 65536 B; 0 is void."""
+    """The PNG of segment ids as COCO panoptic has them."""
     changes = runs.changes(ids, void=0)
-    return _encode(changes, runs.image_hw, (0, 8, 16), bit_depth=8, colour_type=COLOUR)
+    return _encode(changes, runs.image_hw, SHIFTS, bit_depth=8, colour_type=COLOUR)
 
 
 def _encode(

@@ -1,8 +1,6 @@
 """Read ground truth in COCO panoptic format: a JSON and one id PNG per image.
 
-The PNGs lie in the folder named like the JSON without its suffix; id = R + 256 G + 65536 B.
-
-Axes: H W pixels of the image.
+The PNGs lie in the folder named like the JSON without its suffix.
 """
 
 import json
@@ -12,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
-from numpy import ndarray
-from PIL import Image, UnidentifiedImageError
 
 from possam_core.errors import GroundTruthError
 from possam_core.evaluation.panoptic_quality import Category, PanopticAnnotation
+from possam_core.labels.id_colours import read_id_png
 from possam_core.labels.masks import VOID_ID
 
 
@@ -86,7 +82,7 @@ def read_annotation(image: TrueImage) -> PanopticAnnotation:
     Raises:
         GroundTruthError: the PNG is unreadable, or its ids or areas are not those of the JSON.
     """
-    ids = _read_ids(image.png_path)
+    ids = read_id_png(image.png_path, str(image.png_path))
     values, areas = np.unique(ids, return_counts=True)
     found = {i: a for i, a in zip(values.tolist(), areas.tolist(), strict=True) if i != VOID_ID}
     if extra := sorted(set(found) - set(image.segments)):
@@ -102,19 +98,6 @@ def read_annotation(image: TrueImage) -> PanopticAnnotation:
         category_ids={i: s.category_id for i, s in image.segments.items()},
         crowd_ids=frozenset(i for i, s in image.segments.items() if s.is_crowd),
     )
-
-
-def _read_ids(path: Path) -> Int32[ndarray, "H W"]:
-    try:
-        with Image.open(path) as png:
-            if png.mode not in ("RGB", "RGBA"):
-                raise GroundTruthError(
-                    f"expected an RGB image with ids in {path}, got mode {png.mode}"
-                )
-            rgb = np.asarray(png.convert("RGB"), np.int32)  # (H, W, 3)
-    except (OSError, UnidentifiedImageError) as error:
-        raise GroundTruthError(f"expected a PNG with segment ids at {path} ({error})") from error
-    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
 
 
 def _category(record: Mapping[str, Any]) -> Category:

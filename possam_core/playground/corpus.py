@@ -1,7 +1,4 @@
-"""A folder of a world's scenes in the COCO panoptic format.
-
-Axes: H W pixels of one scene.
-"""
+"""A folder of a world's scenes in the COCO panoptic format."""
 
 import json
 from collections.abc import Callable
@@ -9,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from jaxtyping import Int32, UInt8
-from numpy import ndarray
 from PIL import Image
 
 from possam_core.errors import ConfigError
+from possam_core.labels.id_colours import rgb_from_ids
 from possam_core.playground.scene import Scene, generate_scene
 from possam_core.playground.world import PLAYGROUND, World
 
@@ -75,11 +71,6 @@ def write_corpus(
     (output / "vocabulary.yaml").write_text(
         yaml.safe_dump(records, sort_keys=False), encoding="utf-8"
     )
-
-
-def rgb_from_ids(ids: Int32[ndarray, "H W"]) -> UInt8[ndarray, "H W 3"]:
-    """Segment ids as COCO panoptic colours: id = R + 256 G + 65536 B."""
-    return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 
 
 def _make_folders(output: Path) -> None:

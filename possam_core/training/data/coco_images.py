@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 from numpy import ndarray
-from PIL import Image
 
 from possam_core.errors import GroundTruthError, nearest
 from possam_core.images.decode import ImageError, decode_image
+from possam_core.labels.id_colours import read_id_png
 from possam_core.labels.masks import VOID_ID
 from possam_core.training.data.labelled import LabelledImage
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -155,9 +155,8 @@ class CocoImages:
 
     def _read_ids(self, segments: _Segments) -> Int32[ndarray, "H W"]:
         """The id map with ids counted from 1 in the JSON's order."""
-        found = _decode_ids(
-            self._read(self._files.read_mask, segments.mask_name, "id map"), segments
-        )
+        data = self._read(self._files.read_mask, segments.mask_name, "id map")
+        found = read_id_png(io.BytesIO(data), segments.mask_name)
         order = np.argsort(segments.ids)
         known = np.concatenate([[VOID_ID], segments.ids[order]])
         places = np.searchsorted(known, found).clip(max=len(known) - 1)
@@ -233,20 +232,3 @@ def _segments(
         tuple(index for i in infos if (index := class_of[i["category_id"]]) is not None),
         frozenset(i for i, info in enumerate(infos, start=1) if info.get("iscrowd", 0)),
     )
-
-
-def _decode_ids(data: bytes, segments: _Segments) -> ndarray:
-    """id = R + 256 G + 65536 B."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as png:
-            if png.mode not in ("RGB", "RGBA"):
-                raise GroundTruthError(
-                    f"expected an RGB image with ids in {segments.mask_name}, got mode {png.mode}"
-                )
-            rgb = np.asarray(png.convert("RGB"), np.int64)  # (H, W, 3)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise GroundTruthError(
-            f"expected a PNG with segment ids in {segments.mask_name}, but it cannot be read"
-            f" ({type(error).__name__}: {error})"
-        ) from error
-    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]

@@ -22,7 +22,7 @@ from pipelines.run.folder import RunFolder, shard_key
 from pipelines.run.manifest import finalise
 from pipelines.verify import verify_run
 from possam_core.errors import ConfigError, PossamError
-from tests.pipelines.corrections.annotators import brush, region, task, write_coco
+from tests.pipelines.formats.annotators import brush, region, task, write_coco
 from tests.pipelines.spoiling import read_rows, rewrite, rewrite_json
 
 BROKEN_SCENE = 1  # of five in shards of three and two

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from pipelines.corrections.annotation import Region
 from pipelines.corrections.corrected_row import corrected_row
+from pipelines.formats.annotation import Region
 from pipelines.run.classes import Category
 from possam_core.errors import ConfigError
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from pipelines.corpus.source import read_source
-from pipelines.corrections.annotation import AnnotatedImage
 from pipelines.corrections.matching import match_images
+from pipelines.formats.annotation import AnnotatedImage
 from pipelines.planning.freeze import freeze_plan
 from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder

@@ -41,7 +41,9 @@ def test_an_example_holds_the_segments_of_the_row_recounted() -> None:
     example = make_example(STREET, STREET_CLASSES)
     assert example.image_hw == (2, 3)
     assert example.ids().tolist() == STREET
-    found = [(s.id, s.category.name, s.area_px, s.bbox_xywh) for s in example.segments]
+    found = [
+        (s.id, s.category.name, s.geometry.area_px, s.geometry.bbox_xywh) for s in example.segments
+    ]
     assert found == [
         (1, "sky", 2, (0, 0, 2, 1)),
         (2, "person", 1, (0, 1, 1, 1)),
@@ -70,7 +72,11 @@ def test_stuff_that_becomes_one_class_becomes_one_segment(tmp_path) -> None:
     row["segments_info"][0]["score"], row["segments_info"][3]["score"] = 0.25, 1.0
     (example,) = make_examples(make_table(row), make_classes(groups))
     (segment,) = example.segments
-    assert (segment.id, segment.area_px, segment.bbox_xywh) == (1, 3, (0, 0, 3, 1))
+    assert (segment.id, segment.geometry.area_px, segment.geometry.bbox_xywh) == (
+        1,
+        3,
+        (0, 0, 3, 1),
+    )
     assert segment.score == pytest.approx(0.5)  # two pixels of 0.25, one of 1.0
     assert example.ids().tolist() == [[1, 1, 1], [0, 0, 0]]
     assert example.rle_counts() == make_example([[1, 1, 1], [0, 0, 0]], [SKY]).rle_counts()

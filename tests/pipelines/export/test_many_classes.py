@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from possam_core.playground.corpus import rgb_from_ids
+from possam_core.labels.id_colours import rgb_from_ids
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 from tests.pipelines.export.test_round_trips import load_script, read_json, rgb2id
 from tests.pipelines.export.true_runs import TrueRun, write_true_run

@@ -18,10 +18,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from pipelines import open_run
-from pipelines.corrections.brush import decode_brush
+from pipelines.formats.label_studio_brush import decode_brush
 from possam_core.images.decode import decode_image
-from tests.pipelines.export.test_brush_rle import decode as decode_by_bits
 from tests.pipelines.export.true_runs import TrueImage, TrueRun
+from tests.pipelines.formats.test_label_studio_brush import decode_by_bits
 
 SPLITS = ("train", "val")
 NUM_SLOWLY = 5  # tasks that are read bit by bit

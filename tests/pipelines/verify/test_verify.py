@@ -28,7 +28,7 @@ from pipelines.schema import ROW_SCHEMA
 from pipelines.verify import folder, verify_run
 from pipelines.verify.labels import Labels, label_problems
 from possam_core.errors import ConfigError
-from tests.pipelines.corrections.annotators import write_coco
+from tests.pipelines.formats.annotators import write_coco
 from tests.pipelines.spoiling import (
     PART_KEY,
     Rows,

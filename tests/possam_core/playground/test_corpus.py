@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from possam_core.errors import ConfigError
+from possam_core.labels.id_colours import rgb_from_ids
 from possam_core.playground import PLAYGROUND, WORKSHOP, World, generate_scene, write_corpus
-from possam_core.playground.corpus import rgb_from_ids
 from possam_core.vocabulary.vocabulary import load_vocabulary
 
 NUM_IMAGES = 6
@@ -38,11 +38,6 @@ def hash_files(folder: Path) -> dict[str, str]:
         for p in sorted(folder.rglob("*"))
         if p.is_file()
     }
-
-
-def test_rgb_from_ids_puts_the_low_byte_in_red() -> None:
-    ids = np.array([[1, 256 + 2, 65536 * 3 + 256 * 4 + 5]], np.int32)
-    assert rgb_from_ids(ids).tolist() == [[[1, 0, 0], [2, 1, 0], [5, 4, 3]]]
 
 
 def test_corpus_holds_the_promised_files(corpus: Path) -> None:

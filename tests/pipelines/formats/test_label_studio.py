@@ -1,13 +1,13 @@
-"""Tests of pipelines.corrections.label_studio."""
+"""Tests of pipelines.formats.label_studio."""
 
 import json
 
 import numpy as np
 import pytest
 
-from pipelines.corrections.label_studio import read_label_studio
+from pipelines.formats.label_studio import read_label_studio
 from possam_core.errors import ConfigError
-from tests.pipelines.corrections.annotators import brush, region, task
+from tests.pipelines.formats.annotators import brush, region, task
 
 HW = (8, 10)
 MASK = np.zeros(HW, bool)

@@ -1,11 +1,11 @@
-"""Label Studio's brush strokes: the run-length encoding of `rle-pack`, over bytes of RGBA pixels.
+"""Label Studio's brush strokes, both ways: the run-length code of `rle-pack` over RGBA bytes.
 
 A stream of bits, the highest of a byte first. It begins with the number of words (32 bits), the
 bits of a word less one (5), and four sizes less one (4 each). Blocks follow until all words are
 there: one bit that says whether one word is repeated, two that choose a size, the number of words
 less one in that many bits, and the word, or all the words.
 
-Axes: H W pixels of the image, M bytes.
+Axes: H W pixels of the image, M bytes, R runs.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,36 @@ from numpy import ndarray
 
 CHANNELS = 4  # red, green, blue, alpha; where alpha is not zero, the brush has been
 WORD_BITS = 8
+LENGTH_BITS = np.array([3, 4, 8, 16])  # the sizes that we write
+MAX_RUN = 2**16  # words
+OPAQUE = 255
 
 
 class BrushError(ValueError):
     """These bytes are not what Label Studio writes for a picture of that size."""
+
+
+def encode_brush(mask: Bool[ndarray, "H W"]) -> list[int]:
+    """A brush that has been where `mask` is true: all four channels are 255 there, else 0."""
+    lengths, values = _runs(mask.ravel())
+    width_codes = np.searchsorted(2**LENGTH_BITS, lengths)  # the first that holds length - 1
+    length_bits = LENGTH_BITS[width_codes]
+    num_bits = 3 + length_bits + WORD_BITS
+    codes = 0b100 + width_codes
+    codes = (codes << length_bits) + lengths - 1
+    codes = (codes << WORD_BITS) + values * OPAQUE
+    header = _bits(mask.size * CHANNELS, 32) + _bits(WORD_BITS - 1, 5)
+    for bits in LENGTH_BITS.tolist():
+        header += _bits(bits - 1, 4)
+    firsts = len(header) + np.cumsum(num_bits) - num_bits
+    stream = np.zeros(len(header) + int(num_bits.sum()), np.uint8)
+    stream[: len(header)] = header
+    for place in range(int(num_bits.max())):  # from the first bit of every run to the last
+        has_bit = num_bits > place
+        shifts = num_bits[has_bit] - 1 - place
+        stream[firsts[has_bit] + place] = codes[has_bit] >> shifts & 1
+    packed: list[int] = np.packbits(stream).tolist()
+    return packed
 
 
 def decode_brush(rle: Sequence[int], image_hw: tuple[int, int]) -> Bool[ndarray, "H W"]:
@@ -58,6 +84,21 @@ def decode_brush(rle: Sequence[int], image_hw: tuple[int, int]) -> Bool[ndarray,
         words[start:end] = bits.take(WORD_BITS) if is_repeated else bits.take_words(end - start)
         start = end
     return words.reshape(height, width, CHANNELS)[..., -1] > 0
+
+
+def _runs(mask: ndarray) -> tuple[ndarray, ndarray]:
+    """Lengths (R,), in words, and values (R,) of the runs; none is longer than a code can say."""
+    starts = np.concatenate([[0], np.flatnonzero(mask[1:] != mask[:-1]) + 1])
+    lengths = CHANNELS * np.diff(starts, append=mask.size)
+    num_parts = -(-lengths // MAX_RUN)
+    values = np.repeat(mask[starts].astype(np.int64), num_parts)
+    parts = np.full(int(num_parts.sum()), MAX_RUN)
+    parts[np.cumsum(num_parts) - 1] = lengths - (num_parts - 1) * MAX_RUN
+    return parts, values
+
+
+def _bits(number: int, width: int) -> list[int]:
+    return [number >> place & 1 for place in reversed(range(width))]
 
 
 @dataclass(slots=True)

@@ -1,36 +1,77 @@
-"""Label Studio's JSON export of image segmentation: brushes, polygons and rectangles.
+"""Label Studio's JSON of image segmentation, both ways.
+
+We write tasks whose segments are pre-annotations, as brushes; we read its export of what people
+made of them, which may have polygons and rectangles, too.
 
 Axes: H W pixels of the image.
 """
 
 import json
-import math
 import re
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import quoteattr
 
-import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
-from pycocotools import mask as coco_mask
 
 from pipelines.corpus.found_image import IMAGE_ENDINGS
-from pipelines.corrections.annotation import AnnotatedImage, Region, other_size, refuse
-from pipelines.corrections.brush import BrushError, decode_brush
+from pipelines.formats.annotation import AnnotatedImage, Region, other_size, refuse
+from pipelines.formats.label_studio_brush import BrushError, encode_brush
+from pipelines.formats.label_studio_shapes import GEOMETRY, ShapeError, read_mask
 from possam_core.errors import ConfigError
 
 Record = dict[str, Any]
 
+BRUSH_LABELS = "brushlabels"
 LABELS = "labels"  # what the type of a result ends with if it names a class
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # that Label Studio gives to uploaded files
-GEOMETRY = {"rle", "points", "width"}
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 
 
-class ShapeError(ValueError):
-    """A region that encloses nothing, or not in this image."""
+def write_task(image: str, facts: Mapping[str, str | int], results: Sequence[Record]) -> Record:
+    """One image to correct.
+
+    Args:
+        image: address of the image.
+        facts: what else the task says of it; the `image_id` leads the annotation back.
+        results: pre-annotations, by `brush_result`.
+    """
+    data = {"image": image, **facts}
+    return {"data": data, "predictions": [{"model_version": "possam", "result": [*results]}]}
+
+
+def brush_result(
+    mask: Bool[ndarray, "H W"], class_name: str, *, result_id: str, score: float
+) -> Record:
+    """One segment as a pre-annotation."""
+    height, width = mask.shape
+    return {
+        "id": result_id,
+        "type": BRUSH_LABELS,
+        "from_name": "labels",
+        "to_name": "image",
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": round(score, 6),
+        "value": {"format": "rle", "rle": encode_brush(mask), BRUSH_LABELS: [class_name]},
+    }
+
+
+def label_config(colours: Mapping[str, tuple[int, int, int]]) -> str:
+    """The XML that a project needs: an image, and a brush for each class, whose RGB is given."""
+    labels = "\n".join(
+        f"    <Label value={quoteattr(name)} background={quoteattr(_hex(colour))}/>"
+        for name, colour in colours.items()
+    )
+    return (
+        '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
+        f'  <BrushLabels name="labels" toName="image">\n{labels}\n  </BrushLabels>\n</View>\n'
+    )
 
 
 def read_label_studio(path: Path) -> list[AnnotatedImage]:
@@ -115,7 +156,7 @@ def _region(name: str, result: Record, image_hw: tuple[int, int]) -> Region:
             raise other_size(name, found_hw, image_hw)
         if result.get("image_rotation"):
             raise ShapeError("it was drawn on the turned image")
-        mask = _mask(result["value"], image_hw)
+        mask = read_mask(result["value"], image_hw)
     except ConfigError:
         raise
     except (BrushError, ShapeError, *MALFORMED) as error:
@@ -129,27 +170,5 @@ def _region(name: str, result: Record, image_hw: tuple[int, int]) -> Region:
     return Region(category_name=labels[0], is_crowd=False, mask=mask)
 
 
-def _mask(value: Record, image_hw: tuple[int, int]) -> Bool[ndarray, "H W"]:
-    """The pixels inside; lengths are percent of the image's width or height."""
-    height, width = image_hw
-    if "rle" in value:
-        return decode_brush(value["rle"], image_hw)
-    scale = np.array([width, height]) / 100
-    if "points" in value:
-        corners = np.array(value["points"], float) * scale
-    else:
-        corners = _rectangle(value, scale)
-    if len(corners) < 3 or not (np.abs(corners) <= 2 * max(image_hw)).all():
-        raise ShapeError(f"{len(corners)} corners, or some far outside the image")
-    (encoded,) = coco_mask.frPyObjects([corners.ravel().tolist()], height, width)
-    return np.asarray(coco_mask.decode(encoded), np.bool_)
-
-
-def _rectangle(value: Record, scale: ndarray) -> ndarray:
-    """The corners, in pixels; it is turned clockwise about its first one."""
-    origin = np.array([value["x"], value["y"]], float) * scale
-    across, down = np.array([value["width"], value["height"]], float) * scale
-    angle = math.radians(value.get("rotation") or 0)
-    to_right = across * np.array([math.cos(angle), math.sin(angle)])
-    to_bottom = down * np.array([-math.sin(angle), math.cos(angle)])
-    return np.stack([origin, origin + to_right, origin + to_right + to_bottom, origin + to_bottom])
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + "".join(f"{channel:02x}" for channel in colour)

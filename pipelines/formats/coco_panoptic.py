@@ -1,0 +1,100 @@
+"""COCO panoptic, both ways: a JSON, and a folder of id PNGs named like it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipelines.formats.annotation import AnnotatedImage, Region, other_size
+from possam_core.evaluation.coco_panoptic import TrueImage, read_annotation, read_ground_truth
+from possam_core.labels.masks import AreaAndBox
+
+Record = dict[str, Any]  # fit for JSON
+
+
+def category_record(
+    category_id: int, name: str, *, is_thing: bool, colour: tuple[int, int, int]
+) -> Record:
+    """A class as the JSON has it."""
+    return {
+        "id": category_id,
+        "name": name,
+        "supercategory": "thing" if is_thing else "stuff",
+        "isthing": int(is_thing),
+        "color": list(colour),
+    }
+
+
+def segment_record(
+    segment_id: int, category_id: int, geometry: AreaAndBox, *, is_crowd: bool, score: float
+) -> Record:
+    """A segment as the JSON has it, and its score, which COCO does not know."""
+    return {
+        "id": segment_id,
+        "category_id": category_id,
+        "area": geometry.area_px,
+        "bbox": list(geometry.bbox_xywh),
+        "iscrowd": int(is_crowd),
+        "score": round(score, 6),
+    }
+
+
+def image_record(
+    file_name: str, image_hw: tuple[int, int], facts: Mapping[str, str | int]
+) -> Record:
+    """An image as the JSON has it, but for its number.
+
+    Args:
+        file_name: of the image.
+        image_hw: its size in pixels.
+        facts: what else is said of it; the `image_id` leads corrections back.
+    """
+    height, width = image_hw
+    return {"file_name": file_name, "width": width, "height": height, **facts}
+
+
+def annotation_record(png_name: str, segments: Sequence[Record]) -> Record:
+    """What the JSON says of the PNG of an image, but for the numbers of both."""
+    return {"file_name": png_name, "segments_info": [*segments]}
+
+
+def read_coco_panoptic(path: Path) -> list[AnnotatedImage]:
+    """The images of a COCO panoptic JSON.
+
+    Raises:
+        GroundTruthError: the file is missing or breaks the format.
+    """
+    truth = read_ground_truth(path)
+    records = json.loads(path.read_text(encoding="utf-8"))["images"]  # which that has found sound
+    image_ids = {str(record["file_name"]): record.get("image_id") for record in records}
+    names = {category.id: category.name for category in truth.categories}
+    return [
+        AnnotatedImage(
+            name=image.file_name,
+            image_id=_text_or_none(image_ids[image.file_name]),
+            read_regions=partial(_read_regions, image, names),
+        )
+        for image in truth.images
+    ]
+
+
+def _text_or_none(image_id: object) -> str | None:
+    """The id of a planned image, as exports of a run add it to COCO's own number."""
+    return image_id if isinstance(image_id, str) else None
+
+
+def _read_regions(
+    image: TrueImage, names: dict[int, str], image_hw: tuple[int, int]
+) -> list[Region]:
+    annotation = read_annotation(image)
+    if annotation.ids.shape != image_hw:
+        raise other_size(image.file_name, annotation.ids.shape, image_hw)
+    return [
+        Region(
+            category_name=names[segment.category_id],
+            is_crowd=segment.is_crowd,
+            mask=annotation.ids == segment_id,
+        )
+        for segment_id, segment in image.segments.items()
+    ]

@@ -1,0 +1,50 @@
+"""Segment ids as colours, as COCO panoptic has them: id = R + 256 G + 65536 B; 0 is void.
+
+Axes: H W pixels of the image.
+"""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+from numpy import ndarray
+from PIL import Image
+
+from possam_core.errors import GroundTruthError
+
+SHIFTS = (0, 8, 16)  # of an id, to its red, green and blue
+MAX_ID = 2**24 - 1  # that fits into three bytes
+
+
+def rgb_from_ids(ids: Int32[ndarray, "H W"]) -> UInt8[ndarray, "H W 3"]:
+    """The colour of each pixel's id."""
+    return np.stack([ids >> shift & 255 for shift in SHIFTS], axis=-1).astype(np.uint8)
+
+
+def ids_from_rgb(rgb: UInt8[ndarray, "H W 3"]) -> Int32[ndarray, "H W"]:
+    """The id of each pixel's colour."""
+    ids: Int32[ndarray, "H W"] = (rgb.astype(np.int32) << np.array(SHIFTS, np.int32)).sum(
+        axis=-1, dtype=np.int32
+    )
+    return ids
+
+
+def read_id_png(file: Path | BinaryIO, name: str) -> Int32[ndarray, "H W"]:
+    """The ids of a PNG; `name` is what an error calls it.
+
+    Raises:
+        GroundTruthError: it is no PNG, or not in colour.
+    """
+    try:
+        with Image.open(file, formats=("PNG",)) as png:
+            if png.mode not in ("RGB", "RGBA"):
+                raise GroundTruthError(
+                    f"expected an RGB image with ids in {name}, got mode {png.mode}"
+                )
+            return ids_from_rgb(np.asarray(png.convert("RGB")))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise GroundTruthError(
+            f"expected a PNG with segment ids in {name}, but it cannot be read"
+            f" ({type(error).__name__}: {error})"
+        ) from error

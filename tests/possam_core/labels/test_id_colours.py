@@ -1,0 +1,34 @@
+"""Tests of possam_core.labels.id_colours."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from possam_core.errors import GroundTruthError
+from possam_core.labels.id_colours import MAX_ID, ids_from_rgb, read_id_png, rgb_from_ids
+
+IDS = np.array([[1, 256 + 2, 65536 * 3 + 256 * 4 + 5], [0, 70_000, MAX_ID]], np.int32)
+
+
+def test_the_low_byte_of_an_id_is_its_red() -> None:
+    assert rgb_from_ids(IDS[:1]).tolist() == [[[1, 0, 0], [2, 1, 0], [5, 4, 3]]]
+
+
+def test_every_id_comes_back_from_its_colour_and_from_a_png() -> None:
+    assert ids_from_rgb(rgb_from_ids(IDS)).tolist() == IDS.tolist()
+    png = io.BytesIO()
+    Image.fromarray(rgb_from_ids(IDS)).save(png, "PNG")
+    assert read_id_png(png, "a.png").tolist() == IDS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("L", "RGB image with ids in a.png"), (None, "a PNG")]
+)
+def test_what_holds_no_ids_is_refused_by_name(mode: str | None, expected: str) -> None:
+    file = io.BytesIO(b"noise")
+    if mode:
+        Image.new(mode, (2, 2)).save(file, "PNG")
+    with pytest.raises(GroundTruthError, match=expected):
+        read_id_png(file, "a.png")
