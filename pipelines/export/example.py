@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -148,12 +148,10 @@ def make_examples(
     Raises:
         ConfigError: the segments of an image are damaged.
     """
-    heads = rows.select(["image_id", "uri", "width", "height", "exif_orientation"])
-    heads = heads.append_column("grade", pc.struct_field(rows["quality"], "grade"))
     columns = _Columns.of(rows)
     sizes = pc.list_value_length(rows["segments_info"]).to_pylist()
     last = 0
-    for head, size in zip(heads.to_pylist(), sizes, strict=True):
+    for head, size in zip(_heads(rows), sizes, strict=True):
         first, last = last, last + size
         image_hw = (head["height"], head["width"])
         try:
@@ -172,6 +170,23 @@ def make_examples(
             segments=segments,
             runs=runs,
         )
+
+
+class _Head(TypedDict):
+    """What of a labelled row is about the image as a whole."""
+
+    image_id: str
+    uri: str
+    width: int
+    height: int
+    exif_orientation: int
+    grade: str
+
+
+def _heads(rows: pa.Table) -> list[_Head]:
+    heads = rows.select(["image_id", "uri", "width", "height", "exif_orientation"])
+    heads = heads.append_column("grade", pc.struct_field(rows["quality"], "grade"))
+    return cast(list[_Head], heads.to_pylist())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,18 +36,23 @@ def areas_and_boxes(ids: Int32[ndarray, "H W"]) -> dict[int, AreaAndBox]:
     runs = find_runs(ids)
     if not runs.ids.size:
         return {}
-    height = ids.shape[0]
-    left, top = np.divmod(runs.starts, height)
-    right, bottom = np.divmod(runs.ends - 1, height)
-    wraps = right > left  # then it touches the bottom of one column and the top of the next
-    top, bottom = np.where(wraps, 0, top), np.where(wraps, height - 1, bottom)
-
+    left, top, right, bottom = run_corners(runs.starts, runs.ends, ids.shape[0])
     firsts = np.flatnonzero(runs.is_first)
     areas = np.add.reduceat(runs.ends - runs.starts, firsts)
     left, top = np.minimum.reduceat(left, firsts), np.minimum.reduceat(top, firsts)
     right, bottom = np.maximum.reduceat(right, firsts), np.maximum.reduceat(bottom, firsts)
     rows = np.stack([runs.ids[firsts], areas, left, top, right - left + 1, bottom - top + 1], 1)
     return {i: AreaAndBox(area_px=a, bbox_xywh=(x, y, w, h)) for i, a, x, y, w, h in rows.tolist()}
+
+
+def run_corners(
+    starts: Int64[ndarray, " R"], ends: Int64[ndarray, " R"], height: int
+) -> tuple[Int64[ndarray, " R"], ...]:
+    """The first column, first row, last column and last row that each run touches."""
+    left, top = np.divmod(starts, height)
+    right, bottom = np.divmod(ends - 1, height)
+    wraps = right > left  # then it touches the bottom of one column and the top of the next
+    return left, np.where(wraps, 0, top), right, np.where(wraps, height - 1, bottom)
 
 
 def present_ids(ids: Int32[ndarray, "H W"]) -> set[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy import ndarray
 
-from possam_core.labels.masks import AreaAndBox
+from possam_core.labels.masks import AreaAndBox, run_corners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +42,7 @@ class PixelRuns:
     def areas_and_boxes(self) -> list[AreaAndBox]:
         """Size and place of each segment, all of which have pixels."""
         height, width = self.image_hw
-        left, top = np.divmod(self.starts, height)
-        right, bottom = np.divmod(self.ends - 1, height)
-        wraps = right > left  # then it touches the bottom of one column and the top of the next
-        top, bottom = np.where(wraps, 0, top), np.where(wraps, height - 1, bottom)
+        left, top, right, bottom = run_corners(self.starts, self.ends, height)
         areas = np.zeros(self.num_segments, np.int64)
         np.add.at(areas, self.owners, self.ends - self.starts)
         lows = np.full((2, self.num_segments), max(height, width))
