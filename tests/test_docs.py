@@ -61,6 +61,42 @@ def test_every_page_of_the_documentation_that_a_file_names_exists() -> None:
             assert (ROOT / page).is_file(), f"{path} names {page}"
 
 
+def test_the_architecture_has_a_line_for_each_folder_of_the_packages() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z_/]+)/` \| .+ \|$", page, flags=re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    top = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
+    packages = ("possam_core", "pipelines", "flows")
+    inside = {f"{name}/{folder}" for name in packages for folder in folders_of(ROOT / name)}
+    assert set(listed) == (top - ignored_names()) | inside
+
+
+def test_every_path_and_name_in_the_architecture_exists() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    roots = "|".join((*OURS, "tests"))
+    named = re.findall(rf"`((?:{roots})/[\w./]*)(?:::(\w+))?`", page)
+    assert len(named) > 50
+    for path, name in named:
+        assert (ROOT / path).exists(), f"docs/architecture.md names {path}"
+        if name:
+            text = (ROOT / path).read_text(encoding="utf-8")
+            defined = re.search(rf"^(class |def |){name}\b", text, flags=re.MULTILINE)
+            assert defined, f"docs/architecture.md names {name} in {path}"
+
+
+def ignored_names() -> set[str]:
+    """Folders that git leaves alone."""
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    return {line.strip("/") for line in lines}
+
+
+def folders_of(package: Path) -> Iterator[str]:
+    """Folders below a package that hold files of ours, not Python's cache alone."""
+    files = [path.relative_to(package) for path in package.rglob("*") if path.is_file()]
+    held = {file.parent for file in files if "__pycache__" not in file.parts}
+    yield from sorted(folder.as_posix() for folder in held if folder.name)
+
+
 def written_files() -> Iterator[tuple[Path, str]]:
     """Each file of ours that people read, relative to the root, and its text."""
     places = [path for folder in OURS for kind in WRITTEN for path in (ROOT / folder).rglob(kind)]
