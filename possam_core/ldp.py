@@ -1,8 +1,8 @@
 """Local Discriminative Pooling: one CLIP-space embedding per mask, sharpened by SAM's features.
 
 The paper names the inputs (F_masked, P_mask, F_clip) and the output (G_ldp); the equation is our
-reconstruction, candidate A of METHOD 2: G = norm(c) + gamma * MLP(s + q). With gamma at zero it is
-frozen CLIP under the mask.
+reconstruction, candidate A of docs/method.md 3: G = norm(c) + gamma * MLP(s + q). With gamma at
+zero it is frozen CLIP under the mask.
 
 Axes: B images, Q mask queries, C channels, h w feature grid, D joint width, K classes.
 """

@@ -1,9 +1,10 @@
 """Mask-Aware Selective Ensembling: per image, how far to trust LDP and how far CLIP.
 
 The paper says that it uses predicted IoU and LDP's confidence to tell seen from unseen classes in
-each image; the equation is our reconstruction, candidate 1 of METHOD 3. FC-CLIP's ensemble is the
-same one over another set: the classes whose names the training vocabulary shares, in every image
-(METHOD 7); `benchmarks/ablation` compares the two. All of it in log space and float32.
+each image; the equation is our reconstruction, candidate 1 of docs/method.md 4. FC-CLIP's
+ensemble is the same one over another set: the classes whose names the training vocabulary shares,
+in every image (docs/method.md 5); `benchmarks/ablation` compares the two. All of it in log space
+and float32.
 
 Axes: B images, Q mask queries, K classes.
 """
@@ -77,7 +78,7 @@ def geometric_ensemble(
         clip_logits: frozen CLIP's scaled logits.
         trusted: classes in which CLIP weighs alpha; in the others it weighs beta. With the classes
             that training has seen, in every image, it is FC-CLIP's ensemble.
-        has_clip: False where a mask claims no cell; there LDP decides alone (METHOD 7.9).
+        has_clip: False where a mask claims no cell; there LDP decides alone (docs/method.md 5.7).
         config: weights.
     """
     clip_weight = torch.where(trusted, config.alpha, config.beta).unsqueeze(1)  # (B, 1, K)
@@ -96,7 +97,7 @@ def blend(
         ldp_logits: LDP's scaled logits, without void.
         clip_logits: frozen CLIP's scaled logits.
         clip_weight: lambda, in [0, 1].
-        has_clip: False where a mask claims no cell; there LDP decides alone (METHOD 7.9).
+        has_clip: False where a mask claims no cell; there LDP decides alone (docs/method.md 5.7).
     """
     ldp = ldp_logits.float().log_softmax(dim=-1)
     clip = clip_logits.float().log_softmax(dim=-1)

@@ -52,7 +52,7 @@ class PosSAMConfig:
 
 
 def full_size(sam: str, clip: str = "convnext_large_d_320") -> PosSAMConfig:
-    """The architecture on public encoders (METHOD 1.3).
+    """The architecture on public encoders (docs/method.md 2).
 
     Args:
         sam: a key of `SAM_CONFIGS`.

@@ -1,6 +1,6 @@
 """What is compared with PosSAM's parts: other forms of LDP, and a network without SAM.
 
-They live here, for the library keeps the winners alone. Letters are METHOD 2's.
+They live here, for the library keeps the winners alone. Letters are docs/method.md 3's.
 
 Axes: B images, Q mask queries, C channels, D joint width.
 """

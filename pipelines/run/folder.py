@@ -1,4 +1,4 @@
-"""The run folder: one file a shard, whose existence is the commit (DESIGN 5.2).
+"""The run folder: one file a shard, whose existence is the commit (docs/output.md).
 
 No rename, lock, lease or database: every commit is one put-if-absent, and what is pending is the
 plan minus a listing.

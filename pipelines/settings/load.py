@@ -1,4 +1,4 @@
-"""Settings of a job: a YAML file and command-line flags -> one validated dataclass (DESIGN 5.6).
+"""Settings of a job: a YAML file and command-line flags -> one validated dataclass.
 
 Every mistake is told at once, with the place it came from and the nearest name that exists.
 """

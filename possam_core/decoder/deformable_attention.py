@@ -1,10 +1,10 @@
 """Multi-scale deformable attention: each query looks at a few learned points of every level.
 
-The reference form in plain PyTorch (Deformable DETR, equation 3; METHOD 1.3). Points are fractions
-of the canvas: the levels are one square canvas at several strides, so (x, y) is the same place in
-all of them, whatever part of the canvas an image fills. Work that pads each batch differently
-rescales points by a valid ratio per level; here that ratio would only bring in the rounding of the
-valid area to whole cells. Padding has no value to give instead.
+The reference form in plain PyTorch (Deformable DETR, equation 3; docs/method.md 2.3). Points are
+fractions of the canvas: the levels are one square canvas at several strides, so (x, y) is the same
+place in all of them, whatever part of the canvas an image fills. Work that pads each batch
+differently rescales points by a valid ratio per level; here that ratio would only bring in the
+rounding of the valid area to whole cells. Padding has no value to give instead.
 
 Axes: B images, Q queries, S cells of all levels one after another, M heads, L levels, P points,
 C channels, h w grid of one level.

@@ -1,7 +1,8 @@
 """Masked-attention decoder: queries become class-agnostic masks and IoU estimates.
 
-Blocks as in Mask2Former (METHOD 1.3). Axes: B images, Q mask queries, C channels, h w feature grid,
-S tokens to look at, M heads.
+Blocks as in Mask2Former (docs/method.md 2.4).
+
+Axes: B images, Q mask queries, C channels, h w feature grid, S tokens to look at, M heads.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ NORM_GROUPS = 32  # of the deformable pixel decoder's group norms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelDecoderConfig:
-    """Which pixel decoder; the sizes are those of the deformable one (METHOD 1.3.3)."""
+    """Which pixel decoder; the sizes are those of the deformable one (docs/method.md 2.3)."""
 
     kind: PixelDecoderKind = "fpn"
     num_layers: int = 6
@@ -150,8 +150,8 @@ class DeformableEncoderLayer(nn.Module):
 class DeformablePixelDecoder(nn.Module):
     """Levels exchange what they see by deformable attention; one FPN step reaches the finest.
 
-    As in Mask2Former (METHOD 1.3.3). Computes in float32 even under autocast: half precision is
-    too coarse for the sampling points.
+    As in Mask2Former (docs/method.md 2.3). Computes in float32 even under autocast: half
+    precision is too coarse for the sampling points.
     """
 
     def __init__(self, config: PixelDecoderConfig, channels: int, *, num_levels: int) -> None:

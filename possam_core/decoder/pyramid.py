@@ -1,4 +1,4 @@
-"""Simple feature pyramid: four parallel scales from one map (ViTDet; METHOD 1.3).
+"""Simple feature pyramid: four parallel scales from one map (ViTDet; docs/method.md 2.2).
 
 Axes: B images, C channels, h w feature grid.
 """

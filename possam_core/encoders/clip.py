@@ -1,7 +1,7 @@
 """The frozen CLIP towers: dense image features with a head applied after pooling, and text.
 
 Image towers are ConvNeXt, whose norm and projection follow the pooling, or ViT, whose tokens are
-normalised one by one and only projected after it (METHOD 8).
+normalised one by one and only projected after it (docs/method.md 2.1).
 
 Axes: B images, S side of the canvas, C dense channels, h w feature grid, D joint width,
 K classes, N names (a class has one or more), T prompt templates.
@@ -134,7 +134,7 @@ class ClipEncoder(nn.Module):
     def embed_vocabulary(
         self, vocabulary: Vocabulary, *, cache_folder: Path | None = None
     ) -> TextEmbeddings:
-        """Embed every name: mean over the prompt templates, normalised again (METHOD 7.2).
+        """Embed every name: mean over the prompt templates, normalised again (docs/method.md 5.2).
 
         A named model keeps the embeddings of more than 256 prompts on disk, see `text_cache`, in
         `cache_folder` or else the user's cache. Small towers encode faster than they are hashed.

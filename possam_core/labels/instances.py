@@ -1,6 +1,7 @@
 """The other forms of a prediction: instances, which may overlap, and a class for every pixel.
 
-As Mask2Former and FC-CLIP define them (METHOD 5), with the predicted IoU in an instance's score.
+As Mask2Former and FC-CLIP define them (docs/method.md 7), with the predicted IoU in an instance's
+score.
 
 Axes: Q mask queries, K classes, T classes of things, h w mask grid, H W pixels of the image.
 """

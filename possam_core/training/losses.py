@@ -1,7 +1,7 @@
-"""Matching and losses of the mask stage (METHOD 4): class, mask BCE, dice, IoU; all in float32.
+"""Matching and losses of the mask stage: class, mask BCE, dice, IoU (docs/method.md 6).
 
-Masks are compared densely on the mask grid, where the truth is the share of each cell that a
-segment covers, or at points.
+All in float32. Masks are compared densely on the mask grid, where the truth is the share of each
+cell that a segment covers, or at points.
 
 Axes: B images, Q mask queries, M true segments of an image, padded with empty ones, m matched masks
 of all images together, K classes, P cells of the mask grid or points.

@@ -1,7 +1,8 @@
-"""Points at which masks are compared instead of on the whole grid (METHOD 4, as Mask2Former).
+"""Points at which masks are compared instead of on the whole grid (docs/method.md 6).
 
-At full size a mask has 65,536 cells; 12,544 points tell as much, and most of them lie where a mask
-is undecided. Points are (x, y) as fractions of the canvas and lie on the image, never on padding.
+As in Mask2Former. At full size a mask has 65,536 cells; 12,544 points say as much, and most of
+them lie where a mask is undecided. Points are (x, y) as fractions of the canvas and lie on the
+image, never on padding.
 
 Axes: N masks, M true segments of an image, P points, S side of the canvas, h w mask grid.
 """

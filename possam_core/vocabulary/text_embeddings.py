@@ -26,7 +26,7 @@ class TextEmbeddings:
         )
 
     def class_logits(self, embeddings: Float[Tensor, "*B D"]) -> Float[Tensor, "*B K"]:
-        """Cosine similarity to each class: the best over its names (METHOD 7.4)."""
+        """Cosine similarity to each class: the best over its names (docs/method.md 5.4)."""
         by_name = functional.normalize(embeddings, dim=-1) @ self.embeddings.T
         lowest = by_name.new_full((*by_name.shape[:-1], self.num_classes), -1.0)
         return lowest.scatter_reduce(

@@ -26,7 +26,7 @@ __all__ = [
     "load_vocabulary",
 ]
 
-# The prompts that wrap a name; averaging over them steadies its embedding (METHOD 7.2).
+# The prompts that wrap a name; averaging over them steadies its embedding (docs/method.md 5.2).
 PROMPT_TEMPLATES = (
     "a photo of a {}.",
     "This is a photo of a {}",

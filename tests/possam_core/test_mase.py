@@ -48,7 +48,7 @@ def name_overlap() -> torch.Tensor:
 
 
 def fc_clip(seen: torch.Tensor, has_clip: torch.Tensor) -> torch.Tensor:
-    """METHOD 7.6, 7.7 and 7.9 in float64, as products of powers."""
+    """docs/method.md 5.5 and 5.7 in float64, as products of powers."""
     p_in, p_out = LDP.double().exp(), CLIP.double().exp()
     p_in, p_out = p_in / p_in.sum(-1, keepdim=True), p_out / p_out.sum(-1, keepdim=True)
     exponent = (0.4 * seen.double() + 0.8 * (~seen).double()) * has_clip.double()[..., None]
