@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.export.formats import ExportFormat
+from pipelines.export.export_format import ExportFormat
 from pipelines.export.protocol import ImageUse
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError

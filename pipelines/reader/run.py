@@ -225,7 +225,7 @@ class LabelledRun:
     @cached_property
     def _newer(self) -> pa.Table:
         with trouble_named(self.location):
-            return newest_rows(self._run, [*self.commits.retries, *self.commits.corrections])
+            return newest_rows(self._run, self.commits.newer)
 
     @cached_property
     def _class_indices(self) -> dict[int, int]:

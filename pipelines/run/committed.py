@@ -38,6 +38,11 @@ class Commits:
     retries: tuple[str, ...]  # keys of the files of later rounds, oldest first
     corrections: tuple[str, ...]  # keys, oldest first
 
+    @property
+    def newer(self) -> tuple[str, ...]:
+        """Keys of all files that are newer than those of the shards, oldest first."""
+        return *self.retries, *self.corrections
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:

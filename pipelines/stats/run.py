@@ -52,7 +52,7 @@ def run_statistics(
     """
     run, commits = find_commits(location)
     with trouble_named(run.location):
-        newer = _by_shard(run, newest_rows(run, [*commits.retries, *commits.corrections]))
+        newer = _by_shard(run, newest_rows(run, commits.newer))
         counter = _Counter(run=run, newer=newer, files=_versions(run))
         digest = counter.digest_of_all(commits.shards)
         kept = counter.kept(TOTAL_KEY, digest)

@@ -3,8 +3,8 @@
 Axes: H W pixels of the image.
 """
 
+import io
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -30,7 +30,7 @@ def ids_from_rgb(rgb: UInt8[ndarray, "H W 3"]) -> Int32[ndarray, "H W"]:
     return ids
 
 
-def read_id_png(file: Path | BinaryIO, name: str) -> Int32[ndarray, "H W"]:
+def read_id_png(file: Path | io.BytesIO, name: str) -> Int32[ndarray, "H W"]:
     """The ids of a PNG; `name` is what an error calls it.
 
     Raises:
