@@ -27,12 +27,12 @@ from urllib3.exceptions import (
 from urllib3.util import parse_url
 
 from pipelines.corpus.image import InputImage
+from pipelines.storage.retry import Patience, retry
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 
 logger = logging.getLogger(__name__)
 
-READ_TRIES = 3
-FIRST_PAUSE_S = 0.5  # doubles with every try
+PATIENCE = Patience(tries=3, first_pause_s=0.5)
 MAX_REDIRECTS = 3
 TIMEOUT = Timeout(connect=5.0, read=30.0)  # read: between two packets
 BODY_TIMEOUT_S = 300.0  # in all, for servers that drip
@@ -136,19 +136,18 @@ class HttpReader:
         if image.size is not None and image.size > MAX_BYTES:
             raise _too_large(image.size)
         where = image.uri.partition("?")[0]  # queries hold secrets
-        for num_tries in range(1, READ_TRIES + 1):
-            try:
-                return self._read_once(image)
-            except (HTTPError, OSError) as error:
-                if num_tries < READ_TRIES:
-                    logger.info("reading %s failed, once more: %s", where, _one_line(error))
-                    time.sleep(FIRST_PAUSE_S * 2 ** (num_tries - 1))
-                elif isinstance(error.__cause__, http.client.IncompleteRead):
-                    message = f"the server sends less than it announces, {READ_TRIES} times"
-                    raise ImageError(ImageErrorCode.CORRUPT_READ, message) from error
-                else:
-                    raise ConnectionError(f"{where}: {_one_line(error)}") from error
-        raise AssertionError("the last try returns or raises")
+        try:
+            return retry(
+                lambda: self._read_once(image),
+                PATIENCE,
+                is_transient=lambda error: isinstance(error, (HTTPError, OSError)),
+                what=f"reading {where}",
+            )
+        except (HTTPError, OSError) as error:
+            if isinstance(error.__cause__, http.client.IncompleteRead):
+                message = f"the server sends less than it announces, {PATIENCE.tries} times"
+                raise ImageError(ImageErrorCode.CORRUPT_READ, message) from error
+            raise ConnectionError(f"{where}: {_one_line(error)}") from error
 
     def _read_once(self, image: InputImage) -> bytes:
         url = image.uri

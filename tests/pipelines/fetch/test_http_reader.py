@@ -18,6 +18,7 @@ from pipelines.corpus.image import InputImage
 from pipelines.fetch import http_reader
 from pipelines.fetch.http_reader import HttpReader, is_allowed, is_public_address
 from possam_core.images.decode import ImageError
+from tests.pipelines.clock import Clock
 
 NAME = "images.test"
 RESOLVE = socket.getaddrinfo
@@ -102,10 +103,9 @@ class Resolver:
 
 
 @pytest.fixture(autouse=True)
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+def resolver(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Resolver:
     names = Resolver()
     monkeypatch.setattr(socket, "getaddrinfo", names)
-    monkeypatch.setattr(http_reader, "FIRST_PAUSE_S", 0.0)
     return names
 
 
@@ -158,7 +158,7 @@ def test_trouble_that_stays_raises_instead_of_becoming_a_row(site: Site, status:
     with pytest.raises(ConnectionError, match=r"/a\.jpg: ") as caught:
         open_reader().read(web_image(site.url("/a.jpg?secret=1")))
     assert "secret" not in str(caught.value)
-    assert len(site.asked) == http_reader.READ_TRIES
+    assert len(site.asked) == http_reader.PATIENCE.tries
 
 
 def test_a_server_that_is_silent_raises(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
