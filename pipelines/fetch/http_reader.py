@@ -27,6 +27,7 @@ from urllib3.exceptions import (
 from urllib3.util import parse_url
 
 from pipelines.corpus.image import InputImage
+from pipelines.storage.hosts import DEFAULT_PORTS, host_spelling, is_allowed
 from pipelines.storage.retry import Patience, retry
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 
@@ -39,7 +40,6 @@ BODY_TIMEOUT_S = 300.0  # in all, for servers that drip
 CHUNK_BYTES = 2**16
 CONNECTIONS_KEPT = 16  # for each server
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
 REDIRECTS = (301, 302, 303, 307, 308)
 TRANSIENT = (408, 425, 429)  # and 5xx
 UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
@@ -75,24 +75,6 @@ def _inner_v4(address: IPv6Address) -> IPv4Address | None:
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
-
-
-def is_allowed(host: str, allowed_hosts: Sequence[str]) -> bool:
-    """Whether `host` is one of `allowed_hosts`: `.example.org` means itself and all below it."""
-    name = _spelling(host)
-    for allowed in map(_spelling, allowed_hosts):
-        if name == allowed.removeprefix(".") or (allowed[:1] == "." and name.endswith(allowed)):
-            return bool(name)
-    return False
-
-
-def _spelling(host: str) -> str:
-    """The one spelling of a host name that comparisons need."""
-    labels = host.strip("[]").rstrip(".").lower().split(".")
-    ascii_labels = (
-        label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels
-    )
-    return ".".join(ascii_labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +154,14 @@ class HttpReader:
         has_user = parts.auth is not None or "\\" in url  # to some, a\@b is the host b
         if parts.scheme not in DEFAULT_PORTS or not parts.host or has_user:
             raise _bad_key("expected http(s)://host/path without a user name or a backslash")
-        host = _spelling(parts.host)
-        if not is_allowed(host, self._allowed_hosts):
-            raise _bad_key(f"{host} is none of the allowed hosts; add it to them to read from it")
+        host = host_spelling(parts.host)
         port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-        return _Target(scheme=parts.scheme, host=host, port=port, path=parts.request_uri)
+        target = _Target(scheme=parts.scheme, host=host, port=port, path=parts.request_uri)
+        if not is_allowed(host, port, self._allowed_hosts):
+            raise _bad_key(
+                f"{target.host_header} is none of the allowed hosts; add it to them to read from it"
+            )
+        return target
 
     def _resolve(self, target: _Target) -> list[Address]:
         """Every address of the host, all of them public."""
