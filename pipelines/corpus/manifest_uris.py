@@ -8,12 +8,13 @@ import pyarrow.compute as pc
 
 from pipelines.corpus.local_files import utf8_uri
 from pipelines.storage.addresses import FILE_SCHEME, is_s3, local_path
+from pipelines.storage.hosts import DEFAULT_PORTS, is_allowed
 from possam_core.errors import ConfigError
 
 OBJECT = r"^s3://[^/]+/(?s:.)"
 PAGE = r"^https?://"
 # No user, backslash or bracket: programs do not agree on which host such an address means.
-HOST = r"^https?://(?P<host>[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:[/?#]|$)"
+SERVER = r"^(?P<server>https?://[A-Za-z0-9._-]+(?::[0-9]{1,5})?)(?:[/?#]|$)"
 SCHEME = r"^\s*[A-Za-z][A-Za-z0-9+.-]*://"
 UNTIDY = r"(^\.{1,2}|/\.{0,2})(/|$)|\x00"  # a name that is empty, "." or ".."
 
@@ -52,25 +53,21 @@ class UriRules:
             )
 
     def _require_hosts(self, pages: pa.StringArray) -> None:
-        hosts = pc.struct_field(pc.extract_regex(pages, HOST), "host")
-        if hosts.null_count:
-            unclear = pages[pc.index(hosts.is_null(), True).as_py()]
+        servers = pc.struct_field(pc.extract_regex(pages, SERVER), "server")
+        if servers.null_count:
+            unclear = pages[pc.index(servers.is_null(), True).as_py()]
             raise ConfigError(
                 f"expected web addresses with a plain host name in {self.manifest},"
                 f" got {unclear.as_py()!r}; correct or remove the row"
             )
-        for host in hosts.unique().to_pylist():
-            if not self._allows(host.lower()):
+        for server in servers.unique().to_pylist():
+            scheme, _, host_and_port = server.partition("://")
+            host, _, port = host_and_port.partition(":")
+            if not is_allowed(host, int(port or DEFAULT_PORTS[scheme]), self.allowed_hosts):
                 raise ConfigError(
-                    f"expected only allowed web hosts in {self.manifest}, got {host!r};"
+                    f"expected only allowed web hosts in {self.manifest}, got {host_and_port!r};"
                     " add it to allowed_hosts if its images may be fetched"
                 )
-
-    def _allows(self, host: str) -> bool:
-        return any(
-            host.endswith(allowed.lower()) if allowed.startswith(".") else host == allowed.lower()
-            for allowed in self.allowed_hosts
-        )
 
     def _files(self, paths: pa.StringArray) -> pa.StringArray:
         """Absolute addresses of paths, most of them without a look at each."""

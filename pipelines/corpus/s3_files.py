@@ -1,6 +1,5 @@
 """List a bucket in the order of its keys, many prefixes side by side and a few pages ahead."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +21,14 @@ from pipelines.corpus.ahead import in_order
 from pipelines.corpus.found_image import FoundImage
 from pipelines.corpus.glob_pattern import GlobPattern, split_glob
 from pipelines.storage.addresses import S3_SCHEME, split_s3
+from pipelines.storage.retry import Patience, retry
 from possam_core.errors import ConfigError
 
 THREADS = 16
 PAGES_AHEAD = 8  # of each prefix
 ENOUGH_PREFIXES = 64  # to keep the threads busy although some hold little
 MAX_DEPTH = 8  # of looking for them
-PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # before asking again
+PATIENCE = Patience(tries=5, first_pause_s=0.5)  # with one question
 
 # What a damaged answer raises when its XML is read, next to errors of the connection.
 DAMAGE = (BotoCoreError, ResponseParserError, ValueError, KeyError, TypeError, AttributeError)
@@ -127,15 +127,15 @@ class _Listing:
     def _ask(self, **request: str | int) -> tuple[list[_Unit], str | None]:
         """One answer of the store, and what to ask for the next one; None if it was the last."""
         bucket, _ = split_s3(self.images)
-        for pause_s in (*PAUSES_S, None):
-            try:
-                answer = self.client.list_objects_v2(Bucket=bucket, **request)
-                return self._units(bucket, answer), _next_token(answer)
-            except (ClientError, *DAMAGE) as error:
-                if pause_s is None or _is_final(error):
-                    raise self._unreadable(error) from error
-            time.sleep(pause_s)
-        raise AssertionError("unreachable: the last pause is None")
+
+        def ask() -> tuple[list[_Unit], str | None]:
+            answer = self.client.list_objects_v2(Bucket=bucket, **request)
+            return self._units(bucket, answer), _next_token(answer)
+
+        try:
+            return retry(ask, PATIENCE, is_transient=_may_pass, what=f"listing {self.images}")
+        except (ClientError, *DAMAGE) as error:
+            raise self._unreadable(error) from error
 
     def _units(self, bucket: str, answer: dict[str, Any]) -> list[_Unit]:
         entries = [(item["Key"], item) for item in answer.get("Contents", ())]
@@ -181,13 +181,14 @@ def _next_token(answer: dict[str, Any]) -> str | None:
     return token
 
 
-def _is_final(error: Exception) -> bool:
-    """Whether asking again cannot help."""
+def _may_pass(error: Exception) -> bool:
+    """Whether asking again may help."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code")
-        return bool(400 <= status < 500 and status != 429 and code != "RequestTimeout")
-    return isinstance(error, (NoCredentialsError, ParamValidationError))
+        return not 400 <= status < 500 or status == 429 or code == "RequestTimeout"
+    is_final = isinstance(error, (NoCredentialsError, ParamValidationError))
+    return isinstance(error, DAMAGE) and not is_final
 
 
 def _client() -> Any:

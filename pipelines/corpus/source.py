@@ -26,7 +26,7 @@ def read_source(images: str, *, allowed_hosts: Sequence[str] = ()) -> Iterator[p
 
     Args:
         images: a normalised address.
-        allowed_hosts: web hosts that a manifest may name; ".example.org" means its subdomains.
+        allowed_hosts: web hosts that a manifest may name (see `pipelines.storage.hosts`).
 
     Raises:
         ConfigError: there is nothing at the address, or it cannot be read.

@@ -43,7 +43,7 @@ def write_coco(whole: Whole, key: str, categories: list[dict[str, Any]]) -> None
                 numbers = {"id": num_annotations, "image_id": image_id}
                 lists[split].append("annotations", numbers | annotation)
         for split, items in lists.items():
-            whole.folder.put_file(key.format(split=split), items.finish(head))
+            whole.folder.replace_file(key.format(split=split), items.finish(head))
 
 
 def instance_annotations(example: Example, *, is_stuff_too: bool) -> list[Record]:

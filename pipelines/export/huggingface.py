@@ -77,7 +77,7 @@ class HuggingFace:
                     writer.write_table(pa.Table.from_pylist(waiting[split], schema))
                 writer.close()
                 key = f"data/{split_name(split)}-{unit.number:08d}.parquet"
-                unit.folder.put_file(key, folder / split)
+                unit.folder.replace_file(key, folder / split)
 
     def join(self, whole: Whole) -> None:
         """Write the dataset card, which also says which file is of which split."""

@@ -37,7 +37,7 @@ class LabelStudio:
             for split, file in files.items():
                 file.write("\n]\n")
                 file.close()
-                unit.folder.put_file(f"tasks/{split}-{unit.number:08d}.json", folder / split)
+                unit.folder.replace_file(f"tasks/{split}-{unit.number:08d}.json", folder / split)
 
     def join(self, whole: Whole) -> None:
         """Write the configuration of the project."""

@@ -39,7 +39,7 @@ class WebDataset:
                 yield example.split, {}
             for split, tar in tars.items():
                 tar.close()
-                unit.folder.put_file(tar_key(split, unit.number), folder / split)
+                unit.folder.replace_file(tar_key(split, unit.number), folder / split)
 
     def join(self, whole: Whole) -> None:
         """Write how many images each tar holds, and the categories."""

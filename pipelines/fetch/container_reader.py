@@ -2,7 +2,6 @@
 
 import io
 import logging
-import time
 from bisect import bisect
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, groupby
@@ -17,6 +16,7 @@ from obstore.store import ObjectStore
 from pipelines.corpus.container import embedded_column, image_bytes, open_container
 from pipelines.corpus.image import InputImage, content_etag
 from pipelines.storage.addresses import local_path, split_s3
+from pipelines.storage.retry import Patience, Retries
 from pipelines.storage.store import open_bucket
 from possam_core.errors import ConfigError
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
@@ -24,8 +24,7 @@ from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 logger = logging.getLogger(__name__)
 
 RANGE_BYTES = 32 * 2**20  # of a tar, read at once and held in memory
-READ_TRIES = 4
-FIRST_PAUSE_S = 0.2  # doubles with every try
+PATIENCE = Patience(tries=4, first_pause_s=0.3)
 PARQUET = ".parquet"
 
 Content = bytes | ImageError
@@ -56,8 +55,8 @@ class ContainerReader:
         container = unit[0].container
         assert container is not None
         contents: dict[str, Content] = {}
-        for num_tries in range(READ_TRIES):
-            time.sleep(FIRST_PAUSE_S * (2**num_tries - 1))
+        retries = Retries(PATIENCE)
+        while True:
             missing = [image for image in unit if image.image_id not in contents]
             try:
                 if container.endswith(PARQUET):
@@ -68,16 +67,16 @@ class ContainerReader:
                 gone = ImageError(ImageErrorCode.NOT_FOUND, f"{container} is gone")
                 return [gone for _ in unit]
             except (GenericError, OSError):
-                if num_tries == READ_TRIES - 1:
+                logger.info("reading %s failed", container, exc_info=True)
+                if not retries.again():
                     raise
-                logger.info("reading %s failed, once more", container, exc_info=True)
                 continue
             contents |= {
                 image.image_id: data
                 for image, data in zip(missing, found, strict=True)
                 if isinstance(data, ImageError) or content_etag(io.BytesIO(data)) == image.etag
             }
-            if len(contents) == len(unit):
+            if len(contents) == len(unit) or not retries.again():
                 break
         changed = ImageError(
             ImageErrorCode.INPUT_CHANGED, f"{container} holds other bytes there than were planned"

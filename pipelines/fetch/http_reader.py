@@ -27,19 +27,19 @@ from urllib3.exceptions import (
 from urllib3.util import parse_url
 
 from pipelines.corpus.image import InputImage
+from pipelines.storage.hosts import DEFAULT_PORTS, host_spelling, is_allowed
+from pipelines.storage.retry import Patience, retry
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 
 logger = logging.getLogger(__name__)
 
-READ_TRIES = 3
-FIRST_PAUSE_S = 0.5  # doubles with every try
+PATIENCE = Patience(tries=3, first_pause_s=0.5)
 MAX_REDIRECTS = 3
 TIMEOUT = Timeout(connect=5.0, read=30.0)  # read: between two packets
 BODY_TIMEOUT_S = 300.0  # in all, for servers that drip
 CHUNK_BYTES = 2**16
 CONNECTIONS_KEPT = 16  # for each server
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
 REDIRECTS = (301, 302, 303, 307, 308)
 TRANSIENT = (408, 425, 429)  # and 5xx
 UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
@@ -75,24 +75,6 @@ def _inner_v4(address: IPv6Address) -> IPv4Address | None:
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
-
-
-def is_allowed(host: str, allowed_hosts: Sequence[str]) -> bool:
-    """Whether `host` is one of `allowed_hosts`: `.example.org` means itself and all below it."""
-    name = _spelling(host)
-    for allowed in map(_spelling, allowed_hosts):
-        if name == allowed.removeprefix(".") or (allowed[:1] == "." and name.endswith(allowed)):
-            return bool(name)
-    return False
-
-
-def _spelling(host: str) -> str:
-    """The one spelling of a host name that comparisons need."""
-    labels = host.strip("[]").rstrip(".").lower().split(".")
-    ascii_labels = (
-        label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels
-    )
-    return ".".join(ascii_labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,19 +118,18 @@ class HttpReader:
         if image.size is not None and image.size > MAX_BYTES:
             raise _too_large(image.size)
         where = image.uri.partition("?")[0]  # queries hold secrets
-        for num_tries in range(1, READ_TRIES + 1):
-            try:
-                return self._read_once(image)
-            except (HTTPError, OSError) as error:
-                if num_tries < READ_TRIES:
-                    logger.info("reading %s failed, once more: %s", where, _one_line(error))
-                    time.sleep(FIRST_PAUSE_S * 2 ** (num_tries - 1))
-                elif isinstance(error.__cause__, http.client.IncompleteRead):
-                    message = f"the server sends less than it announces, {READ_TRIES} times"
-                    raise ImageError(ImageErrorCode.CORRUPT_READ, message) from error
-                else:
-                    raise ConnectionError(f"{where}: {_one_line(error)}") from error
-        raise AssertionError("the last try returns or raises")
+        try:
+            return retry(
+                lambda: self._read_once(image),
+                PATIENCE,
+                is_transient=lambda error: isinstance(error, (HTTPError, OSError)),
+                what=f"reading {where}",
+            )
+        except (HTTPError, OSError) as error:
+            if isinstance(error.__cause__, http.client.IncompleteRead):
+                message = f"the server sends less than it announces, {PATIENCE.tries} times"
+                raise ImageError(ImageErrorCode.CORRUPT_READ, message) from error
+            raise ConnectionError(f"{where}: {_one_line(error)}") from error
 
     def _read_once(self, image: InputImage) -> bytes:
         url = image.uri
@@ -173,11 +154,14 @@ class HttpReader:
         has_user = parts.auth is not None or "\\" in url  # to some, a\@b is the host b
         if parts.scheme not in DEFAULT_PORTS or not parts.host or has_user:
             raise _bad_key("expected http(s)://host/path without a user name or a backslash")
-        host = _spelling(parts.host)
-        if not is_allowed(host, self._allowed_hosts):
-            raise _bad_key(f"{host} is none of the allowed hosts; add it to them to read from it")
+        host = host_spelling(parts.host)
         port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-        return _Target(scheme=parts.scheme, host=host, port=port, path=parts.request_uri)
+        target = _Target(scheme=parts.scheme, host=host, port=port, path=parts.request_uri)
+        if not is_allowed(host, port, self._allowed_hosts):
+            raise _bad_key(
+                f"{target.host_header} is none of the allowed hosts; add it to them to read from it"
+            )
+        return target
 
     def _resolve(self, target: _Target) -> list[Address]:
         """Every address of the host, all of them public."""

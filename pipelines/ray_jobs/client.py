@@ -7,6 +7,7 @@ on.
 
 import hashlib
 import logging
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,7 @@ from requests import RequestException
 from pipelines.ray_jobs.log import LogFollower
 from pipelines.run.plan import Plan
 from pipelines.settings.label import LabelConfig
+from pipelines.storage.retry import Patience, retry
 from possam_core.errors import ConfigError, PossamError
 
 logger = logging.getLogger(__name__)
@@ -33,12 +35,14 @@ PROGRAM = "python -m pipelines.ray_jobs.main"
 RUN_KEY = "possam_run"  # in a job's metadata: the run folder that it fills
 OUR_OWN_LINE = "possam: "  # how a job's program begins the sentence that it ends with
 
-PATIENCE_S = 60.0  # with a cluster that has only just started, and answers 500 at first
 UNREACHABLE_FOR_S = 600.0  # after which following gives up
 POLL_S = 1.0
+# With a cluster that has only just started, and answers 500 at first.
+PATIENCE = Patience(first_pause_s=POLL_S, longest_pause_s=POLL_S, within_s=60.0)
 STOP_GRACE_S = 23  # the shards in flight have 20; then Ray kills the job's program
 STOP_PATIENCE_S = STOP_GRACE_S + 5.0
 TROUBLE = (RuntimeError, OSError, RequestException)  # of the Jobs API
+REFUSED = re.compile(r"status code 4(?!08|25|29)\d\d")  # for a fault of ours, unlike a full queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,20 +247,12 @@ class RayJobs:
         Raises:
             PossamError: it went on refusing.
         """
-        deadline = time.monotonic() + PATIENCE_S
-        for num_tries in count(1):
-            try:
-                return call()
-            except AuthenticationError as error:
-                raise self._silent(error) from error
-            except TROUBLE as error:
-                is_our_fault = "status code 4" in str(error)
-                if is_our_fault or time.monotonic() > deadline:
-                    raise self._silent(error) from error
-                if num_tries == 1:
-                    logger.info("Ray at %s does not answer yet, trying on", self.address)
-            time.sleep(POLL_S)
-        raise AssertionError("there is always a next try")
+        try:
+            return retry(
+                call, PATIENCE, is_transient=_may_pass, what=f"asking Ray at {self.address}"
+            )
+        except (AuthenticationError, *TROUBLE) as error:
+            raise self._silent(error) from error
 
     def _silent(self, error: Exception) -> PossamError:
         return PossamError(
@@ -264,6 +260,10 @@ class RayJobs:
             f" ({_first_line(error)}); check the address and the cluster and, if it asks for a"
             " token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where the flow runs"
         )
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, TROUBLE) and not REFUSED.search(str(error))
 
 
 def _reason(message: str) -> str:

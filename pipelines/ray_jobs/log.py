@@ -4,14 +4,15 @@ import asyncio
 import contextvars
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from ray.job_submission import JobSubmissionClient
 
+from pipelines.storage.retry import Patience, Retries
+
 logger = logging.getLogger(__name__)
 
-AGAIN_AFTER_S = 2.0
+PATIENCE = Patience(first_pause_s=2.0, longest_pause_s=2.0)  # with a log that breaks off
 LAST_LINES_WITHIN_S = 5.0
 
 
@@ -39,6 +40,7 @@ class LogFollower:
             self._thread.join(LAST_LINES_WITHIN_S)
 
     def _follow(self) -> None:
+        retries = Retries(PATIENCE)
         while True:
             try:
                 asyncio.run(self._tell_lines())
@@ -48,7 +50,7 @@ class LogFollower:
                 if self._has_ended:
                     return
                 logger.info("the log of %s broke off (%s), once more", self._job_id, error)
-            time.sleep(AGAIN_AFTER_S)
+            retries.again()
 
     async def _tell_lines(self) -> None:
         """Tell the lines that have not been told; Ray always begins with the first."""

@@ -1,14 +1,15 @@
 """A folder of static files for a browser, on disk or in a bucket."""
 
 import re
-from itertools import chain
-
-import obstore
+from typing import TYPE_CHECKING
 
 from pipelines.run.folder import plan_key
 from pipelines.storage.addresses import is_s3, normalise_location
-from pipelines.storage.store import STORE_ERRORS, open_store, patiently
+from pipelines.storage.folder import StoreFolder, writing_named
 from possam_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from obstore import Attributes
 
 MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
@@ -31,20 +32,17 @@ class StaticFolder:
         """
         self.location = normalise_location(location)
         self._written: set[str] = set()
-        try:
-            self._store = open_store(self.location, create=True)
-            is_there = self._exists(START)
-            if self._exists(plan_key(0)) or (is_there and not self._exists(HEAD)):
+        with writing_named(self.location):
+            self._folder = StoreFolder(self.location, create=True)
+            is_there = self._folder.exists(START)
+            if self._folder.exists(plan_key(0)) or (is_there and not self._folder.exists(HEAD)):
                 raise ConfigError(
                     f"expected an empty folder or an earlier report at {self.location}, but it"
                     " holds something else; choose another --output"
                 )
             if is_there:  # not to be opened until all is there again
-                obstore.delete(self._store, START)
-            found = chain.from_iterable(obstore.list(self._store, "data"))
-            self._stale = {e["path"] for e in found if _NUMBERED.fullmatch(e["path"])}
-        except STORE_ERRORS as error:
-            raise self._unwritable(error) from error
+                self._folder.remove([START])
+            self._stale = {key for key in self._folder.keys("data") if _NUMBERED.fullmatch(key)}
 
     def put(self, key: str, data: bytes) -> None:
         """Write a file, whatever was there.
@@ -52,34 +50,15 @@ class StaticFolder:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        # A bucket serves a file as what it was said to be; a disk goes by the name.
+        # A bucket serves a file with the media type it was given; a disk goes by the name.
         media_type = MEDIA_TYPES[key.rpartition(".")[2]]
-        attributes = {"Content-Type": media_type} if is_s3(self.location) else None
-        try:
-            patiently(
-                lambda: obstore.put(
-                    self._store, key, data, attributes=attributes, use_multipart=False
-                )
-            )
-        except STORE_ERRORS as error:
-            raise self._unwritable(error) from error
+        attributes: Attributes | None = None
+        if is_s3(self.location):
+            attributes = {"Content-Type": media_type}
+        with writing_named(self.location):
+            self._folder.replace(key, data, attributes=attributes)
         self._written.add(key)
 
     def remove_stale(self) -> None:
         """Delete the numbered files of an earlier viewer that this one has not written."""
-        if stale := sorted(self._stale - self._written):
-            patiently(lambda: obstore.delete(self._store, stale))
-
-    def _exists(self, key: str) -> bool:
-        try:
-            patiently(lambda: obstore.head(self._store, key))
-        except FileNotFoundError:
-            return False
-        return True
-
-    def _unwritable(self, error: Exception) -> ConfigError:
-        reason = str(error).partition("\n")[0]
-        return ConfigError(
-            f"expected a place to write files at {self.location}, but writing failed ({reason});"
-            " choose another --output"
-        )
+        self._folder.remove(sorted(self._stale - self._written))

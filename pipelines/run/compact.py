@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,14 +19,13 @@ from pipelines.run.committed import open_committed, read_committed
 from pipelines.run.folder import SHARD_KEY, RunFolder
 from pipelines.run.manifest import Manifest, read_manifest
 from pipelines.schema import ROW_SCHEMA
-from pipelines.storage.store import STORE_ERRORS, open_store
+from pipelines.storage.store import STORE_ERRORS
 from possam_core.errors import ConfigError
 
 HEAD_NAME = "_table.json"
 TARGET_BYTES = 384 * 2**20  # a file closes above it: all but the last have 256 to 512 MiB
 ROWS_A_GROUP = 1024
 GROUPS_A_FILE = 6  # at least, so that the last group of a file adds little to it
-CHUNK_BYTES = 16 * 2**20
 # What the plan fixes, so that it is the same in every shard.
 PROVENANCE = (
     "plan_id",
@@ -138,7 +136,6 @@ def _write_files(
     run: RunFolder, folder: str, shards: Iterator[pa.Table], target_bytes: int
 ) -> list[TableFile]:
     """Write all files of the table but its head, over whatever an earlier try has left."""
-    store = open_store(run.location)
     run.remove(run.keys(folder))
     groups = _row_groups(shards, target_bytes // GROUPS_A_FILE)
     files: list[TableFile] = []
@@ -147,7 +144,7 @@ def _write_files(
         for group in groups:  # the first of a file; `_write_file` takes the others
             rows = _write_file(path, chain([group], groups), target_bytes)
             key = f"{folder}/part-{len(files):05d}.parquet"
-            obstore.put(store, key, path, chunk_size=CHUNK_BYTES)
+            run.replace_file(key, path)
             files.append(TableFile(key=key, rows=rows, bytes=path.stat().st_size))
     return files
 

@@ -5,30 +5,16 @@ plan minus a listing.
 """
 
 import hashlib
-import json
-import logging
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from datetime import datetime
-from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import obstore
 
 from pipelines.storage.addresses import is_s3
-from pipelines.storage.object_reader import ObjectReader
-from pipelines.storage.store import STORE_ERRORS, open_store, patiently, put_new
+from pipelines.storage.folder import StoreFolder, writing_named
 from possam_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from obstore import ObjectMeta
-
-logger = logging.getLogger(__name__)
 
 MANIFEST_KEY = "_manifest.json"
 VOCABULARY_KEY = "_plan/vocabulary.json"
@@ -84,32 +70,21 @@ def correction_key(number: int, moment: datetime) -> str:
     return f"corrections/{number:05d}-{moment:%Y%m%dT%H%M%SZ}.parquet"
 
 
-class RunFolder:
+class RunFolder(StoreFolder):
     """Reads and writes one run folder, on disk or in a bucket."""
 
     def __init__(self, location: str, *, create: bool = False, single_writer: bool = False) -> None:
-        """Open `location`.
-
-        Args:
-            location: normalised address of the folder.
-            create: make a local folder that is missing; otherwise that is an error.
-            single_writer: look first and then write, for stores that cannot do both in one step;
-                two runs at once may then overwrite each other.
+        """Open `location`; see `StoreFolder`.
 
         Raises:
             ConfigError: there is no such folder, or it cannot be made.
         """
-        self.location = location
-        self._is_single_writer = single_writer
         if not create and not is_s3(location) and not Path(location).is_dir():
             raise ConfigError(
                 f"expected a run folder at {location}, found none; make one with possam label"
             )
-        try:
-            self._store = open_store(location, create=create)
-            self._reader = ObjectReader(self._store)
-        except STORE_ERRORS as error:
-            raise _unwritable(location, error) from error
+        with writing_named(location):
+            super().__init__(location, create=create, single_writer=single_writer)
 
     def probe(self) -> None:
         """Prove that the folder can be written and that put-if-absent holds there.
@@ -118,52 +93,16 @@ class RunFolder:
             ConfigError: one of the two fails.
         """
         key = f"_runs/probe-{uuid.uuid4().hex}"
-        try:
+        with writing_named(self.location):
             self.put_new(key, b"{}")
             overwrites = self.put_new(key, b"{}")
-            obstore.delete(self._store, key)
-        except STORE_ERRORS as error:
-            raise _unwritable(self.location, error) from error
+            self.remove([key])
         if overwrites:
             raise ConfigError(
                 f"expected a store that honours conditional writes at {self.location}, but it"
                 " overwrote an existing object; choose another store, or make sure that only one"
                 " run at a time writes there and add --single-writer"
             )
-
-    def put_new(self, key: str, data: bytes) -> bool:
-        """Write `key` unless it exists; False if it did."""
-        if not self._is_single_writer:
-            return put_new(self._store, key, data)
-        if self._exists(key):
-            return False
-        self.replace(key, data)
-        return True
-
-    def replace(self, key: str, data: bytes) -> None:
-        """Write `key`, whatever was there: only for what is derived."""
-        patiently(lambda: self.replace_once(key, data))
-
-    def replace_once(self, key: str, data: bytes) -> None:
-        """As `replace`, with no patience but the client's own: for what is only advice.
-
-        Who waits for it does not hear SIGTERM meanwhile.
-        """
-        obstore.put(self._store, key, data, use_multipart=False)
-
-    def read(self, key: str) -> bytes | None:
-        """The content of `key`, or None if there is none."""
-        try:
-            if not is_s3(self.location):  # without the client, which hangs in a forked process
-                return Path(self.location, key).read_bytes()
-            return self._reader.read(key)
-        except FileNotFoundError:
-            return None
-
-    def read_json(self, key: str) -> Any:
-        """The parsed content of `key`, or None if there is none."""
-        data = self.read(key)
-        return None if data is None else json.loads(data)
 
     def committed_shards(self, round: int = 0) -> set[int]:
         """Indices of the shards of a round whose files exist; one listing."""
@@ -181,7 +120,7 @@ class RunFolder:
 
     def is_committed(self, shard: int, round: int = 0) -> bool:
         """Whether the file of a shard exists."""
-        return self._exists(shard_key(shard, round))
+        return self.exists(shard_key(shard, round))
 
     def count_attempts(self, round: int = 0) -> Counter[int]:
         """How often each shard of a round has been started since the last finalise."""
@@ -201,43 +140,6 @@ class RunFolder:
         """Forget all attempts: nothing is open any more."""
         self.remove(self.keys("_attempts"))
 
-    def remove(self, keys: Iterable[str]) -> None:
-        """Delete `keys`: only what nobody needs any more; some may be gone already."""
-        if not (unneeded := list(keys)):
-            return
-        try:
-            # Many with one request, where the store can.
-            patiently(lambda: obstore.delete(self._store, unneeded))
-        except FileNotFoundError:  # a disk minds, and may have left others that come after it
-            for key in unneeded:
-                with suppress(FileNotFoundError):
-                    patiently(partial(obstore.delete, self._store, key))
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys below `prefix`; one listing."""
-        return (entry["path"] for entry in self.entries(prefix))
-
-    def entries(self, prefix: str = "") -> Iterator["ObjectMeta"]:
-        """Path, size, etag and time of what lies below `prefix`; one listing."""
-        # As a whole, because one that breaks off must be begun again.
-        pages = patiently(lambda: list(obstore.list(self._store, prefix or None)))
-        return chain.from_iterable(pages)
-
-    def _exists(self, key: str) -> bool:
-        try:
-            patiently(lambda: obstore.head(self._store, key))
-        except FileNotFoundError:
-            return False
-        return True
-
 
 def _attempts_prefix(round: int) -> str:
     return f"retry-{round:03d}/" if round else ""
-
-
-def _unwritable(location: str, error: Exception) -> ConfigError:
-    reason = str(error).partition("\n")[0]
-    return ConfigError(
-        f"expected a place to write at {location}, but writing failed ({reason});"
-        " choose another --output or mend its permissions"
-    )

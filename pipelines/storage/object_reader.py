@@ -8,7 +8,6 @@ side encryption, multipart uploads), all that can be asked for is the announced 
 import hashlib
 import logging
 import re
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,15 +15,18 @@ import obstore
 from obstore.exceptions import GenericError
 from obstore.store import ObjectStore
 
+from pipelines.storage.retry import Patience, Retries
+
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 logger = logging.getLogger(__name__)
 
 MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
-TROUBLE_TRIES = 3
-DAMAGE_TRIES = 6  # one flipped read in twenty gives six in a row once in 64 million times
-FIRST_PAUSE_S = 0.1  # doubles with every try; the client itself waits out longer trouble
+# With answers that fail; the client itself waits out longer trouble.
+TROUBLE = Patience(tries=3, first_pause_s=0.2)
+# With bytes that are wrong; one flipped read in twenty gives six in a row once in 64 million times.
+DAMAGE = Patience(tries=6, first_pause_s=0.2)
 
 
 class DamagedReadError(OSError):
@@ -59,30 +61,29 @@ class ObjectReader:
             DamagedReadError: the bytes are short or damaged, every time.
             GenericError: trouble that outlasted the retries.
         """
-        num_troubles = num_damaged = 0
+        troubles, damages = Retries(TROUBLE), Retries(DAMAGE)
         unlike_etag: set[bytes] = set()  # digests of what is whole but not of the etag's MD5
-        while num_damaged < DAMAGE_TRIES:
-            time.sleep(FIRST_PAUSE_S * (2 ** (num_troubles + num_damaged) - 1))
+        while True:
             try:
                 reply = obstore.get(self._store, key)
                 check(reply.meta)
                 data = bytes(reply.bytes())
             except GenericError:
-                num_troubles += 1
-                if num_troubles == TROUBLE_TRIES:
+                logger.info("reading %s failed", key, exc_info=True)
+                if not troubles.again():
                     raise
-                logger.info("reading %s failed, once more", key, exc_info=True)
                 continue
             is_whole = len(data) == (reply.meta["size"] if size is None else size)
             if is_whole and self._agrees(reply.meta["e_tag"], data):
                 return data
-            num_damaged += 1
             unlike_etag.add(hashlib.blake2b(data).digest() if is_whole else b"")
-            logger.info("%s came short or damaged, once more", key)
+            logger.info("%s came short or damaged", key)
+            if not damages.again():
+                break
         if len(unlike_etag) == 1 and unlike_etag != {b""}:  # always the same: this etag is no MD5
             self._is_never_md5 = self._num_matches == 0
             return data
-        raise DamagedReadError(f"the store sent other bytes than it announced {DAMAGE_TRIES} times")
+        raise DamagedReadError(f"the store sent other bytes than it announced {DAMAGE.tries} times")
 
     def _agrees(self, etag: str | None, data: bytes) -> bool:
         md5 = MD5_ETAG.fullmatch(etag or "")

@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -11,11 +10,12 @@ from typing import BinaryIO, cast
 import obstore
 
 from pipelines.storage.addresses import local_path, split_s3
+from pipelines.storage.retry import Patience, Retries
 from pipelines.storage.store import STORE_ERRORS, open_bucket
 
 logger = logging.getLogger(__name__)
 
-PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # before a broken download is resumed
+PATIENCE = Patience(tries=5, first_pause_s=0.5)  # with a download that breaks off in one place
 
 
 def open_stream(uri: str) -> BinaryIO:
@@ -88,7 +88,8 @@ class _Download(io.RawIOBase):
 
     def _arriving(self) -> Iterator[bytes]:
         bucket, key = split_s3(self._uri)
-        store, position, failures = open_bucket(bucket), 0, 0
+        store, position = open_bucket(bucket), 0
+        retries = Retries(PATIENCE)
         about = obstore.head(store, key)
         while position < about["size"]:
             try:
@@ -97,12 +98,11 @@ class _Download(io.RawIOBase):
                     raise OSError("it changed while it was read")
                 for chunk in answer.stream():
                     yield bytes(chunk)
-                    position, failures = position + len(chunk), 0
+                    position += len(chunk)
+                    retries.reset()
                 if position < about["size"]:
                     raise OSError("it ended early")
             except STORE_ERRORS as error:
-                if failures == len(PAUSES_S):
-                    raise
                 logger.warning("%s broke off at byte %d (%s)", self._uri, position, error)
-                time.sleep(PAUSES_S[failures])
-                failures += 1
+                if not retries.again():
+                    raise

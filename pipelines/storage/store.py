@@ -5,9 +5,7 @@ Credentials, region and endpoint of S3 come from where all AWS tools look for th
 """
 
 import errno
-import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,18 +17,17 @@ from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from pipelines.storage.addresses import is_s3, split_s3
+from pipelines.storage.retry import Patience, retry
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
-logger = logging.getLogger(__name__)
-
 Result = TypeVar("Result")
 
-CALL_TRIES = 7  # where each reply is lost with 20 %, one call in 78,000 fails
-CALL_PATIENCE_S = 20.0  # longer trouble is not tried again: the client itself waited it out
-FIRST_PAUSE_S = 0.1  # doubles with every try
+# Seven tries: where each reply is lost with 20 %, one call in 78,000 fails. Trouble of more than
+# 20 seconds is not tried again: the client itself waited it out.
+PATIENCE = Patience(tries=7, first_pause_s=0.1, within_s=20.0)
 DISK_FULL = tuple(f"(os error {code})" for code in (errno.ENOSPC, errno.EDQUOT))
 RENEW_AFTER = timedelta(minutes=5)  # botocore renews what is about to expire when it is asked
 
@@ -131,17 +128,12 @@ def patiently(call: Callable[[], Result]) -> Result:
     Raises:
         GenericError: it failed every time or for too long, or the disk is full.
     """
-    started = time.monotonic()
-    for num_tries in range(1, CALL_TRIES):
-        try:
-            return call()
-        except GenericError as error:
-            is_full = any(code in str(error) for code in DISK_FULL)  # and will be in seconds, too
-            if is_full or time.monotonic() - started > CALL_PATIENCE_S:
-                raise
-            logger.info("the store is in trouble, once more", exc_info=True)
-            time.sleep(FIRST_PAUSE_S * 2 ** (num_tries - 1))
-    return call()
+    return retry(call, PATIENCE, is_transient=_may_pass, what="a request to the store")
+
+
+def _may_pass(error: Exception) -> bool:
+    is_full = any(code in str(error) for code in DISK_FULL)  # and will be in seconds, too
+    return isinstance(error, GenericError) and not is_full
 
 
 @contextmanager

@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-import obstore
-
 from pipelines.storage.addresses import is_s3
-from pipelines.storage.store import open_store, patiently, trouble_named
+from pipelines.storage.folder import StoreFolder
+from pipelines.storage.store import trouble_named
 from pipelines.train.config import TrainConfig, learned_from
 from possam_core.errors import ConfigError
 from possam_core.training.files import Folder, LocalFolder
@@ -17,25 +16,21 @@ MAX_SHOWN = 5  # of settings that differ
 
 
 class BucketFolder:
-    """A prefix of a bucket; an object replaces another at once."""
+    """A prefix of a bucket, whose trouble is a sentence; an object replaces another at once."""
 
     def __init__(self, location: str) -> None:
-        self.location = location
-        self._store = open_store(location)
+        self._folder = StoreFolder(location)
 
     def read(self, name: str) -> bytes | None:
         """The bytes of an object; None where there is none."""
-        with trouble_named(self.location):
-            try:
-                return bytes(patiently(lambda: obstore.get(self._store, name).bytes()))
-            except FileNotFoundError:
-                return None
+        with trouble_named(self._folder.location):
+            return self._folder.read(name)
 
     def write(self, name: str, data: bytes) -> str:
         """Replace an object."""
-        with trouble_named(self.location):
-            patiently(lambda: obstore.put(self._store, name, data))
-        return f"{self.location}/{name}"
+        with trouble_named(self._folder.location):
+            self._folder.replace(name, data)
+        return f"{self._folder.location}/{name}"
 
 
 def open_output(location: str) -> Folder:

@@ -30,6 +30,7 @@ from pipelines.planning.prepare import prepare
 from pipelines.ray_jobs import client as jobs_client
 from pipelines.ray_jobs.client import RUN_KEY, JobRequest, RayJobs, job_name, run_on_ray
 from pipelines.settings.label import LabelConfig
+from pipelines.storage.retry import Patience
 from pipelines.verify import verify_run
 from possam_core.errors import PossamError
 from tests.factories import encode, make_pixels
@@ -215,7 +216,7 @@ def test_a_cluster_that_only_just_starts_is_asked_again_and_an_id_is_never_used_
 def test_an_address_where_no_cluster_is_gives_a_sentence(
     ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_client, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(jobs_client, "PATIENCE", Patience(tries=1, first_pause_s=0.0))
     with pytest.raises(PossamError, match="expected Ray's Jobs API to answer"):
         RayJobs(f"http://127.0.0.1:{free_port()}")
 

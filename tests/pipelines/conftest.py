@@ -12,11 +12,13 @@ from pipelines.planning.freeze import freeze_plan
 from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import PlanSettings, load_plan, read_shard
+from pipelines.storage import retry
 from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.panoptic import PanopticSegmentation
 from possam_core.playground import PLAYGROUND, generate_scene, write_corpus
 from tests.factories import make_segment
+from tests.pipelines.clock import Clock
 
 SEED = 3
 SHARD_SIZE = 3
@@ -56,6 +58,15 @@ def true_segmentation(index: int, *, score: float) -> PanopticSegmentation:
         for i, c in enumerate(scene.class_indices, start=1)
     )
     return PanopticSegmentation(ids=scene.ids, segments=segments)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Tries follow each other at once; how long they would have waited is counted."""
+    clock = Clock()
+    monkeypatch.setattr(retry, "monotonic", clock.monotonic)
+    monkeypatch.setattr(retry, "sleep", clock.sleep)
+    return clock
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 import fsspec
 import pytest
 
-from pipelines.corpus import s3_files
 from pipelines.corpus.source import read_source
 from pipelines.schema import INPUT_SCHEMA
-from pipelines.storage import object_stream
+from tests.pipelines.clock import Clock
 from tests.pipelines.corpus.proxy import Proxy
 
 Rows = list[dict]
@@ -45,11 +44,9 @@ def make_bucket(s3_server: str) -> Callable[[str, dict[str, bytes]], str]:
 
 
 @pytest.fixture
-def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def proxy(s3_server: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """The way to the store, until the test ends; nobody pauses before asking it again."""
     proxy = Proxy(s3_server)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
-    for module in (s3_files, object_stream):
-        monkeypatch.setattr(module, "PAUSES_S", (0.0, 0.0, 0.0, 0.0))
     yield proxy
     proxy.close()

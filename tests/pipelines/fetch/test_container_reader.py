@@ -17,6 +17,7 @@ from pipelines.fetch.image_reader import ImageReader
 from pipelines.storage.store import open_bucket
 from possam_core.images.decode import ImageError
 from tests.factories import list_images
+from tests.pipelines.clock import Clock
 
 CONTENTS = [bytes([65 + i]) * (10 + i) for i in range(6)]
 
@@ -63,19 +64,13 @@ def test_a_few_images_come_back_alone(container: str) -> None:
     assert read_all([images[4], images[1]]) == [CONTENTS[4], CONTENTS[1]]
 
 
-def test_a_changed_member_is_named_and_the_others_are_read(
-    container: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(container_reader, "FIRST_PAUSE_S", 0.0)
+def test_a_changed_member_is_named_and_the_others_are_read(container: str, clock: Clock) -> None:
     images = list_images(container)
     rewrite(container, [*CONTENTS[:2], CONTENTS[2].lower(), *CONTENTS[3:]])
     assert read_all(images) == [*CONTENTS[:2], "input_changed", *CONTENTS[3:]]
 
 
-def test_a_file_that_became_shorter_has_changed(
-    container: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(container_reader, "FIRST_PAUSE_S", 0.0)
+def test_a_file_that_became_shorter_has_changed(container: str, clock: Clock) -> None:
     images = list_images(container)
     Path(container).write_bytes(b"short")
     assert read_all(images) == ["input_changed"] * 6

@@ -3,8 +3,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipelines.run import folder
 from pipelines.run.folder import RunFolder, shard_key
+from pipelines.storage import folder
 from possam_core.errors import ConfigError
 
 
@@ -45,13 +45,6 @@ def test_attempts_are_numbered_counted_and_cleared(run: RunFolder) -> None:
     assert run.count_attempts() == {}
 
 
-def test_what_another_process_has_removed_keeps_no_other_key_alive(run: RunFolder) -> None:
-    for name in ("a", "c"):
-        run.put_new(f"_drafts/{name}", b"x")
-    run.remove(["_drafts/a", "_drafts/b", "_drafts/c"])
-    assert list(run.keys("_drafts")) == []
-
-
 def test_rounds_are_kept_apart(run: RunFolder) -> None:
     run.commit(0, b"first round")
     assert run.commit(0, b"second round", round=1)
@@ -72,11 +65,6 @@ def test_a_single_writer_needs_no_condition_of_the_store(
     assert careless.commit(0, b"first")
     assert not careless.commit(0, b"second")
     assert run.read(shard_key(0)) == b"first"
-
-
-def test_what_is_not_there_reads_as_none(run: RunFolder) -> None:
-    assert run.read("_manifest.json") is None
-    assert run.read_json("_manifest.json") is None
 
 
 def test_the_probe_leaves_nothing_behind(run: RunFolder) -> None:

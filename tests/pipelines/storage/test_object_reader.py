@@ -1,19 +1,14 @@
 """Reading from a store that is not to be trusted, played by a list of replies."""
 
 import hashlib
-from collections.abc import Iterator
 
 import pytest
 from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
 from pipelines.storage import object_reader
-from pipelines.storage.object_reader import (
-    DAMAGE_TRIES,
-    TROUBLE_TRIES,
-    DamagedReadError,
-    ObjectReader,
-)
+from pipelines.storage.object_reader import DAMAGE, TROUBLE, DamagedReadError, ObjectReader
+from tests.pipelines.clock import Clock
 
 MD5 = hashlib.md5(b"data").hexdigest()
 
@@ -45,8 +40,7 @@ class Replies:
 
 
 @pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectReader]:
-    monkeypatch.setattr(object_reader, "FIRST_PAUSE_S", 0.0)
+def reader(clock: Clock) -> ObjectReader:
     return ObjectReader(MemoryStore())
 
 
@@ -84,7 +78,7 @@ def test_an_object_that_is_always_damaged_is_named(
     answers = answer(monkeypatch, Reply(b"dat", size=4))
     with pytest.raises(DamagedReadError):
         reader.read("a")
-    assert answers.num_reads == DAMAGE_TRIES
+    assert answers.num_reads == DAMAGE.tries
 
 
 def test_an_etag_that_is_no_md5_costs_more_reads_only_once(
@@ -92,9 +86,9 @@ def test_an_etag_that_is_no_md5_costs_more_reads_only_once(
 ) -> None:
     answers = answer(monkeypatch, Reply(b"data", etag="0" * 32))
     assert reader.read("a") == b"data"
-    assert answers.num_reads == DAMAGE_TRIES
+    assert answers.num_reads == DAMAGE.tries
     assert reader.read("b") == b"data"
-    assert answers.num_reads == DAMAGE_TRIES + 1
+    assert answers.num_reads == DAMAGE.tries + 1
 
 
 def test_bytes_that_change_while_they_are_read_are_damaged(
@@ -109,4 +103,4 @@ def test_trouble_that_lasts_raises(reader: ObjectReader, monkeypatch: pytest.Mon
     answers = answer(monkeypatch, GenericError("503 Slow Down"))
     with pytest.raises(GenericError):
         reader.read("a")
-    assert answers.num_reads == TROUBLE_TRIES
+    assert answers.num_reads == TROUBLE.tries

@@ -1,8 +1,8 @@
 import pytest
 from obstore.exceptions import GenericError
 
-from pipelines.storage import store
-from pipelines.storage.store import CALL_TRIES, patiently
+from pipelines.storage.store import PATIENCE, patiently
+from tests.pipelines.clock import Clock
 
 
 class Troubled:
@@ -20,16 +20,15 @@ class Troubled:
 @pytest.mark.parametrize(
     ("problem", "num_tries"),
     [
-        ("Generic S3 error: connection reset", CALL_TRIES),
+        ("Generic S3 error: connection reset", PATIENCE.tries),
         ("Unable to copy data to file: No space left on device (os error 28)", 1),
         ("Unable to copy data to file: Disk quota exceeded (os error 122)", 1),
     ],
 )
 def test_a_call_is_repeated_unless_the_disk_is_full(
-    monkeypatch: pytest.MonkeyPatch, problem: str, num_tries: int
+    clock: Clock, problem: str, num_tries: int
 ) -> None:
-    monkeypatch.setattr(store, "FIRST_PAUSE_S", 0.0)
     call = Troubled(problem)
     with pytest.raises(GenericError):
         patiently(call)
-    assert call.num_tries == num_tries
+    assert call.num_tries == num_tries == len(clock.waits) + 1

@@ -1,0 +1,38 @@
+"""The web hosts that a user has named: nothing is read from any other."""
+
+import re
+from collections.abc import Iterable
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+ENTRY = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>[0-9]+))?")
+
+
+def is_allowed(host: str, port: int, allowed_hosts: Iterable[str]) -> bool:
+    """Whether one of `allowed_hosts` names `host`.
+
+    `example.org` is that host alone, `.example.org` the host and all below it; on any port, unless
+    the entry ends with one, as in `example.org:8080`. Capitals and a last dot make no difference.
+    """
+    name = host_spelling(host)
+    for entry in allowed_hosts:
+        parts = ENTRY.fullmatch(entry)  # None: an IPv6 address without brackets
+        allowed, allowed_port = (parts["host"], parts["port"]) if parts else (entry, None)
+        if allowed_port is not None and int(allowed_port) != port:
+            continue
+        allowed = host_spelling(allowed)
+        if name == allowed.removeprefix(".") or (allowed[:1] == "." and name.endswith(allowed)):
+            return bool(name)
+    return False
+
+
+def host_spelling(host: str) -> str:
+    """The one spelling of a host name that comparisons need: ASCII, without brackets or last dot.
+
+    >>> host_spelling("Bücher.Example.")
+    'xn--bcher-kva.example'
+    """
+    labels = host.strip("[]").rstrip(".").lower().split(".")
+    ascii_labels = (
+        label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels
+    )
+    return ".".join(ascii_labels)

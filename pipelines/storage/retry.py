@@ -1,0 +1,88 @@
+"""Try again after trouble that may pass: the one place that waits between two tries.
+
+The pauses double and vary by half, so that a thousand workers that failed together do not come
+back together.
+"""
+
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How often something is tried, and how long the pauses are."""
+
+    tries: float = math.inf  # in all
+    first_pause_s: float  # on average; doubles with every failure
+    longest_pause_s: float = math.inf  # on average
+    within_s: float = math.inf  # after which no other try begins
+
+    def pause_s(self, num_failures: int) -> float:
+        """How long to wait after so many failures: between a half and one and a half of the mean.
+
+        The mean never overflows, however many the failures are.
+        """
+        mean = min(self.first_pause_s * 2.0 ** min(num_failures - 1, 64), self.longest_pause_s)
+        return mean * random.uniform(0.5, 1.5)
+
+
+@dataclass(slots=True)
+class Retries:
+    """Counts the failures of one thing that is tried, and waits between the tries."""
+
+    patience: Patience
+    num_failures: int = field(default=0, init=False)
+    _began: float = field(default_factory=lambda: monotonic(), init=False)
+
+    def again(self) -> bool:
+        """After a failure: wait, then True; False at once if it is not to be tried again."""
+        self.num_failures += 1
+        is_too_late = monotonic() - self._began > self.patience.within_s
+        if is_too_late or self.num_failures >= self.patience.tries:
+            return False
+        sleep(self.patience.pause_s(self.num_failures))
+        return True
+
+    def reset(self) -> None:
+        """After success: forget what failed before."""
+        self.num_failures, self._began = 0, monotonic()
+
+
+def retry(
+    call: Callable[[], Result],
+    patience: Patience,
+    *,
+    is_transient: Callable[[Exception], bool],
+    what: str,
+) -> Result:
+    """The result of `call`, which is repeated while it raises what `is_transient`.
+
+    Args:
+        call: safe to repeat.
+        patience: how often, and for how long.
+        is_transient: whether another try may help.
+        what: fails, for the log; without secrets.
+
+    Raises:
+        Exception: what the last try raised.
+    """
+    retries = Retries(patience)
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            level = logging.DEBUG if retries.num_failures else logging.INFO  # one line is enough
+            logger.log(level, "%s failed (%s), trying on", what, " ".join(str(error).split()))
+            if not retries.again():
+                raise
