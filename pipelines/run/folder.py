@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SCHEMA_VERSION = "2"  # of plans and of `schema.ROW_SCHEMA`; in the metadata of every file
 MANIFEST_KEY = "_manifest.json"
 VOCABULARY_KEY = "_plan/vocabulary.json"
 PLAN_FOLDER = "_plan"  # of the corpus
