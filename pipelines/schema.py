@@ -7,8 +7,6 @@ from typing import Any, TypedDict, TypeGuard, cast
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "2"  # of ROW_SCHEMA; in the metadata of every file
-
 Batch = dict[str, Any]  # what Ray hands to an actor: column name -> values
 
 OK = "ok"  # `status` of a labelled image

@@ -1,5 +1,5 @@
 """The `possam` command."""
 
-from pipelines.cli.command import main
+from pipelines.cli.entry import main
 
 __all__ = ["main"]

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from pipelines.reader import LabelledRun
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import read_shard
+from pipelines.run.parts import read_shard
 from pipelines.schema import Row, to_rows
 
 SHARDS_KEPT = 4  # in memory; runs of one corpus mostly go through it in one order

@@ -20,7 +20,7 @@ from pipelines.report.run_report import MAX_IMAGES, base_of, by_shard, orders, p
 from pipelines.report.selection import Candidate, Selection
 from pipelines.report.viewer import Head, Order, ViewerWriter
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import read_shard
+from pipelines.run.parts import read_shard
 from pipelines.schema import OK, is_labelled, to_rows
 from possam_core.errors import ConfigError
 

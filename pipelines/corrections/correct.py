@@ -17,8 +17,8 @@ from pipelines.formats.coco_panoptic import read_coco_panoptic
 from pipelines.formats.label_studio import read_label_studio
 from pipelines.reader.run import LabelledRun, open_run
 from pipelines.run.committed import CORRECTION_SCHEMA, Correction
-from pipelines.run.folder import CORRECTION_KEY, RunFolder, correction_key
-from pipelines.schema import SCHEMA_VERSION, LabelledRow, Row, is_labelled, to_rows
+from pipelines.run.folder import CORRECTION_KEY, SCHEMA_VERSION, RunFolder, correction_key
+from pipelines.schema import LabelledRow, Row, is_labelled, to_rows
 from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pipelines.formats.annotation import AnnotatedImage, refuse
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import SHARDS_A_PART, Plan, open_part
+from pipelines.run.parts import SHARDS_A_PART, open_part
+from pipelines.run.plan import Plan
 
 SEPARATORS = re.compile(r"[/\\#]")  # the last leads into a container
 

@@ -18,7 +18,7 @@ from pipelines.export.protocol import Unit
 from pipelines.fetch.image_reader import Fetched, ImageReader
 from pipelines.reader import LabelledRun
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import read_shard
+from pipelines.run.parts import read_shard
 from pipelines.schema import OK
 from pipelines.storage.store import trouble_named
 from possam_core.images.decode import ImageError

@@ -17,7 +17,8 @@ from pipelines.fetch.image_reader import ImageReader
 from pipelines.label.progress import Board
 from pipelines.label.stages import STAGES
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import Plan, read_shard
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import Plan
 from pipelines.schema import ERROR, Batch
 from pipelines.settings.label import LabelConfig
 from possam_core.errors import ConfigError

@@ -11,15 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.corpus.image import InputImage
-from pipelines.schema import (
-    ERROR,
-    OK,
-    ROW_SCHEMA,
-    SCHEMA_VERSION,
-    QualityRecord,
-    Row,
-    SegmentInfo,
-)
+from pipelines.run.folder import SCHEMA_VERSION
+from pipelines.schema import ERROR, OK, ROW_SCHEMA, QualityRecord, Row, SegmentInfo
 from possam_core.images.decode import DecodedImage, ImageError
 from possam_core.labels.boundary import boundary_sharpness
 from possam_core.labels.panoptic import PanopticSegmentation

@@ -24,8 +24,9 @@ from pipelines.label.stages import STAGES, bottleneck
 from pipelines.planning.prepare import PreparedRun, prepare
 from pipelines.planning.retry import TRY_CAREFULLY, prepare_retry
 from pipelines.ray_cluster import ray_cluster
+from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
-from pipelines.run.manifest import Manifest, current_manifest, finalise
+from pipelines.run.manifest import Manifest, current_manifest
 from pipelines.run.plan import load_rounds
 from pipelines.run.presence import Presence
 from pipelines.settings.label import LabelConfig

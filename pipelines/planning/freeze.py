@@ -23,13 +23,15 @@ from pipelines.planning.candidates import CANDIDATE_SCHEMA, Candidates, drop
 from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import (
     PLAN_FOLDER,
+    SCHEMA_VERSION,
     RunFolder,
     dropped_part_key,
     plan_key,
     plan_part_key,
 )
-from pipelines.run.plan import SHARDS_A_PART, Plan, PlanSettings, load_plan, refuse_other_settings
-from pipelines.schema import PLAN_SCHEMA, SCHEMA_VERSION
+from pipelines.run.parts import SHARDS_A_PART
+from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
+from pipelines.schema import PLAN_SCHEMA
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -12,17 +12,11 @@ from pipelines.planning.candidates import CANDIDATE_SCHEMA
 from pipelines.planning.freeze import write_parts
 from pipelines.planning.prepare import PreparedRun, resolve_settings
 from pipelines.run.committed import read_machine_rows
-from pipelines.run.folder import RunFolder, draft_folder, drafts_folder, plan_key
-from pipelines.run.manifest import current_manifest, finalise
-from pipelines.run.plan import (
-    SHARDS_A_PART,
-    Plan,
-    load_plan,
-    load_rounds,
-    open_part,
-    refuse_other_settings,
-)
-from pipelines.schema import SCHEMA_VERSION
+from pipelines.run.finalise import finalise
+from pipelines.run.folder import SCHEMA_VERSION, RunFolder, draft_folder, drafts_folder, plan_key
+from pipelines.run.manifest import current_manifest
+from pipelines.run.parts import SHARDS_A_PART, open_part
+from pipelines.run.plan import Plan, load_plan, load_rounds, refuse_other_settings
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError

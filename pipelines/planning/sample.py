@@ -14,7 +14,8 @@ from pipelines.corpus.image import InputImage
 from pipelines.corpus.source import read_source, require_corpus
 from pipelines.planning.candidates import CANDIDATE_SCHEMA, Candidates, drop
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import Plan, PlanSettings, load_plan, read_shard, refuse_other_settings
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from possam_core.errors import ConfigError

@@ -28,7 +28,8 @@ from pipelines.planning.freeze import freeze_plan
 from pipelines.planning.prepare import resolve_settings
 from pipelines.run.folder import RunFolder, plan_key
 from pipelines.run.manifest import read_manifest
-from pipelines.run.plan import SHARDS_A_PART, Plan, load_plan, open_part, refuse_other_settings
+from pipelines.run.parts import SHARDS_A_PART, open_part
+from pipelines.run.plan import Plan, load_plan, refuse_other_settings
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError

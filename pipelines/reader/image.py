@@ -17,7 +17,7 @@ from pipelines.fetch.image_reader import ImageReader
 from pipelines.run.committed import Correction
 from pipelines.run.folder import RunFolder
 from pipelines.run.id_map import id_map
-from pipelines.run.plan import read_shard
+from pipelines.run.parts import read_shard
 from pipelines.schema import LabelledRow, SegmentInfo, is_labelled, to_rows
 from possam_core.errors import ConfigError
 from possam_core.images.decode import decode_image

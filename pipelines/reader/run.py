@@ -21,10 +21,10 @@ from pipelines.run.committed import (
     read_rows,
     substitute,
 )
-from pipelines.run.folder import RunFolder, shard_key
+from pipelines.run.folder import SCHEMA_VERSION, RunFolder, shard_key
 from pipelines.run.manifest import current_manifest
 from pipelines.run.plan import Plan, load_plan
-from pipelines.schema import OK, ROW_SCHEMA, SCHEMA_VERSION
+from pipelines.schema import OK, ROW_SCHEMA
 from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 

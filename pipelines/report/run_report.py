@@ -15,7 +15,7 @@ from pipelines.report.selection import Candidate, Selection
 from pipelines.report.viewer import Head, Measure, Order, ViewerWriter
 from pipelines.run.committed import read_rows
 from pipelines.run.folder import RunFolder, shard_key
-from pipelines.run.plan import read_shard
+from pipelines.run.parts import read_shard
 from pipelines.schema import is_labelled, to_rows
 from possam_core.errors import ConfigError
 from possam_core.labels.quality import GRADES

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.run.folder import CORRECTION_KEY, RunFolder, shard_key
+from pipelines.run.folder import CORRECTION_KEY, SCHEMA_VERSION, RunFolder, shard_key
 from pipelines.run.newest import NewerImages, age_group
 from pipelines.run.plan import load_plan, load_rounds
-from pipelines.schema import ROW_SCHEMA, SCHEMA_VERSION
+from pipelines.schema import ROW_SCHEMA
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 

@@ -16,6 +16,7 @@ from pipelines.storage.addresses import is_s3
 from pipelines.storage.folder import StoreFolder, writing_named
 from possam_core.errors import ConfigError
 
+SCHEMA_VERSION = "2"  # of plans and of `schema.ROW_SCHEMA`; in the metadata of every file
 MANIFEST_KEY = "_manifest.json"
 VOCABULARY_KEY = "_plan/vocabulary.json"
 PLAN_FOLDER = "_plan"  # of the corpus

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from pipelines.run.committed import find_commits, newest_rows, read_rows, substitute
 from pipelines.run.folder import SHARDS_A_FOLDER, RunFolder, data_folder, shard_key
-from pipelines.run.plan import SHARDS_A_PART, load_plan, open_part
+from pipelines.run.parts import SHARDS_A_PART, open_part
+from pipelines.run.plan import load_plan
 from pipelines.stats.count import shard_statistics
 from pipelines.stats.statistics import Statistics
 from pipelines.stats.tables import make_tables

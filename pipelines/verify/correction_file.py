@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.schema import OK, ROW_SCHEMA, SCHEMA_VERSION
+from pipelines.run.folder import SCHEMA_VERSION
+from pipelines.schema import OK, ROW_SCHEMA
 from pipelines.verify.labels import LabelColumns, label_problems
 from pipelines.verify.planned import UNREADABLE, one_line
 

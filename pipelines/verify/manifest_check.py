@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.schema import SCHEMA_VERSION
+from pipelines.run.folder import SCHEMA_VERSION
 from pipelines.verify.shard_file import FileCount
 
 MANIFEST_KEY = "_manifest.json"

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 from numpy import ndarray
 
-from pipelines.run.folder import RunFolder
-from pipelines.schema import PLAN_SCHEMA, SCHEMA_VERSION
+from pipelines.run.folder import SCHEMA_VERSION, RunFolder
+from pipelines.schema import PLAN_SCHEMA
 from possam_core.errors import ConfigError
 
 SHARDS_A_FOLDER = 1000

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.schema import ERROR, OK, ROW_SCHEMA, SCHEMA_VERSION
+from pipelines.run.folder import SCHEMA_VERSION
+from pipelines.schema import ERROR, OK, ROW_SCHEMA
 from pipelines.verify.labels import LabelColumns, label_problems
 from pipelines.verify.planned import UNREADABLE, PlannedShard, one_line
 from possam_core.images.decode import ImageErrorCode

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipelines.planning.series import Series
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import load_plan, read_shard
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import load_plan
 from pipelines.settings.label import LabelConfig
 from tests.chaos.ceph import Ceph
 from tests.chaos.corpus import make_corpus

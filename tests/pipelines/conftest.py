@@ -11,7 +11,8 @@ from pipelines.label.rows import error_row, label_row, shard_bytes
 from pipelines.planning.freeze import freeze_plan
 from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import PlanSettings, load_plan, read_shard
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import PlanSettings, load_plan
 from pipelines.storage import retry
 from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.masks import areas_and_boxes

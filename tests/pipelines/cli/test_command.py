@@ -9,8 +9,8 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.planning.prepare import prepare
+from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
-from pipelines.run.manifest import finalise
 from pipelines.settings.label import LabelConfig
 from tests.factories import encode, make_pixels
 

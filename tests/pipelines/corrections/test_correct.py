@@ -18,8 +18,8 @@ from pipelines.cli.corrections import corrections_app
 from pipelines.corrections import correct_run
 from pipelines.run.committed import open_committed, read_committed, read_machine_rows
 from pipelines.run.compact import compact_run
+from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder, shard_key
-from pipelines.run.manifest import finalise
 from pipelines.verify import verify_run
 from possam_core.errors import ConfigError, PossamError
 from tests.pipelines.formats.annotators import brush, region, task, write_coco

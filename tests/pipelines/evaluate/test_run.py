@@ -11,8 +11,7 @@ from rich.console import Console
 
 from pipelines.evaluate.run import EvaluationReport, evaluate_run
 from pipelines.run.committed import CORRECTION_SCHEMA
-from pipelines.run.folder import shard_key
-from pipelines.schema import SCHEMA_VERSION
+from pipelines.run.folder import SCHEMA_VERSION, shard_key
 from possam_core.checkpoints.header import model_fingerprint
 from possam_core.checkpoints.weights import save_model
 from possam_core.errors import ConfigError, GroundTruthError

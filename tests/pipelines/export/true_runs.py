@@ -12,7 +12,8 @@ from pipelines.label.rows import label_row, shard_bytes
 from pipelines.planning.freeze import freeze_plan
 from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import PlanSettings, load_plan, read_shard
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import PlanSettings, load_plan
 from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.images.decode import decode_image

@@ -16,10 +16,10 @@ from pipelines.monitor.failures import FailureReport, read_failures
 from pipelines.monitor.failures_table import failures_table
 from pipelines.planning.candidates import CANDIDATE_SCHEMA
 from pipelines.planning.freeze import write_parts
-from pipelines.run.folder import RunFolder, draft_folder, plan_key, shard_key
-from pipelines.run.manifest import finalise
-from pipelines.run.plan import load_plan, read_shard
-from pipelines.schema import SCHEMA_VERSION
+from pipelines.run.finalise import finalise
+from pipelines.run.folder import SCHEMA_VERSION, RunFolder, draft_folder, plan_key, shard_key
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import load_plan
 from possam_core.errors import ConfigError
 from possam_core.images.decode import ImageError, ImageErrorCode
 

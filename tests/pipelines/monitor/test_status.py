@@ -10,11 +10,17 @@ from rich.console import Console
 
 from pipelines.monitor.status import read_status
 from pipelines.monitor.status_table import alarms, status_table
-from pipelines.run.folder import RunFolder, draft_folder, plan_key, plan_part_key, shard_key
-from pipelines.run.manifest import finalise
+from pipelines.run.finalise import finalise
+from pipelines.run.folder import (
+    SCHEMA_VERSION,
+    RunFolder,
+    draft_folder,
+    plan_key,
+    plan_part_key,
+    shard_key,
+)
 from pipelines.run.plan import load_plan
 from pipelines.run.presence import Presence
-from pipelines.schema import SCHEMA_VERSION
 from possam_core.errors import ConfigError
 
 OPERATIONS = Path(__file__).resolve().parents[3] / "docs/operations.md"

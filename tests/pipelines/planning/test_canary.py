@@ -7,7 +7,8 @@ import pytest
 from pipelines.planning.canary import canary_config, canary_location, is_canary_of, plan_canary
 from pipelines.planning.prepare import prepare
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import load_plan, read_shard
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import load_plan
 from pipelines.settings.label import LabelConfig
 from possam_core.errors import ConfigError
 from tests.factories import encode, make_pixels

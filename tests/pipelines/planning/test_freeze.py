@@ -16,7 +16,8 @@ from pipelines.planning import freeze
 from pipelines.planning.freeze import freeze_plan
 from pipelines.run import plan as plan_module
 from pipelines.run.folder import RunFolder, plan_key
-from pipelines.run.plan import Plan, PlanSettings, load_plan, read_shard, refuse_other_settings
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
 from pipelines.schema import INPUT_SCHEMA
 from possam_core.errors import ConfigError
 

@@ -12,7 +12,7 @@ import pipelines.planning.retry
 from pipelines.label.session import run_label, run_retry
 from pipelines.planning.retry import prepare_retry, retry_config
 from pipelines.run.committed import open_committed, read_committed
-from pipelines.run.manifest import finalise
+from pipelines.run.finalise import finalise
 from pipelines.settings.label import LabelConfig
 from pipelines.verify import verify_run
 from possam_core.errors import ConfigError

@@ -11,7 +11,7 @@ from pipelines.planning import sample
 from pipelines.planning.candidates import CANDIDATE_SCHEMA
 from pipelines.planning.prepare import prepare, resolve_settings
 from pipelines.planning.sample import MIN_SHARDS, Sample, draw, draw_sample, some_shards
-from pipelines.run.plan import read_shard
+from pipelines.run.parts import read_shard
 from pipelines.settings.label import LabelConfig
 from possam_core.errors import ConfigError
 from tests.factories import encode, make_pixels

@@ -11,9 +11,10 @@ import pytest
 import pipelines.planning.series
 from pipelines.label.rows import error_row, shard_bytes
 from pipelines.planning.series import Series
+from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
-from pipelines.run.manifest import finalise
-from pipelines.run.plan import load_plan, read_shard
+from pipelines.run.parts import read_shard
+from pipelines.run.plan import load_plan
 from pipelines.settings.label import LabelConfig
 from possam_core.errors import ConfigError
 from possam_core.images.decode import ImageError, ImageErrorCode

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
-from pipelines.run.manifest import finalise
 from tests.pipelines.spoiling import rewrite
 
 BROKEN_SCENE = 1  # of eight in shards of three: the second image of the first shard

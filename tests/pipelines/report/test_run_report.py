@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 from pipelines.cli.command import app
 from pipelines.report import viewer, write_report
 from pipelines.run.committed import CORRECTION_SCHEMA, read_rows
-from pipelines.run.folder import RunFolder, correction_key, shard_key
-from pipelines.schema import SCHEMA_VERSION
+from pipelines.run.folder import SCHEMA_VERSION, RunFolder, correction_key, shard_key
 from possam_core.errors import ConfigError
 from tests.pipelines.report.hand_made import TRUNCATED, Labels, halves, write_run
 from tests.pipelines.report.reading import read_call, read_column, read_head, read_pictures

@@ -10,8 +10,8 @@ import pytest
 
 from pipelines.run import compact
 from pipelines.run.compact import compact_run
+from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
-from pipelines.run.manifest import finalise
 from pipelines.verify import verify_run
 from possam_core.errors import ConfigError
 from tests.pipelines.spoiling import Rows, add_retry, read_rows, rewrite

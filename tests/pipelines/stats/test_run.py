@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.run.committed import CORRECTION_SCHEMA, open_committed, read_committed
-from pipelines.run.folder import RunFolder, shard_key
-from pipelines.run.manifest import finalise
-from pipelines.schema import SCHEMA_VERSION
+from pipelines.run.finalise import finalise
+from pipelines.run.folder import SCHEMA_VERSION, RunFolder, shard_key
 from pipelines.stats import run_statistics, shard_statistics
 from pipelines.verify import verify_run
 from possam_core.errors import ConfigError

@@ -15,6 +15,7 @@ import pytest
 from pycocotools import mask
 
 from pipelines.corrections import correct_run
+from pipelines.run.finalise import finalise
 from pipelines.run.folder import (
     VOCABULARY_KEY,
     RunFolder,
@@ -23,7 +24,6 @@ from pipelines.run.folder import (
     plan_part_key,
     shard_key,
 )
-from pipelines.run.manifest import finalise
 from pipelines.schema import ROW_SCHEMA
 from pipelines.verify import folder, verify_run
 from pipelines.verify.labels import Labels, label_problems
