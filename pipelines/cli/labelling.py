@@ -128,11 +128,7 @@ def label(
     settings = _load(locals())
     from pipelines.label.session import run_label
 
-    if settings.single_writer:
-        typer.echo(
-            "possam: --single-writer: two runs on this folder at once may overwrite each other",
-            err=True,
-        )
+    _warn_of_single_writer(settings)
     with _interruptible():
         _finish(run_label(settings))
 
@@ -149,17 +145,23 @@ def retry(
     num_workers: WorkersOption = None,
     gpus_per_worker: GpusOption = None,
     allowed_hosts: HostsOption = None,
+    error_budget: BudgetOption = None,
+    single_writer: SingleWriterOption = None,
 ) -> None:
     """Label again the images that failed; their newest row counts."""
     from pipelines.label.session import run_retry
     from pipelines.planning.retry import retry_config
 
+    settings = retry_config(run)
     settings = replace(
-        retry_config(run),
+        settings,
         num_workers=num_workers,
         gpus_per_worker=gpus_per_worker or 0.0,
         allowed_hosts=tuple(allowed_hosts or ()),
+        error_budget=settings.error_budget if error_budget is None else error_budget,
+        single_writer=bool(single_writer),
     )
+    _warn_of_single_writer(settings)
     asked = tuple(code.strip() for code in (codes or "").split(",") if code.strip())
     with _interruptible():
         _finish(run_retry(settings, asked))
@@ -174,6 +176,14 @@ def _load(arguments: Mapping[str, object], *, but: tuple[str, ...] = ()) -> "Lab
     assert file is None or isinstance(file, Path)
     flags = {name: value for name, value in arguments.items() if name not in ("config", *but)}
     return load_config(LabelConfig, file, flags)
+
+
+def _warn_of_single_writer(settings: "LabelConfig") -> None:
+    if settings.single_writer:
+        typer.echo(
+            "possam: --single-writer: two runs on this folder at once may overwrite each other",
+            err=True,
+        )
 
 
 @contextmanager
