@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import write_json
+from pipelines.label.board import ProgressBoard
 from pipelines.label.job import LabelJob, ShardTask, label
-from pipelines.label.progress import ProgressBoard
 from pipelines.planning.prepare import prepare
 from pipelines.ray_cluster import ray_cluster
 from pipelines.settings.label import LabelConfig

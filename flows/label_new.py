@@ -26,6 +26,7 @@ from flows.forms.fields import (
     RayAddressField,
     ReferenceField,
     ShardSizeField,
+    SingleWriterField,
     VocabularyField,
     VocabularyFileField,
 )
@@ -84,6 +85,7 @@ class LabelNewForm:
     shard_size: ShardSizeField = 0
     error_budget: ErrorBudgetField = 0.5
     allowed_hosts: AllowedHostsField = ()
+    single_writer: SingleWriterField = False
 
 
 def stop_ray_jobs_of_series(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -13,8 +13,10 @@ from prefect.flows import Flow
 from flows.figures import overview_table
 from flows.forms.checks import FORM, mistakes_in, ray_address_problems, shown, together
 from flows.forms.fields import (
+    ErrorBudgetField,
     NumWorkersField,
     RayAddressField,
+    SingleWriterField,
 )
 from flows.labelling import label_round, stop_ray_jobs_at
 from flows.logs import our_logs_in_run
@@ -59,6 +61,8 @@ class RetryFailedForm:
     allowed_hosts: Annotated[
         tuple[str, ...], shown("Web hosts", "Whose addresses the run's manifest names")
     ] = ()
+    error_budget: ErrorBudgetField = 0.5
+    single_writer: SingleWriterField = False
 
     @property
     def error_codes(self) -> tuple[str, ...]:
@@ -144,4 +148,6 @@ def _config(form: RetryFailedForm) -> LabelConfig:
         num_workers=form.num_workers or None,
         gpus_per_worker=form.gpus_per_worker,
         allowed_hosts=form.allowed_hosts,
+        error_budget=form.error_budget,
+        single_writer=form.single_writer,
     )

@@ -1,7 +1,9 @@
-"""Processes that one process starts beside itself."""
+"""Processes that one process starts beside itself, and the threads of torch in each."""
 
 import multiprocessing
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread
 
 
@@ -18,3 +20,16 @@ def end_with_parent() -> None:
         os._exit(1)
 
     Thread(target=wait_and_end, daemon=True).start()
+
+
+@contextmanager
+def torch_threads(num: int) -> Iterator[None]:
+    """Torch uses `num` threads inside; after it, errors or not, as many as before."""
+    import torch  # seconds that other processes do without
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(num)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

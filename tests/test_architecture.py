@@ -1,8 +1,11 @@
-"""What pyproject.toml promises about the three packages."""
+"""What pyproject.toml promises about the three packages, and rules of their code."""
 
+import ast
 import importlib
 import tomllib
 import zipfile
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,27 @@ def test_the_wheel_ships_all_three_packages_and_the_command(tmp_path: Path) -> N
         assert ours == {name for name in names if name.startswith(f"{package}/")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"possam": "pipelines.cli:main"}
+
+
+def test_whatever_a_context_manager_does_after_its_yield_it_does_after_errors_too() -> None:
+    careless = []
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and any(
+                ast.unparse(decorator) == "contextmanager" for decorator in node.decorator_list
+            ):
+                lines = unprotected_yields(node.body)
+                careless += [f"{path.relative_to(ROOT)}:{line}" for line in lines]
+    assert careless == []
+
+
+def unprotected_yields(body: Sequence[ast.stmt]) -> Iterator[int]:
+    """Lines of yields with something after them that an error would skip."""
+    for statement, after in pairwise([*body, None]):
+        assert statement is not None
+        is_yield = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield)
+        if is_yield and not isinstance(after, ast.Return | None):
+            yield statement.lineno
+        if not (isinstance(statement, ast.Try) and statement.finalbody):
+            for name in ("body", "orelse", "finalbody"):
+                yield from unprotected_yields(getattr(statement, name, []))

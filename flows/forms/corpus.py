@@ -32,6 +32,7 @@ from flows.forms.fields import (
     RayAddressField,
     ReferenceField,
     ShardSizeField,
+    SingleWriterField,
     VocabularyField,
     VocabularyFileField,
 )
@@ -105,6 +106,7 @@ class LabelCorpusForm:
     shard_size: ShardSizeField = 0
     error_budget: ErrorBudgetField = 0.5
     allowed_hosts: AllowedHostsField = ()
+    single_writer: SingleWriterField = False
     worker_hour_price: Annotated[
         float, shown("Price of a worker-hour", "For the cost so far; 0: not shown")
     ] = 0.0
@@ -176,6 +178,7 @@ def _config(
         num_workers=form.num_workers or None,
         gpus_per_worker=gpus,
         error_budget=form.error_budget,
+        single_writer=form.single_writer,
     )
 
 

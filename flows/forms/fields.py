@@ -71,6 +71,10 @@ ShardSizeField = Annotated[int, shown("Images in a file", "0: as the preset")]
 ErrorBudgetField = Annotated[
     float, shown("Stop at errors", "Stop by itself when a larger share of images fails")
 ]
+SingleWriterField = Annotated[
+    bool,
+    shown("Single writer", "For stores without conditional writes: only one run at a time"),
+]
 AllowedHostsField = Annotated[
     tuple[str, ...], shown("Web hosts", "Whose addresses a manifest may name")
 ]

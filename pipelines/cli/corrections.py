@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import RunArgument
+from pipelines.cli.options import RunArgument, SingleWriterOption
 
 corrections_app = typer.Typer()
 
@@ -22,6 +22,7 @@ def correct(
         str | None,
         typer.Option(help="coco-panoptic or label-studio", show_default="what the file looks like"),
     ] = None,
+    single_writer: SingleWriterOption = None,
 ) -> None:
     """Put the labels of annotators into a run, where they win over the machine's."""
     from pipelines.bars import bars
@@ -34,6 +35,7 @@ def correct(
             file,
             author=author,
             format=format,
+            single_writer=bool(single_writer),
             on_image=lambda done, total: progress.update(task, completed=done, total=total),
         )
     again = f", {report.num_again:,} of them once more" if report.num_again else ""

@@ -24,6 +24,8 @@ WHILE_LABELLING = ("gpus_per_worker", "error_budget")  # of no use to a plan
 WorkersOption = Annotated[int | None, setting_flag(LabelConfig, "num_workers")]
 GpusOption = Annotated[float | None, setting_flag(LabelConfig, "gpus_per_worker")]
 HostsOption = Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")]
+BudgetOption = Annotated[float | None, setting_flag(LabelConfig, "error_budget")]
+SingleWriterOption = Annotated[bool | None, setting_flag(LabelConfig, "single_writer")]
 
 labelling_app = typer.Typer()
 
@@ -71,11 +73,7 @@ def label(settings: LabelConfig) -> None:
     """Label images; the same command again does only what is left."""
     from pipelines.label.session import run_label
 
-    if settings.single_writer:
-        typer.echo(
-            "possam: --single-writer: two runs on this folder at once may overwrite each other",
-            err=True,
-        )
+    _warn_of_single_writer(settings)
     with _interruptible():
         _finish(run_label(settings))
 
@@ -92,20 +90,34 @@ def retry(
     num_workers: WorkersOption = None,
     gpus_per_worker: GpusOption = None,
     allowed_hosts: HostsOption = None,
+    error_budget: BudgetOption = None,
+    single_writer: SingleWriterOption = None,
 ) -> None:
     """Label again the images that failed; their newest row counts."""
     from pipelines.label.session import run_retry
     from pipelines.planning.retry import retry_config
 
+    settings = retry_config(run)
     settings = replace(
-        retry_config(run),
+        settings,
         num_workers=num_workers,
         gpus_per_worker=gpus_per_worker or 0.0,
         allowed_hosts=tuple(allowed_hosts or ()),
+        error_budget=settings.error_budget if error_budget is None else error_budget,
+        single_writer=bool(single_writer),
     )
+    _warn_of_single_writer(settings)
     asked = tuple(code.strip() for code in (codes or "").split(",") if code.strip())
     with _interruptible():
         _finish(run_retry(settings, asked))
+
+
+def _warn_of_single_writer(settings: LabelConfig) -> None:
+    if settings.single_writer:
+        typer.echo(
+            "possam: --single-writer: two runs on this folder at once may overwrite each other",
+            err=True,
+        )
 
 
 @contextmanager

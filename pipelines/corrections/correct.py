@@ -42,6 +42,7 @@ def correct_run(
     *,
     author: str,
     format: str | None = None,
+    single_writer: bool = False,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> CorrectionReport:
     """Put the labels of an annotators' file into the run: all of them, or none.
@@ -51,6 +52,7 @@ def correct_run(
         file: of the annotators.
         author: who is answerable for these labels.
         format: one of READERS; None: whichever the file looks like.
+        single_writer: as for `RunFolder`.
         on_image: hears how many images of how many have been read.
 
     Raises:
@@ -67,7 +69,7 @@ def correct_run(
             f"expected annotated images in {file}, got none; finish some and export again"
         )
     with trouble_named(run.location):
-        folder = RunFolder(run.location)
+        folder = RunFolder(run.location, single_writer=single_writer)
         matches = match_images(folder, run.plan, annotated)
         rows = _corrected_rows(run, matches, on_image)
         now = datetime.now(UTC).replace(microsecond=0)

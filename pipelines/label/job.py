@@ -14,7 +14,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.fetch.image_reader import ImageReader
-from pipelines.label.progress import Board
+from pipelines.label.board import Board
 from pipelines.label.stages import STAGES
 from pipelines.run.folder import RunFolder
 from pipelines.run.parts import read_shard

@@ -18,8 +18,9 @@ from ray.data import Dataset
 from ray.exceptions import GetTimeoutError, RayError
 from rich.console import Console
 
+from pipelines.label.board import Board, start_board
 from pipelines.label.job import EXISTED, OPEN, LabelJob, ModelLoader, ShardTask, label
-from pipelines.label.progress import Board, ProgressDisplay, planning_note, start_board
+from pipelines.label.progress import ProgressDisplay, planning_note
 from pipelines.label.stages import STAGES, bottleneck
 from pipelines.planning.prepare import PreparedRun, prepare
 from pipelines.planning.retry import TRY_CAREFULLY, prepare_retry

@@ -46,7 +46,7 @@ def prepare(
         PossamError: something about `config` cannot work; nothing has been written then.
     """
     with trouble_named(config.output):
-        run, plan = _find_plan(config.output)
+        run, plan = _find_plan(config)
         if run is None or plan is None:
             batches = read_source(config.images, allowed_hosts=config.allowed_hosts)
             first = next(batches)  # is there any? before what takes long or writes
@@ -109,10 +109,10 @@ def _absolute(name: str) -> str:
     return str(Path(name).absolute()) if Path(name).is_file() else name
 
 
-def _find_plan(output: str) -> tuple[RunFolder | None, Plan | None]:
-    if not is_s3(output) and not Path(output).is_dir():
+def _find_plan(config: LabelConfig) -> tuple[RunFolder | None, Plan | None]:
+    if not is_s3(config.output) and not Path(config.output).is_dir():
         return None, None
-    run = RunFolder(output)
+    run = RunFolder(config.output, single_writer=config.single_writer)
     return run, load_plan(run)
 
 

@@ -24,6 +24,7 @@ from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import STORE_ERRORS
 from possam_core.errors import ConfigError, PossamError
+from possam_core.processes import torch_threads
 
 KILOBYTE = 1024  # as Linux counts resident memory
 
@@ -49,9 +50,10 @@ def run_probe(
     started = time.perf_counter()
     load = partial(load_worker_model, config, frozen.vocabulary, load_model)
     reader = ImageReader(config.allowed_hosts)
-    labeller = ImageLabeller(load, reader, consistency_share=config.consistency_share)
-    with _trouble_named(config.images):
-        measurement = measure(labeller, sample.images, started_at=started)
+    with torch_threads(1):  # as many as the labeller sets, which a worker keeps
+        labeller = ImageLabeller(load, reader, consistency_share=config.consistency_share)
+        with _trouble_named(config.images):
+            measurement = measure(labeller, sample.images, started_at=started)
     scope = _scope(config, sample)
     return ProbeReport(
         scope=scope,

@@ -44,6 +44,7 @@ from possam_core.labels.quality import GRADES, grade
 from possam_core.model import InferenceConfig, PosSAM
 from possam_core.predictor import Predictor
 from possam_core.training.data.labelled import LabelledImages
+from possam_core.training.evaluating import evaluating
 
 MIN_IMAGES = 20  # to say from what quality to expect
 
@@ -102,9 +103,10 @@ def calibrate_model(
     """
     plain = replace(inference, calibration=CalibrationConfig())
     eta = plain.merge.eta
-    claims = [_claims(one, eta=eta) for one in _label(model, plain, fit_on, on_image)]
-    config = _fit(claims, [c.category_id for c in fit_on.vocabulary.classes])
-    measured = _measure(_label(model, plain, measure_on, on_image), config, eta=eta)
+    with evaluating(model):
+        claims = [_claims(one, eta=eta) for one in _label(model, plain, fit_on, on_image)]
+        config = _fit(claims, [c.category_id for c in fit_on.vocabulary.classes])
+        measured = _measure(_label(model, plain, measure_on, on_image), config, eta=eta)
     return Calibrated(
         inference=replace(plain, calibration=config),
         metrics={"fit_images": len(fit_on), "measured_images": len(measure_on), **measured},

@@ -3,14 +3,14 @@
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
 
 from possam_core.errors import PossamError
+from possam_core.training.evaluating import evaluating
 from possam_core.training.files import Folder
 from possam_core.training.resume import Progress, load_state, save_state
 from possam_core.training.schedule import learning_rate
@@ -138,7 +138,7 @@ class _Loop:
         )
 
     def _evaluate(self, evaluate: Callable[[], Evaluation]) -> None:
-        with _evaluating(self.stage.module):
+        with evaluating(self.stage.module):
             evaluation = evaluate()
         step, figures, progress = self.progress.step, evaluation.figures, self.progress
         if not self.workers.is_first:
@@ -189,16 +189,6 @@ class _Loop:
             others = {"learning_rate": rate, "images_per_s": images_per_s}
             others["spoiled_steps"] = float(self.progress.num_spoiled)
             self.observer.scalars(step, {f"train/{n}": v for n, v in (means | others).items()})
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """In evaluation mode inside; after it each part is in the mode it was in before."""
-    learning = [part for part in module.modules() if part.training]
-    module.eval()
-    yield
-    for part in learning:
-        part.training = True
 
 
 def _optimizer(module: nn.Module, config: LoopConfig) -> torch.optim.AdamW:

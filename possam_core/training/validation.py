@@ -1,5 +1,6 @@
 """Panoptic quality on held-out images while training goes on, shared out among the workers."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from possam_core.labels.panoptic import PanopticSegmentation
 from possam_core.model import PosSAM
 from possam_core.predictor import Predictor
 from possam_core.training.data.labelled import LabelledImage, LabelledImages
+from possam_core.training.evaluating import evaluating
 from possam_core.training.stage import Evaluation
 from possam_core.training.workers import Workers
 
@@ -50,17 +52,20 @@ class Validation:
 
         Every worker labels its share and gets the figures of all; only the first has examples.
         """
-        predictor = Predictor(model, self.images.vocabulary, precision=self.precision)
         counts, examples = PanopticQualityCounts(), list[Example]()
-        share = workers.share(self.num_images)
-        for start in range(0, len(share), BATCH_SIZE):
-            batch = [self.images.read(i) for i in share[start : start + BATCH_SIZE]]
-            for image, prediction in zip(batch, predictor([i.pixels for i in batch]), strict=True):
-                truth = image.annotation(self.images.vocabulary)
-                counts += count_matches(truth, annotation(prediction))
+        with evaluating(model):
+            for example in self._label(model, workers.share(self.num_images)):
+                truth = example.image.annotation(self.images.vocabulary)
+                counts += count_matches(truth, annotation(example.prediction))
                 if workers.is_first and len(examples) < self.num_examples:
-                    examples.append(Example(image, prediction))
+                    examples.append(example)
         total = sum(workers.gather(counts), PanopticQualityCounts())
         categories = vocabulary_categories(self.images.vocabulary, model.card.training_names)
         quality = summarise(total, category_groups(categories))
         return Evaluation({name: 100 * q.pq for name, q in quality.items()}, examples)
+
+    def _label(self, model: PosSAM, indices: Sequence[int]) -> Iterator[Example]:
+        predictor = Predictor(model, self.images.vocabulary, precision=self.precision)
+        for start in range(0, len(indices), BATCH_SIZE):
+            images = [self.images.read(i) for i in indices[start : start + BATCH_SIZE]]
+            yield from map(Example, images, predictor([image.pixels for image in images]))

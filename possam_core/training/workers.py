@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import distributed, nn
 
-from possam_core.processes import end_with_parent
+from possam_core.processes import end_with_parent, torch_threads
 
 T = TypeVar("T")
 
@@ -94,8 +94,7 @@ def work_together(work: Callable[[], None], *, num: int) -> None:
     if num == 1:
         work()
         return
-    num_threads = torch.get_num_threads()
-    share = max(1, num_threads // num)
+    share = max(1, torch.get_num_threads() // num)
     spawn = multiprocessing.get_context("spawn")
     with TemporaryDirectory() as folder:
         meeting = Path(folder) / "meeting"
@@ -106,21 +105,21 @@ def work_together(work: Callable[[], None], *, num: int) -> None:
         for other in others:
             other.start()
         try:
-            _work(work, 0, num, share, meeting)
+            with torch_threads(share):
+                _work(work, 0, num, meeting)
         finally:
-            torch.set_num_threads(num_threads)
             for other in others:
                 other.join(FAREWELL_S)
 
 
 def _join(work: Callable[[], None], rank: int, num: int, num_threads: int, meeting: Path) -> None:
     end_with_parent()
-    # What came from the first worker lies in memory that both would write to.
-    _work(copy.deepcopy(work), rank, num, num_threads, meeting)
-
-
-def _work(work: Callable[[], None], rank: int, num: int, num_threads: int, meeting: Path) -> None:
     torch.set_num_threads(num_threads)
+    # What came from the first worker lies in memory that both would write to.
+    _work(copy.deepcopy(work), rank, num, meeting)
+
+
+def _work(work: Callable[[], None], rank: int, num: int, meeting: Path) -> None:
     distributed.init_process_group(
         "gloo", init_method=meeting.as_uri(), timeout=PATIENCE, rank=rank, world_size=num
     )

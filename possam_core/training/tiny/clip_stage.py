@@ -21,6 +21,7 @@ from possam_core.encoders.clip import ClipEncoder
 from possam_core.ldp import mask_pool
 from possam_core.training.batches import ReadAhead
 from possam_core.training.data.scenes import SceneBatch, SceneStore, StoredScenes, TakingTurns
+from possam_core.training.evaluating import evaluating
 from possam_core.training.files import Folder
 from possam_core.training.loop import train_stage
 from possam_core.training.stage import Evaluation, LoopConfig, Stage, StepResult
@@ -110,6 +111,11 @@ def _quick_gradients(module: nn.Module) -> Iterator[None]:
 @torch.no_grad()
 def clip_accuracy(clip: ClipEncoder, lesson: Lesson) -> dict[str, float]:
     """Share of true regions whose class the text embeddings name, over held-out scenes."""
+    with evaluating(clip):
+        return _accuracy(clip, lesson)
+
+
+def _accuracy(clip: ClipEncoder, lesson: Lesson) -> dict[str, float]:
     device = clip.pixel_mean.device
     text = clip.embed_vocabulary(lesson.vocabulary)
     is_thing = torch.tensor([c.is_thing for c in lesson.vocabulary.classes], device=device)

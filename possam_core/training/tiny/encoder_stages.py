@@ -14,7 +14,7 @@ import torch
 
 from possam_core.model import ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import PLAYGROUND, WORKSHOP, World
-from possam_core.processes import end_with_parent
+from possam_core.processes import end_with_parent, torch_threads
 from possam_core.training.data.scenes import (
     SceneSet,
     SceneStore,
@@ -61,8 +61,7 @@ def train_encoders(
     of one thread see half as many images again as one of two threads.
     """
     lessons = clip_lessons(recipe, folder, canvas=config.sam.image_size)
-    num_threads = torch.get_num_threads()
-    share = max(1, num_threads // 2)
+    share = max(1, torch.get_num_threads() // 2)
     process = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, process, initializer=_begin, initargs=(share,)) as beside:
         sam = beside.submit(train_sam, config, recipe, folder, device)
@@ -70,11 +69,8 @@ def train_encoders(
         loop = LoopConfig(
             num_steps=recipe.clip_steps, batch_size=recipe.batch_size, seed=recipe.seed
         )
-        torch.set_num_threads(share)
-        try:
+        with torch_threads(share):
             train_clip(model.clip, lessons, loop, LocalFolder(folder))
-        finally:
-            torch.set_num_threads(num_threads)
         model.sam.load_state_dict(sam.result())
     return model
 

@@ -21,6 +21,7 @@ from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
 from possam_core.playground import PLAYGROUND, Scene, World, generate_scene
 from possam_core.predictor import Predictor
+from possam_core.training.evaluating import evaluating
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,9 @@ class HeldOutScenes:
 
     def measure(self, model: PosSAM, config: InferenceConfig) -> MeasuredQuality:
         """PQ, SQ and RQ over all classes, things, stuff, seen and unseen, and per class."""
-        predictor = self._predictor(model, config)
-        counts = self._count(predictor, self._run(predictor))
+        with evaluating(model):
+            predictor = self._predictor(model, config)
+            counts = self._count(predictor, self._run(predictor))
         return MeasuredQuality(
             groups=summarise(counts, category_groups(self.categories(model))),
             classes=summarise(counts, {c.name: [c.category_id] for c in self.vocabulary.classes}),
@@ -80,8 +82,9 @@ class HeldOutScenes:
     def tune(self, model: PosSAM) -> InferenceConfig:
         """The settings with the best PQ over all classes, by coordinate search over `GRID`."""
         config = InferenceConfig()
-        predictor = self._predictor(model, config)
-        outputs, categories = self._run(predictor), self.categories(model)
+        with evaluating(model):
+            predictor = self._predictor(model, config)
+            outputs, categories = self._run(predictor), self.categories(model)
         best = -1.0
         for _ in range(2):
             for setting, values in GRID.items():

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from flows.forms.corpus import LabelCorpusForm, label_config, problems
 from flows.label_corpus import label_corpus
 from flows.label_new import label_new
 from flows.reap_orphans import reap_orphans
-from flows.retry_failed import retry_failed
+from flows.retry_failed import RetryFailedForm, retry_failed
+from pipelines.run.plan import PlanSettings
+from pipelines.settings.label import LabelConfig
 from possam_core.vocabulary.builtin import builtin_vocabularies, find_vocabulary
 
 
@@ -124,6 +126,17 @@ def test_fields_win_over_their_preset(form: LabelCorpusForm, tiny_model: str) ->
     assert (config.gpus_per_worker, config.precision, config.shard_size) == (1, "bfloat16", 1024)
     config = label_config(replace(large, gpus_per_worker=0.0, shard_size=100))
     assert (config.gpus_per_worker, config.shard_size) == (0, 100)
+
+
+def test_a_single_writer_reaches_the_job(form: LabelCorpusForm) -> None:
+    assert not label_config(form).single_writer
+    assert label_config(replace(form, single_writer=True)).single_writer
+
+
+def test_a_retry_asks_for_every_setting_that_the_plan_does_not_hold() -> None:
+    planned = {field.name for field in fields(PlanSettings)} | {"output", "prices"}
+    asked = {field.name for field in fields(RetryFailedForm)}
+    assert {field.name for field in fields(LabelConfig)} - planned <= asked
 
 
 def test_every_built_in_vocabulary_can_be_chosen() -> None:

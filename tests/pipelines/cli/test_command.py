@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pipelines.cli import main
 from pipelines.planning.prepare import prepare
 from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
+from pipelines.run.plan import PlanSettings
 from pipelines.settings.label import LabelConfig
 from tests.factories import encode, make_pixels
 
@@ -234,6 +236,13 @@ def test_verify_exits_with_1_and_names_the_problem(call, make_run: Callable) -> 
 def test_a_retry_of_an_unknown_code_is_named(call, make_run: Callable) -> None:  # type: ignore[no-untyped-def]
     outcome = call("retry", make_run().run, "--codes", "empti")
     assert outcome.is_one_sentence_about("empti", "empty")
+
+
+def test_a_retry_takes_every_setting_that_the_plan_does_not_hold(call) -> None:  # type: ignore[no-untyped-def]
+    printed = call("retry", "--help").out
+    planned = {field.name for field in fields(PlanSettings)} | {"output"}
+    for name in {field.name for field in fields(LabelConfig)} - planned - {"prices"}:
+        assert f"--{name.removesuffix('s').replace('_', '-')}" in printed
 
 
 def test_no_secret_of_the_environment_is_printed(  # type: ignore[no-untyped-def]

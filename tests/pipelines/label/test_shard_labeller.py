@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
+from pipelines.label.board import Board, start_board
 from pipelines.label.job import MAX_TRIES, LabelJob, ShardLabeller
-from pipelines.label.progress import Board, start_board
 from pipelines.planning.prepare import PreparedRun, prepare
 from pipelines.settings.label import LabelConfig
 from possam_core.errors import ConfigError

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pipelines.fetch.image_reader import ImageReader
 from pipelines.label.labeller import ImageLabeller, ImagePredictor
@@ -45,7 +46,9 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_a_probe_measures_one_worker_and_speaks_of_all(config: LabelConfig) -> None:
+    torch.set_num_threads(2)
     report = run_probe(config)
+    assert torch.get_num_threads() == 2, "of this process, which may go on to other work"
     assert report.measurement.batch_images == (8, 8, 8, 8, 4)
     assert all(seconds > 0 for seconds in report.measurement.batch_seconds)
     assert report.measurement.stage_seconds["model"] > 0

@@ -201,6 +201,18 @@ def test_after_evaluation_each_part_is_in_the_mode_it_was_in(tmp_path: Path) -> 
     assert [m.training for m in line.module.modules()] == [True, True, False]
 
 
+def test_an_evaluation_that_fails_leaves_each_part_in_the_mode_it_was_in(tmp_path: Path) -> None:
+    line = Line()
+    line.module.add_module("frozen", nn.Dropout().eval())
+
+    def evaluate() -> Evaluation:
+        raise ArithmeticError("no figures today")
+
+    with pytest.raises(ArithmeticError, match="no figures today"):
+        train_stage(line.stage(evaluate=evaluate), make_config(2), LocalFolder(tmp_path))
+    assert [m.training for m in line.module.modules()] == [True, False]
+
+
 def test_frozen_weights_are_not_in_the_state(tmp_path: Path) -> None:
     line = Line()
     line.module.bias.requires_grad_(False)

@@ -1,11 +1,16 @@
+from dataclasses import dataclass
+
 import pytest
 
 from possam_core.checkpoints.weights import load_model
+from possam_core.model import PosSAM
 from possam_core.playground import PLAYGROUND
-from possam_core.training.data.labelled import PlaygroundImages
+from possam_core.training.calibrate import calibrate_model
+from possam_core.training.data.labelled import LabelledImage, PlaygroundImages
 from possam_core.training.tiny.evaluate import HeldOutScenes
 from possam_core.training.validation import Example, Validation
 from possam_core.training.workers import Workers
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 
 def test_the_figures_are_those_of_the_same_scenes_measured_otherwise() -> None:
@@ -20,3 +25,44 @@ def test_the_figures_are_those_of_the_same_scenes_measured_otherwise() -> None:
         assert isinstance(example, Example)
         assert example.image.name == images.read(index).name
         assert example.prediction.image_hw == example.image.ids.shape
+
+
+@dataclass
+class NoImages:
+    """Two held-out images on a disk that has failed."""
+
+    vocabulary: Vocabulary = PLAYGROUND.vocabulary
+    key: str = "gone"
+
+    def __len__(self) -> int:
+        return 2
+
+    def read(self, index: int) -> LabelledImage:
+        raise OSError("the disk is gone")
+
+
+def modes(model: PosSAM) -> list[bool]:
+    return [part.training for part in model.modules()]
+
+
+def test_measuring_leaves_the_model_in_the_mode_it_was_in_even_when_it_fails(
+    tiny_model: str,
+) -> None:
+    model = load_model(tiny_model).train()
+    model.clip.eval()
+    before = modes(model)
+    assert set(before) == {True, False}
+    scenes = HeldOutScenes(seed=1, num_scenes=1)
+    scenes.measure(model, model.card.inference)
+    assert modes(model) == before
+    images = NoImages()
+    with pytest.raises(OSError, match="the disk is gone"):
+        Validation(images, num_images=2).measure(model, Workers())
+    assert modes(model) == before
+    with pytest.raises(OSError, match="the disk is gone"):
+        calibrate_model(model, model.card.inference, fit_on=images, measure_on=images)
+    assert modes(model) == before
+    scenes.scenes = (None,)  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        scenes.measure(model, model.card.inference)
+    assert modes(model) == before

@@ -1,6 +1,6 @@
 """What the board makes of the workers' reports."""
 
-from pipelines.label.progress import ProgressBoard
+from pipelines.label.board import ProgressBoard
 
 
 def test_an_attempt_that_starts_again_counts_from_zero() -> None:
