@@ -58,7 +58,7 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
         ({"approval_hours": 0.0}, ["approval_hours must be more than 0"]),
         ({"output": "s3://bucket"}, ["output must be below its bucket"]),
         ({"max_error_share": 2.0}, ["max_error_share must be in [0, 1]"]),
-        ({"min_mean_grade": 0.5}, ["min_mean_grade must be from 1 (all D) to 4 (all A)"]),
+        ({"min_mean_grade": 0.5}, ["min_mean_grade must be 1 to 4, got 0.5"]),
         ({"reference": "ftp://x"}, ["expected a local path or an s3:// address, got 'ftp://x'"]),
         ({"ray_address": "ray-head:8265"}, ["ray_address must be http(s)://host:port"]),
         ({"ray_address": "http://me:pass@head:1"}, ["ray_address must hold no login or token"]),
