@@ -11,7 +11,9 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import Table
 from flows.failures import flow_body, task_body
-from flows.forms.form import FORM, form_field, mistakes_in, one_message, out_of_bounds
+from flows.forms.checks import mistakes_in, one_message
+from flows.forms.form import FORM, out_of_bounds
+from flows.forms.form_field import form_field
 from flows.logs import package_logs_in_run
 from pipelines.evaluate import run as evaluation
 from pipelines.evaluate.run import EvaluationReport
@@ -57,7 +59,7 @@ class EvaluateRunForm:
 
 
 def problems(form: EvaluateRunForm) -> list[str]:
-    """Every mistake in the form, each in a sentence; none: it can be worked with."""
+    """Every mistake in the form, a sentence each; empty: the form is valid."""
     return [
         *mistakes_in(
             partial(open_committed, form.run), partial(read_ground_truth, Path(form.ground_truth))
@@ -92,7 +94,7 @@ def evaluate(run: str, ground_truth: str) -> float:
 
 
 def quality_table(report: EvaluationReport) -> Table:
-    """One row a group of classes, in percent."""
+    """One row for each group of classes, in percent."""
     return [
         {
             "classes": name,
@@ -106,7 +108,7 @@ def quality_table(report: EvaluationReport) -> Table:
 
 
 def grade_table(report: EvaluationReport) -> Table:
-    """One row a grade, from A to D, in percent."""
+    """One row for each grade, from A to D, in percent."""
     return [
         {
             "grade": grade.grade,

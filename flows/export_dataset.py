@@ -11,7 +11,9 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import Table
 from flows.failures import flow_body, task_body
-from flows.forms.form import FORM, field_of, mistakes_in, one_message, out_of_bounds, settings_in
+from flows.forms.checks import mistakes_in, one_message
+from flows.forms.form import FORM, out_of_bounds, settings_in
+from flows.forms.form_field import field_of
 from flows.logs import package_logs_in_run
 from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_export
 from pipelines.export.classes import choose_classes
@@ -50,7 +52,7 @@ class ExportDatasetForm:
 
 
 def problems(form: ExportDatasetForm) -> list[str]:
-    """Every mistake in the form, each in a sentence; none: it can be worked with."""
+    """Every mistake in the form, a sentence each; empty: the form is valid."""
 
     def choose() -> None:
         run = open_run(form.run, where=form.where or None)
@@ -74,7 +76,7 @@ def export_config(form: ExportDatasetForm) -> ExportConfig:
 @flow(name="export-dataset")
 @flow_body
 def export_dataset(form: ExportDatasetForm) -> None:
-    """Export the labels of a run, or go on with an export that was not finished."""
+    """Export the labels of a run, or continue an export that was not finished."""
     with package_logs_in_run():
         if found := problems(form):
             raise ConfigError(one_message(found))

@@ -13,8 +13,8 @@ from prefect.states import Running
 
 from flows.events import RunEvents
 from flows.failures import flow_body, task_body
+from flows.forms.checks import one_message
 from flows.forms.corpus import LabelCorpusForm, label_config, problems
-from flows.forms.form import one_message
 from flows.labelling import label, stop_ray_jobs
 from flows.logs import package_logs_in_run
 from flows.quality_gate import CANARY, CORPUS, judge, summarise

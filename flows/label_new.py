@@ -10,6 +10,7 @@ from prefect.flows import Flow
 
 from flows.events import RunEvents
 from flows.failures import flow_body, task_body
+from flows.forms.checks import one_message
 from flows.forms.corpus import LabelCorpusForm, label_config, problems
 from flows.forms.fields import (
     AllowedHostsField,
@@ -32,7 +33,8 @@ from flows.forms.fields import (
     VocabularyField,
     VocabularyFileField,
 )
-from flows.forms.form import FORM, field_of, one_message
+from flows.forms.form import FORM
+from flows.forms.form_field import field_of
 from flows.forms.model import AS_PRESET, Preset, VocabularyChoice
 from flows.labelling import label, stop_jobs_on_cluster
 from flows.logs import package_logs_in_run
@@ -72,7 +74,7 @@ class LabelNewForm:
         field_of(
             LabelConfig,
             "limit",
-            help="label at most so many images a time, the next time goes on",
+            help="label at most so many images each time; the next time continues",
             not_given=0,
         ),
     ] = 0

@@ -77,7 +77,7 @@ def stop_ray_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
 
     A hook for flows whose parameter `form` has the fields `output` and `ray_address`. No hook
     handles crashes: a flow that ends by an error has stopped its job by then, and the job of a flow
-    whose process is gone goes on, so that the next run attaches to it.
+    whose process is gone continues, so that the next run attaches to it.
     """
     form = flow_run.parameters["form"]
     output = normalise_location(form["output"])

@@ -11,8 +11,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 
 from flows.failures import flow_body
-from flows.forms.checks import ray_address_problems
-from flows.forms.form import FORM, form_field, one_message
+from flows.forms.checks import one_message, ray_address_problems
+from flows.forms.form import FORM
+from flows.forms.form_field import form_field
 from flows.labelling import FLOW_RUN_KEY
 from flows.logs import package_logs_in_run
 from pipelines.planning.canary import is_canary_of

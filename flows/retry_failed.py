@@ -12,17 +12,10 @@ from prefect.flows import Flow
 
 from flows.artifacts import overview_table
 from flows.failures import flow_body, task_body
-from flows.forms.checks import ray_address_problems
+from flows.forms.checks import mistakes_in, one_message, ray_address_problems
 from flows.forms.fields import ErrorBudgetField, NumWorkersField, RayAddressField, SingleWriterField
-from flows.forms.form import (
-    FORM,
-    field_of,
-    form_field,
-    mistakes_in,
-    one_message,
-    out_of_bounds,
-    settings_in,
-)
+from flows.forms.form import FORM, out_of_bounds, settings_in
+from flows.forms.form_field import field_of, form_field
 from flows.labelling import label_round, stop_jobs_on_cluster
 from flows.logs import package_logs_in_run
 from pipelines.monitor.advice import CAN_RETRY
@@ -81,7 +74,7 @@ class RetryFailedForm:
 
 
 def problems(form: RetryFailedForm) -> list[str]:
-    """Every mistake in the form, each in a sentence; none: it can be worked with."""
+    """Every mistake in the form, a sentence each; empty: the form is valid."""
     known = [code.value for code in ImageErrorCode]
     return [
         *(

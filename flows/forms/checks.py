@@ -1,16 +1,37 @@
-"""Checks of places and addresses that several forms share; each returns every mistake it finds."""
+"""Checks that several forms share, and their mistakes as one message."""
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from urllib.parse import urlsplit
 
-from flows.forms.form import mistakes_in
 from pipelines.corpus.source import require_corpus
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import normalise_location
+from possam_core.errors import PossamError
+
+
+def mistakes_in(*checks: Callable[[], object]) -> list[str]:
+    """The messages of the checks that raise a `PossamError`."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except PossamError as error:
+            found.append(str(error))
+    return found
+
+
+def one_message(problems: Iterable[str]) -> str:
+    """All mistakes of a form as one message."""
+    each = [" ".join(problem.split()) for problem in problems]
+    if len(each) == 1:
+        return f"the form has a mistake: {each[0]}"
+    numbered = (f"({number}) {problem}" for number, problem in enumerate(each, start=1))
+    return f"the form has {len(each)} mistakes: {' '.join(numbered)}"
 
 
 def location_problems(images: str, output: str) -> list[str]:
-    """What is wrong with the place of the corpus, and with that of the run."""
+    """Mistakes in the addresses of the corpus and of the run."""
     found = [
         f"{name}: {mistake}"
         for name, value in (("images", images), ("output", output))
@@ -25,17 +46,17 @@ def location_problems(images: str, output: str) -> list[str]:
 
 
 def ray_address_problems(address: str) -> list[str]:
-    """What is wrong with the address of a Jobs API."""
+    """Mistakes in the address of a Jobs API."""
     if not address:
         return []
     try:
         parts = urlsplit(address)
         is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number
-        return ["ray_address must be http(s)://host:port, got a port that is no number"]
+    except ValueError:  # a port that is not a number
+        return ["ray_address must be http(s)://host:port, got a port that is not a number"]
     if parts.username or parts.password or parts.query:
         return [
-            "ray_address must hold no login or token, for everybody can read it here; set"
+            "ray_address must hold no login or token, because everybody can read it here; set"
             " RAY_AUTH_TOKEN where the flow runs"
         ]
     if not is_sound or parts.path.strip("/"):

@@ -1,10 +1,10 @@
-"""The form of `label_corpus`, every mistake that can be made in it, and what it stands for."""
+"""The form of `label_corpus`, the mistakes in it, and the job that it asks for."""
 
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from flows.forms.checks import location_problems, ray_address_problems
+from flows.forms.checks import location_problems, mistakes_in, ray_address_problems
 from flows.forms.fields import (
     AllowedHostsField,
     CheckpointField,
@@ -26,7 +26,8 @@ from flows.forms.fields import (
     VocabularyField,
     VocabularyFileField,
 )
-from flows.forms.form import FORM, field_of, form_field, mistakes_in, out_of_bounds, settings_in
+from flows.forms.form import FORM, out_of_bounds, settings_in
+from flows.forms.form_field import field_of, form_field
 from flows.forms.model import AS_PRESET, PRESETS, ModelFields, Preset, VocabularyChoice
 from pipelines.settings.label import LabelConfig
 from pipelines.settings.prices import PriceConfig
@@ -57,7 +58,7 @@ class LabelCorpusForm:
         ),
     ] = 64
     approval: Annotated[
-        bool, form_field("Approval", "Wait after the canary until somebody presses Resume")
+        bool, form_field("Approval", "Wait after the canary until a person presses Resume")
     ] = False
     approval_hours: Annotated[
         float, form_field("Approval within", "Hours to wait for it; then the run fails", gt=0)
@@ -92,7 +93,7 @@ class LabelCorpusForm:
 
 
 def problems(form: LabelCorpusForm) -> list[str]:
-    """Every mistake in the form, each in a sentence; none: it can be worked with."""
+    """Every mistake in the form, a sentence each; empty: the form is valid."""
     return [
         *location_problems(form.images, form.output),
         *_model_fields(form).problems(),
@@ -121,7 +122,7 @@ def label_config(form: LabelCorpusForm) -> LabelConfig:
 
 
 def thresholds(form: LabelCorpusForm) -> Thresholds:
-    """What the labels that a form without mistakes asks for must keep to."""
+    """The thresholds that a form without mistakes sets for the labels."""
     return Thresholds(**settings_in(form, Thresholds))
 
 
@@ -138,7 +139,7 @@ def _model_fields(form: LabelCorpusForm) -> ModelFields:
 def _canary_problems(form: LabelCorpusForm) -> list[str]:
     found = []
     if form.approval and form.canary_images == 0:
-        found.append("approval needs a canary to look at, got canary_images 0; ask for some")
+        found.append("approval needs a canary to look at, got canary_images 0; choose a number")
     if form.canary_images and is_s3(form.output) and not split_s3(form.output)[1].strip("/"):
         found.append(
             f"output must be below its bucket, got {form.output}; the canary lies beside it, so"
@@ -158,5 +159,8 @@ def _reference_problems(form: LabelCorpusForm) -> list[str]:
 
 def _price_problems(form: LabelCorpusForm) -> list[str]:
     if form.worker_hour_price and form.ray_address and not form.num_workers:
-        return ["num_workers must be given with a price on a Ray cluster, so that hours count"]
+        return [
+            "num_workers must be given with a price on a Ray cluster, because the cost is counted"
+            " in worker-hours"
+        ]
     return []

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from flows.forms.form import field_of, form_field
+from flows.forms.form_field import field_of, form_field
 from flows.forms.model import AS_PRESET, Preset, VocabularyChoice
 from pipelines.settings.label import LabelConfig
 from pipelines.stats.thresholds import Thresholds

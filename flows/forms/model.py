@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from flows.forms.form import mistakes_in
+from flows.forms.checks import mistakes_in
 from possam_core.checkpoints.header import resolve_model
 from possam_core.errors import ConfigError, PossamError
 from possam_core.vocabulary.builtin import find_vocabulary

@@ -118,7 +118,7 @@ def test_a_call_without_anything_new_says_so_and_makes_no_run(
     assert not series.run(3).exists()
 
 
-def test_each_run_of_a_series_is_shown_and_told_like_any_other(
+def test_each_run_of_a_series_has_artifacts_and_events_like_any_other(
     series: Series, client: SyncPrefectClient, prefect_server: str
 ) -> None:
     shown = artifacts_of(client, run_id(series.first))

@@ -18,7 +18,8 @@ from flows.forms.model import Preset, VocabularyChoice
 from flows.label_corpus import label_corpus
 from flows.label_new import LabelNewForm, label_new
 from flows.reap_orphans import reap_orphans
-from flows.retry_failed import retry_failed
+from flows.retry_failed import RetryFailedForm, retry_failed
+from pipelines.run.plan import PlanSettings
 from pipelines.settings.label import LabelConfig
 from possam_core.vocabulary.builtin import builtin_vocabularies, find_vocabulary
 
@@ -75,7 +76,7 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
         ({"reference": "ftp://x"}, ["expected a local path or an s3:// address, got 'ftp://x'"]),
         ({"ray_address": "ray-head:8265"}, ["ray_address must be http(s)://host:port"]),
         ({"ray_address": "http://me:pass@head:1"}, ["ray_address must hold no login or token"]),
-        ({"ray_address": "http://head:port"}, ["got a port that is no number"]),
+        ({"ray_address": "http://head:port"}, ["got a port that is not a number"]),
         (
             {"ray_address": "http://head:8265", "worker_hour_price": 2.0},
             ["num_workers must be given with a price on a Ray cluster"],
@@ -150,6 +151,12 @@ def test_every_setting_of_the_job_is_in_the_form_or_has_a_reason_not_to_be() -> 
         if form is LabelNewForm:
             asked |= {"sample", "since"}  # a series takes whatever no earlier run of it has
         assert {field.name for field in fields(LabelConfig)} - asked == set(elsewhere)
+
+
+def test_a_retry_asks_for_every_setting_that_the_plan_does_not_hold() -> None:
+    planned = {field.name for field in fields(PlanSettings)} | {"output", "prices"}
+    asked = {field.name for field in fields(RetryFailedForm)}
+    assert {field.name for field in fields(LabelConfig)} - planned <= asked
 
 
 def test_what_a_form_gives_reaches_the_job_and_what_it_leaves_out_does_not(
