@@ -1,0 +1,1 @@
+"""Prefect flows: order, gates and artifacts around the jobs of `pipelines`; no image code."""

@@ -1,4 +1,4 @@
-"""Compare the labels of a run with ground truth, and its grades with what they promise."""
+"""Compare the labels of a run with ground truth, and its grades with the PQ they predict."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,11 +9,14 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.figures import Table
-from flows.forms.checks import FORM, mistakes_in, shown, together
-from flows.logs import our_logs_in_run
-from flows.steps import in_words, step
-from pipelines.evaluate.run import EvaluationReport, evaluate_run
+from flows.artifacts import Table
+from flows.failures import flow_body, task_body
+from flows.forms.checks import mistakes_in, one_message
+from flows.forms.form import FORM, out_of_bounds
+from flows.forms.form_field import form_field
+from flows.logs import package_logs_in_run
+from pipelines.evaluate import run as evaluation
+from pipelines.evaluate.run import EvaluationReport
 from pipelines.redaction import without_secrets
 from pipelines.run.committed import open_committed
 from possam_core.errors import ConfigError, PossamError
@@ -21,66 +24,69 @@ from possam_core.evaluation.coco_panoptic import read_ground_truth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateModelForm:
-    """Which labels, and what is true."""
+class EvaluateRunForm:
+    """Which run, and its ground truth."""
 
     __pydantic_config__ = FORM
 
     run: Annotated[
         str,
-        shown(
+        form_field(
             "Run",
             "Run folder of images that have ground truth; local or s3://",
-            examples=["s3://street-labels/validation"],
+            example="s3://street-labels/validation",
         ),
     ]
     ground_truth: Annotated[
         str,
-        shown(
+        form_field(
             "Ground truth",
             "COCO panoptic JSON where the flow runs, with its PNGs beside it",
-            examples=["/data/panoptic_val.json"],
+            example="/data/panoptic_val.json",
         ),
     ]
     min_pq: Annotated[
         float,
-        shown(
+        form_field(
             "PQ at least",
             "In percent, of all classes; a run below it fails; 0: any",
-            examples=[40],
+            ge=0,
+            le=100,
+            advice="it is a percentage",
+            example=40,
         ),
     ] = 0.0
 
 
-def problems(form: EvaluateModelForm) -> list[str]:
-    """Every mistake in the form, each in a sentence; none: it can be worked with."""
-    found = mistakes_in(
-        partial(open_committed, form.run), partial(read_ground_truth, Path(form.ground_truth))
-    )
-    if not 0 <= form.min_pq <= 100:
-        found.append(f"min_pq must be a percentage, got {form.min_pq:g}")
-    return found
+def problems(form: EvaluateRunForm) -> list[str]:
+    """Every mistake in the form, a sentence each; empty: the form is valid."""
+    return [
+        *mistakes_in(
+            partial(open_committed, form.run), partial(read_ground_truth, Path(form.ground_truth))
+        ),
+        *out_of_bounds(form),
+    ]
 
 
-@flow(name="evaluate-model")
-@in_words
-def evaluate_model(form: EvaluateModelForm) -> None:
-    """Measure the panoptic quality of a run; what people have corrected counts as labelled."""
-    with our_logs_in_run():
+@flow(name="evaluate-run")
+@flow_body
+def evaluate_run(form: EvaluateRunForm) -> None:
+    """Measure the panoptic quality of a run; corrected labels replace the model's."""
+    with package_logs_in_run():
         if found := problems(form):
-            raise ConfigError(together(found))
+            raise ConfigError(one_message(found))
         pq = evaluate(form.run, form.ground_truth)
         if pq < form.min_pq:
             raise PossamError(
-                f"the model falls short: its PQ is {pq:.1f}, at least {form.min_pq:g} is wanted"
+                f"the run falls short: its PQ is {pq:.1f}, at least {form.min_pq:g} is wanted"
             )
 
 
 @task(cache_policy=NO_CACHE)
-@step
+@task_body
 def evaluate(run: str, ground_truth: str) -> float:
-    """The panoptic quality of all classes, in percent; tables show more."""
-    report = evaluate_run(run, Path(ground_truth))
+    """The panoptic quality over all classes, in percent; artifacts show classes and grades."""
+    report = evaluation.evaluate_run(run, Path(ground_truth))
     where = without_secrets(run)
     create_table_artifact(quality_table(report), key="panoptic-quality", description=where)
     create_table_artifact(grade_table(report), key="grade-calibration", description=where)
@@ -88,7 +94,7 @@ def evaluate(run: str, ground_truth: str) -> float:
 
 
 def quality_table(report: EvaluationReport) -> Table:
-    """One row a group of classes, in percent."""
+    """One row for each group of classes, in percent."""
     return [
         {
             "classes": name,
@@ -102,7 +108,7 @@ def quality_table(report: EvaluationReport) -> Table:
 
 
 def grade_table(report: EvaluationReport) -> Table:
-    """One row a grade, from A to D, in percent."""
+    """One row for each grade, from A to D, in percent."""
     return [
         {
             "grade": grade.grade,

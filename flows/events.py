@@ -1,11 +1,11 @@
-"""What automations can react to: a run has started, finished, failed, or falls short."""
+"""Events for automations: a run has started, finished, failed, or misses a threshold."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from prefect.events import emit_event
 
-from flows.figures import counts
+from flows.artifacts import counts
 from pipelines.monitor.status import read_status
 from pipelines.redaction import without_secrets
 from pipelines.run.plan import Plan
@@ -19,7 +19,7 @@ DEGRADED = "possam.quality.degraded"
 
 
 class RunEvents:
-    """Tells the events of one run folder; each says where it is, so that another flow can go on.
+    """Emits the events of one run folder; each holds its address, for the flows that follow.
 
     The resource is `possam.run.<address of the run folder>`.
     """
@@ -40,7 +40,7 @@ class RunEvents:
         self._emit(FINISHED, **counts(statistics))
 
     def failed(self, reason: str) -> None:
-        """The run ends early; nothing is told of one that has finished."""
+        """The run ends early; no event if it has finished already."""
         if self._has_finished:
             return
         images: dict[str, int] = {}
@@ -49,7 +49,7 @@ class RunEvents:
                 corpus = read_status(self._output).rounds[0]
                 images = {"images": corpus.num_images, "labelled": corpus.num_committed_images}
             except PossamError:
-                pass  # the store is in trouble, which may be the reason
+                pass  # the store may be what failed
         self._emit(FAILED, reason=without_secrets(reason), **images)
 
     def degraded(self, stage: str, reasons: Sequence[str], statistics: Statistics) -> None:

@@ -9,10 +9,12 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.figures import Table
-from flows.forms.checks import FORM, mistakes_in, shown, together
-from flows.logs import our_logs_in_run
-from flows.steps import in_words, step
+from flows.artifacts import Table
+from flows.failures import flow_body, task_body
+from flows.forms.checks import mistakes_in, one_message
+from flows.forms.form import FORM, out_of_bounds, settings_in
+from flows.forms.form_field import field_of
+from flows.logs import package_logs_in_run
 from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_export
 from pipelines.export.classes import choose_classes
 from pipelines.reader import open_run
@@ -35,58 +37,31 @@ class ExportDatasetForm:
 
     __pydantic_config__ = FORM
 
-    run: Annotated[
-        str,
-        shown("Run", "Run folder; local or s3://", examples=["s3://street-labels/photos-2026-11"]),
-    ]
-    output: Annotated[
-        str,
-        shown(
-            "Output",
-            "Folder of its own. The same one again goes on with what is missing",
-            examples=["s3://street-labels/photos-2026-11/export/coco"],
-        ),
-    ]
-    format: Annotated[ExportFormat, shown("Format", "What the export is for")] = (
-        ExportFormat.COCO_PANOPTIC
-    )
-    where: Annotated[
-        str,
-        shown(
-            "Only where",
-            "SQL condition over one row an image; empty: all",
-            examples=["mean_score > 0.6 and num_segments > 2"],
-        ),
-    ] = ""
-    min_grade: Annotated[GradeChoice, shown("Grade at least", "A is best; D: all grades")] = (
-        GradeChoice.D
-    )
-    classes: Annotated[
-        str,
-        shown(
-            "Classes",
-            "Names with commas, or a YAML that maps new names to old ones; empty: all",
-            examples=["person, car"],
-        ),
-    ] = ""
-    val_share: Annotated[
-        float, shown("Share for validation", "Of the images; the rest is for training")
-    ] = 0.0
-    labels_only: Annotated[bool, shown("Labels only", "Leave the images where they are")] = False
-    num_workers: Annotated[int, shown("Processes", "0: one for each CPU")] = 0
-    allowed_hosts: Annotated[
-        tuple[str, ...], shown("Web hosts", "Whose addresses the run's manifest names")
-    ] = ()
+    run: Annotated[str, field_of(ExportConfig, "run")]
+    output: Annotated[str, field_of(ExportConfig, "output")]
+    format: Annotated[ExportFormat, field_of(ExportConfig, "format")] = ExportFormat.COCO_PANOPTIC
+    where: Annotated[str, field_of(ExportConfig, "where", not_given="")] = ""
+    min_grade: Annotated[
+        GradeChoice, field_of(ExportConfig, "min_grade", help="A is best; D: all grades")
+    ] = GradeChoice.D
+    classes: Annotated[str, field_of(ExportConfig, "classes", not_given="")] = ""
+    val_share: Annotated[float, field_of(ExportConfig, "val_share")] = 0.0
+    labels_only: Annotated[bool, field_of(ExportConfig, "labels_only")] = False
+    num_workers: Annotated[int, field_of(ExportConfig, "num_workers", not_given=0)] = 0
+    allowed_hosts: Annotated[tuple[str, ...], field_of(ExportConfig, "allowed_hosts")] = ()
 
 
 def problems(form: ExportDatasetForm) -> list[str]:
-    """Every mistake in the form, each in a sentence; none: it can be worked with."""
+    """Every mistake in the form, a sentence each; empty: the form is valid."""
 
     def choose() -> None:
         run = open_run(form.run, where=form.where or None)
         choose_classes(run.categories, form.classes or None)
 
-    return mistakes_in(partial(export_config, form), choose)
+    return [
+        *(out_of_bounds(form) or mistakes_in(partial(export_config, form))),
+        *mistakes_in(choose),
+    ]
 
 
 def export_config(form: ExportDatasetForm) -> ExportConfig:
@@ -95,34 +70,23 @@ def export_config(form: ExportDatasetForm) -> ExportConfig:
     Raises:
         ConfigError: it contradicts itself.
     """
-    return ExportConfig(
-        run=form.run,
-        output=form.output,
-        format=form.format,
-        where=form.where or None,
-        min_grade=form.min_grade.value,
-        classes=form.classes or None,
-        val_share=form.val_share,
-        labels_only=form.labels_only,
-        num_workers=form.num_workers or None,
-        allowed_hosts=form.allowed_hosts,
-    )
+    return ExportConfig(**settings_in(form, ExportConfig) | {"min_grade": form.min_grade.value})
 
 
 @flow(name="export-dataset")
-@in_words
+@flow_body
 def export_dataset(form: ExportDatasetForm) -> None:
-    """Export the labels of a run, or go on with an export that was not finished."""
-    with our_logs_in_run():
+    """Export the labels of a run, or continue an export that was not finished."""
+    with package_logs_in_run():
         if found := problems(form):
-            raise ConfigError(together(found))
+            raise ConfigError(one_message(found))
         export(export_config(form))
 
 
 @task(cache_policy=NO_CACHE)
-@step
+@task_body
 def export(config: ExportConfig) -> None:
-    """Write the export, and show what is in it."""
+    """Write the export, and show what it holds."""
     report = run_export(config)
     create_table_artifact(
         export_table(report), key="export", description=without_secrets(report.location)
@@ -130,7 +94,7 @@ def export(config: ExportConfig) -> None:
 
 
 def export_table(report: ExportReport) -> Table:
-    """One row a figure."""
+    """One row for each figure."""
     rows = [
         ("where", without_secrets(report.location)),
         ("format", report.format),

@@ -12,42 +12,38 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Running
 
 from flows.events import RunEvents
-from flows.forms.checks import together
-from flows.forms.corpus import LabelCorpusForm, label_config, problems, thresholds
-from flows.labelling import label_run, stop_ray_jobs
-from flows.logs import our_logs_in_run
-from flows.showing import show_run
-from flows.steps import in_words, step
+from flows.failures import flow_body, task_body
+from flows.forms.checks import one_message
+from flows.forms.corpus import LabelCorpusForm, label_config, problems
+from flows.labelling import label, stop_ray_jobs
+from flows.logs import package_logs_in_run
+from flows.quality_gate import CANARY, CORPUS, judge, summarise
 from pipelines.planning.canary import canary_config, plan_canary
 from pipelines.planning.prepare import prepare
 from pipelines.run.plan import Plan
 from pipelines.settings.label import LabelConfig
-from pipelines.stats import Statistics, run_statistics
-from pipelines.stats.thresholds import shortfalls
 from possam_core.errors import ConfigError, PossamError
 
 APPROVAL_POLL_S = 2
 HOUR_S = 3600
 
-CANARY, CORPUS = "canary", "corpus"  # the stages that are labelled and judged
-
 
 @flow(name="label-corpus", on_cancellation=[stop_ray_jobs])
-@in_words
+@flow_body
 def label_corpus(form: LabelCorpusForm) -> None:
     """Label the images of a corpus, once a canary of them has passed.
 
-    The same form again goes on with what is open. Labels that miss a threshold are kept, and the
-    run fails with the reason.
+    The same form again continues with the open shards. Labels that miss a threshold are kept, and
+    the run fails with the reason.
     """
     events = RunEvents(form.output)
-    with our_logs_in_run(), _failure_told(events):
+    with package_logs_in_run(), _emitting_failure(events):
         if found := problems(form):
-            raise ConfigError(together(found))
+            raise ConfigError(one_message(found))
         config = label_config(form)
         planned = plan(config)
         events.started(planned)
-        # Before anything is labelled: it may be missing.
+        # Read before anything is labelled: the reference may be missing.
         reference = summarise(form.reference) if form.reference else None
         if form.canary_images:
             sample = canary_config(config, min(form.canary_images, planned.num_images))
@@ -61,67 +57,17 @@ def label_corpus(form: LabelCorpusForm) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-@step
+@task_body
 def plan(config: LabelConfig) -> Plan:
-    """Freeze the list of images, or find it frozen."""
+    """Freeze the list of images, or read the one that is frozen already."""
     return prepare(config).plan
 
 
-@task(cache_policy=NO_CACHE)
-@step
-def label(config: LabelConfig, ray_address: str, stage: str) -> None:
-    """Label what is open of a planned run, here if the address of a cluster is empty."""
-    label_run(config, ray_address, key=f"{stage}-progress")
-
-
-@task(cache_policy=NO_CACHE)
-@step
-def summarise(location: str) -> Statistics:
-    """The statistics of a run."""
-    return run_statistics(location)
-
-
-@task(cache_policy=NO_CACHE)
-@step
-def report(config: LabelConfig, statistics: Statistics, missed: list[str], stage: str) -> None:
-    """Write the HTML report, and show the run in the UI."""
-    show_run(config, statistics, missed, key=stage)
-
-
-def judge(
-    stage: str,
-    config: LabelConfig,
-    form: LabelCorpusForm,
-    events: RunEvents,
-    reference: Statistics | None,
-) -> None:
-    """Summarise and report a labelled stage, and return only if it meets the thresholds.
-
-    Raises:
-        PossamError: it misses some.
-    """
-    statistics = summarise(config.output)
-    missed = shortfalls(statistics, thresholds(form), reference)
-    report(config, statistics, missed, stage)
-    if stage == CORPUS:
-        events.finished(statistics)
-    if not missed:
-        return
-    events.degraded(stage, missed, statistics)
-    remedy = (
-        f"nothing of {form.images} was labelled but the canary in {config.output}; look at its"
-        " report, and choose another output for other settings"
-        if stage == CANARY
-        else f"the labels are kept in {config.output}; look at their report before you use them"
-    )
-    raise PossamError(f"the {stage} falls short: {'; '.join(missed)}. {remedy.capitalize()}")
-
-
 def wait_for_approval(hours: float) -> None:
-    """Return once somebody has resumed this run.
+    """Return once a person has resumed this run.
 
     Raises:
-        PossamError: nobody has, in time.
+        PossamError: nobody did in time.
     """
     get_run_logger().info(
         "the canary has passed; look at its artifacts, and press Resume to label the corpus or"
@@ -130,7 +76,7 @@ def wait_for_approval(hours: float) -> None:
     try:
         pause_flow_run(timeout=max(1, round(hours * HOUR_S)), poll_interval=APPROVAL_POLL_S)
     except FlowPauseTimeout as error:
-        # A run that is still paused would end in Prefect's words instead of these.
+        # Of a run that is still paused, Prefect would keep its own message instead of ours.
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(str(this_run.get_id()), Running(), force=True)
         raise PossamError(
@@ -140,8 +86,8 @@ def wait_for_approval(hours: float) -> None:
 
 
 @contextmanager
-def _failure_told(events: RunEvents) -> Iterator[None]:
-    """Tell the event of a failure; a signal is none."""
+def _emitting_failure(events: RunEvents) -> Iterator[None]:
+    """Emit the event of a failure; a signal is no failure."""
     try:
         yield
     except Exception as error:

@@ -9,14 +9,17 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 
 from flows.events import RunEvents
-from flows.forms.checks import AS_PRESET, FORM, Preset, VocabularyChoice, shown, together
+from flows.failures import flow_body, task_body
+from flows.forms.checks import one_message
 from flows.forms.corpus import LabelCorpusForm, label_config, problems
 from flows.forms.fields import (
     AllowedHostsField,
     CheckpointField,
     ClassesField,
+    ConsistencyShareField,
     ErrorBudgetField,
     GpusPerWorkerField,
+    ImagesField,
     MaxDriftField,
     MaxErrorShareField,
     MinMeanGradeField,
@@ -30,10 +33,12 @@ from flows.forms.fields import (
     VocabularyField,
     VocabularyFileField,
 )
-from flows.label_corpus import CORPUS, judge, label, summarise
-from flows.labelling import stop_ray_jobs_at
-from flows.logs import our_logs_in_run
-from flows.steps import in_words, step
+from flows.forms.form import FORM
+from flows.forms.form_field import field_of
+from flows.forms.model import AS_PRESET, Preset, VocabularyChoice
+from flows.labelling import label, stop_jobs_on_cluster
+from flows.logs import package_logs_in_run
+from flows.quality_gate import CORPUS, judge, summarise
 from pipelines.planning.series import Series
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import load_plan
@@ -49,20 +54,14 @@ class LabelNewForm:
 
     __pydantic_config__ = FORM
 
-    images: Annotated[
-        str,
-        shown(
-            "Images",
-            "Folder, glob, manifest, tar or Parquet files; local or s3://",
-            examples=["s3://street-corpus/photos"],
-        ),
-    ]
+    images: ImagesField
     output: Annotated[
         str,
-        shown(
-            "Output",
-            "Folder of the series; each time that something is new adds one run to it",
-            examples=["s3://street-labels/nightly"],
+        field_of(
+            LabelConfig,
+            "output",
+            help="folder of the series; each time that something is new adds one run to it",
+            example="s3://street-labels/nightly",
         ),
     ]
     preset: PresetField = Preset.TINY_DEMO
@@ -72,8 +71,14 @@ class LabelNewForm:
     classes: ClassesField = ""
     limit: Annotated[
         int,
-        shown("Limit", "Label at most so many images a time, the next time goes on; 0: all"),
+        field_of(
+            LabelConfig,
+            "limit",
+            help="label at most so many images each time; the next time continues",
+            not_given=0,
+        ),
     ] = 0
+    consistency_share: ConsistencyShareField = 0.0
     max_error_share: MaxErrorShareField = 0.2
     min_mean_score: MinMeanScoreField = 0.0
     min_mean_grade: MinMeanGradeField = 0.0
@@ -92,11 +97,11 @@ def stop_ray_jobs_of_series(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
     """Stop the Ray job of a cancelled run, as `stop_ray_jobs` does."""
     form = flow_run.parameters["form"]
     output = normalise_location(form["output"])
-    stop_ray_jobs_at(form, lambda place: place.startswith(f"{output}/"))
+    stop_jobs_on_cluster(form, lambda place: place.startswith(f"{output}/"))
 
 
 @flow(name="label-new", on_cancellation=[stop_ray_jobs_of_series])
-@in_words
+@flow_body
 def label_new(form: LabelNewForm) -> None:
     """Label the images of a corpus that no earlier run of the series has.
 
@@ -104,9 +109,9 @@ def label_new(form: LabelNewForm) -> None:
     once, or not for a while.
     """
     corpus = LabelCorpusForm(**asdict(form), canary_images=0)
-    with our_logs_in_run():
+    with package_logs_in_run():
         if found := problems(corpus):
-            raise ConfigError(together(found))
+            raise ConfigError(one_message(found))
         config = label_config(corpus)
         reference = summarise(form.reference) if form.reference else None
         for run in find_unfinished(config):
@@ -120,16 +125,16 @@ def label_new(form: LabelNewForm) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-@step
+@task_body
 def find_unfinished(config: LabelConfig) -> list[LabelConfig]:
-    """The runs of the series that have work left."""
+    """The runs of the series that have open shards."""
     return Series(config).unfinished()
 
 
 @task(cache_policy=NO_CACHE)
-@step
+@task_body
 def plan_new(config: LabelConfig) -> LabelConfig | None:
-    """Plan a run of what is new."""
+    """Plan a run of the new images; None: there are none."""
     return Series(config).plan_new()
 
 
@@ -139,11 +144,11 @@ def label_and_judge(
     """Label a planned run, and return only if it meets the thresholds.
 
     Raises:
-        PossamError: it does not, or shards of it are open.
+        PossamError: it does not, or some of its shards are still open.
     """
     events = RunEvents(config.output)
     plan = load_plan(RunFolder(config.output))
-    assert plan is not None  # of a planned run
+    assert plan is not None  # the series has planned the run
     events.started(plan)
     try:
         label(config, form.ray_address, CORPUS)

@@ -1,4 +1,4 @@
-"""Labels what is planned where the form says: in this process, or as a job on a Ray cluster."""
+"""Labels a planned run where its form says: in this process, or as a job on a Ray cluster."""
 
 import os
 import signal
@@ -6,14 +6,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from prefect import get_run_logger
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.concurrency.sync import concurrency
 from prefect.flows import Flow
 from prefect.runtime import flow_run as this_run
 from rich.console import Console
 
-from flows.progress import Workforce, progress_shown
+from flows.failures import task_body
+from flows.progress import Workforce, progress_artifacts
 from pipelines.monitor.status import read_status
 from pipelines.planning.canary import is_canary_of
 from pipelines.redaction import without_secrets
@@ -23,40 +25,43 @@ from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import PossamError
 
-GPU_LIMIT = "possam-gpu"  # a global concurrency limit; where there is none, nobody waits
+GPU_LIMIT = "possam-gpu"  # a global concurrency limit; where it does not exist, no flow waits
+FLOW_RUN_KEY = "flow_run_id"  # in the metadata of a Ray job: the flow run that submitted it
 
 
-def label_run(config: LabelConfig, ray_address: str, *, key: str) -> None:
-    """Label what is open of the planned run `config`, while artifacts named by `key` show how far.
+@task(cache_policy=NO_CACHE)
+@task_body
+def label(config: LabelConfig, ray_address: str, stage: str) -> None:
+    """Label the open shards of a planned run, while artifacts show its progress.
 
     Args:
         config: of the run.
         ray_address: of a cluster's Jobs API; empty: label in this process.
-        key: such as corpus-progress.
+        stage: canary or corpus; the artifacts' keys begin with it.
 
     Raises:
-        PossamError: shards are open still.
+        PossamError: some shards are still open.
     """
     plan = load_plan(RunFolder(config.output))
-    assert plan is not None  # of a planned run
-    label_round(plan, config, ray_address, key=key)
+    assert plan is not None  # the caller has planned the run
+    label_round(plan, config, ray_address, key=f"{stage}-progress")
 
 
 def label_round(plan: Plan, config: LabelConfig, ray_address: str, *, key: str) -> None:
-    """Label what is open of one round: of the corpus, or of a retry of what failed.
+    """Label the open shards of one round: the corpus, or a retry of images that failed.
 
     Args:
         plan: of the round.
-        config: as for `label_run`, as are the others.
-        ray_address: as there.
-        key: as there.
+        config: of the run.
+        ray_address: of a cluster's Jobs API; empty: label in this process.
+        key: of the artifact that shows progress, such as corpus-progress.
 
     Raises:
-        PossamError: shards are open still.
+        PossamError: some shards are still open.
     """
-    with progress_shown(config.output, key=key, workforce=_workforce(config, ray_address)):
+    with progress_artifacts(config.output, key=key, workforce=_workforce(config, ray_address)):
         status = read_status(config.output)
-        # A retry is planned only once what it is about is finished.
+        # A retry is planned only once the round before it is finished.
         if status.state == "finalised" or plan.round < status.rounds[-1].round:
             get_run_logger().info("nothing is left to label in %s", config.output)
             return
@@ -70,38 +75,38 @@ def label_round(plan: Plan, config: LabelConfig, ray_address: str, *, key: str) 
 def stop_ray_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Stop the Ray jobs of a cancelled run, in case its process was killed before it could.
 
-    A hook for flows whose parameter `form` has the fields `output` and `ray_address`. There is none
-    for crashes: a flow that can tell has stopped its job, and of one whose process is gone the job
-    goes on, so that the next run attaches to it.
+    A hook for flows whose parameter `form` has the fields `output` and `ray_address`. No hook
+    handles crashes: a flow that ends by an error has stopped its job by then, and the job of a flow
+    whose process is gone continues, so that the next run attaches to it.
     """
     form = flow_run.parameters["form"]
     output = normalise_location(form["output"])
-    stop_ray_jobs_at(form, lambda place: place == output or is_canary_of(place, output))
+    stop_jobs_on_cluster(form, lambda place: place == output or is_canary_of(place, output))
 
 
-def stop_ray_jobs_at(form: dict[str, Any], is_meant: Callable[[str], bool]) -> None:
-    """Stop the jobs of the cluster that `form` names, if it does, whose run folders are meant."""
+def stop_jobs_on_cluster(form: dict[str, Any], is_ours: Callable[[str], bool]) -> None:
+    """Stop the Ray jobs whose run folder `is_ours` accepts, if `form` names a cluster."""
     if address := form.get("ray_address"):
-        from pipelines.ray_jobs.client import RayJobs  # Ray: seconds that a wrong form does without
+        from pipelines.ray_jobs.client import RayJobs  # imports Ray, which takes seconds
 
-        RayJobs(address).stop_runs(is_meant)
+        RayJobs(address).stop_runs(is_ours)
 
 
 def _label_here(plan: Plan, config: LabelConfig) -> None:
-    from pipelines.label.session import run_label, run_retry  # as above
+    from pipelines.label.session import run_label, run_retry  # likewise
     from pipelines.label.summary import why_open
 
     quiet = Console(quiet=True)
     report = run_retry(config, console=quiet) if plan.round else run_label(config, console=quiet)
     if report.is_stopped:
-        # The runner has taken the signal for itself to end well; now it is Prefect's turn.
+        # The job caught the signal to end in order; raise it again so that Prefect sees it, too.
         signal.raise_signal(signal.SIGTERM)
     if report.manifest is None:
         raise PossamError(why_open(report))
 
 
 def _label_on_ray(plan: Plan, config: LabelConfig, ray_address: str) -> None:
-    from ray.job_submission import JobStatus  # as above
+    from ray.job_submission import JobStatus  # likewise
 
     from pipelines.ray_jobs.client import JobRequest, job_name, run_on_ray
 
@@ -111,12 +116,12 @@ def _label_on_ray(plan: Plan, config: LabelConfig, ray_address: str) -> None:
         JobRequest(config=config, codes=() if plan.round else None),
         job_name(plan, config.output),
         on_line=lambda line: logger.info("%s", without_secrets(line)),
-        metadata={"flow_run_id": str(this_run.get_id())},
+        metadata={FLOW_RUN_KEY: str(this_run.get_id())},
     )
     if end.status is JobStatus.STOPPED:
         raise PossamError(
-            f"Ray job {end.job_id} was stopped by somebody before it was done; run the same form"
-            " again, it does only what is open"
+            f"Ray job {end.job_id} was stopped from outside before it was done; run the same form"
+            " again, which labels only the open shards"
         )
     if end.status is JobStatus.FAILED:
         raise PossamError(f"Ray job {end.job_id} failed: {end.reason}")
@@ -129,7 +134,7 @@ def _gpu_slot(config: LabelConfig) -> AbstractContextManager[None]:
 def _workforce(config: LabelConfig, ray_address: str) -> Workforce:
     num_workers = config.num_workers
     if not (num_workers or ray_address or config.gpus_per_worker):
-        num_workers = max(1, len(os.sched_getaffinity(0)) - 1)  # what the job takes by itself
+        num_workers = max(1, len(os.sched_getaffinity(0)) - 1)  # the job's own default
     return Workforce(
         num_workers=num_workers, gpus_per_worker=config.gpus_per_worker, prices=config.prices
     )

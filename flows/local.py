@@ -1,7 +1,7 @@
 """`python -m flows.local`: a Prefect server of your own, with a worker and the deployments.
 
-Everything lies in build/prefect, whatever other Prefect the machine knows, and ends on Ctrl-C. The
-address is free for anybody on this machine, and for nobody else.
+All files lie in build/prefect, apart from any other Prefect on the machine, and all processes end
+on Ctrl-C. Only this machine reaches the address, without a password.
 """
 
 import os
@@ -33,16 +33,16 @@ HOST = "127.0.0.1"
 USUAL_PORT = 4200
 POOL = "possam-laptop"  # the names that DEPLOYMENTS use
 DEPLOYMENT = "laptop"
-NUM_GPU_JOBS = 1  # that may run at once, on one machine
+NUM_GPU_JOBS = 1  # at once, on one machine
 
 STARTS_WITHIN_S = 180.0
 SERVER_ENDS_WITHIN_S = 10.0
-WORKER_ENDS_WITHIN_S = 60.0  # a flow at work has 20 seconds for the shards in flight
+WORKER_ENDS_WITHIN_S = 60.0  # a flow has 20 seconds to finish the shards in flight
 LAST_LINES = 20
 
 
 class DidNotStart(Exception):
-    """A part has failed; the message holds the last lines of its log."""
+    """A process did not start; the message holds the last lines of its log."""
 
 
 def main() -> int:
@@ -66,10 +66,10 @@ def serving(home: Path) -> Iterator[str]:
     """A server with a worker and the deployments, while inside; its address.
 
     Args:
-        home: folder of its database and logs; the same one again finds what was there.
+        home: folder of its database and logs; runs of earlier times are kept there.
 
     Raises:
-        DidNotStart: a part has not.
+        DidNotStart: one of the processes did not.
     """
     console = Console(stderr=True, highlight=False)
     home.mkdir(parents=True, exist_ok=True)
@@ -102,10 +102,10 @@ def serving(home: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """The usual port, if nobody has it, or any other."""
+    """The usual port if it is free, else any other."""
     for port in (USUAL_PORT, 0):
         with socket.socket() as listener, suppress(OSError):
-            # As servers do, or the port of one that has just ended is not free for a minute.
+            # As servers do; else the port of one that has just ended counts as taken for a minute.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((HOST, port))
             return int(listener.getsockname()[1])
@@ -116,7 +116,7 @@ def free_port() -> int:
 def _running(
     arguments: list[str], environment: Mapping[str, str], log: Path, ends_within_s: float
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A `prefect` command at work, while inside; one that does not end in time is killed."""
+    """Run a `prefect` command while inside; it is killed if it does not end in time."""
     with log.open("wb") as stream:
         process = subprocess.Popen(
             _command(arguments),
@@ -124,7 +124,7 @@ def _running(
             env=environment,
             stdout=stream,
             stderr=stream,
-            start_new_session=True,  # Ctrl-C reaches us alone, so that they end in order
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends them in order
         )
         try:
             yield process
@@ -133,7 +133,7 @@ def _running(
             try:
                 process.wait(ends_within_s)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # and what it has started
+                os.killpg(process.pid, signal.SIGKILL)  # and its children
                 process.wait()
 
 
@@ -147,7 +147,7 @@ def _run(arguments: list[str], environment: Mapping[str, str], log: Path) -> Non
 
 
 def _make_pool_and_limit(url: str) -> None:
-    """Make the pool and, unless it is there, the limit: whoever has changed it knows why."""
+    """Create the pool and, if there is none yet, the limit, which its owner may have changed."""
     template = ProcessWorker.get_default_base_job_template()
     pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
     settings = {PREFECT_API_URL: f"{url}/api"}

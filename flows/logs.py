@@ -1,4 +1,4 @@
-"""Makes what our packages log appear in the run, without any setting of Prefect's."""
+"""Shows the log records of our packages in the flow run, without any setting of Prefect's."""
 
 import logging
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from pipelines.redaction import without_secrets
 PACKAGES = ("possam_core", "pipelines")
 
 
-class _ToRun(logging.Handler):
-    """Hands records on to the logger of a run, from whichever thread."""
+class _RunLogHandler(logging.Handler):
+    """Passes records on to the logger of a run, from any thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -24,7 +24,7 @@ class _ToRun(logging.Handler):
 
 
 @contextmanager
-def our_logs_in_run() -> Iterator[None]:
+def package_logs_in_run() -> Iterator[None]:
     """Show INFO and above of `possam_core` and `pipelines` in the current run, while inside.
 
     Nothing changes where PREFECT_LOGGING_EXTRA_LOGGERS shows them already.
@@ -32,7 +32,7 @@ def our_logs_in_run() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in PACKAGES]
     loggers = [log for log in loggers if not any(_is_shown(h) for h in log.handlers)]
     before = [(log.level, log.propagate) for log in loggers]
-    handler = _ToRun()
+    handler = _RunLogHandler()
     for log in loggers:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
@@ -47,4 +47,4 @@ def our_logs_in_run() -> Iterator[None]:
 
 
 def _is_shown(handler: logging.Handler) -> bool:
-    return isinstance(handler, APILogHandler | _ToRun)
+    return isinstance(handler, APILogHandler | _RunLogHandler)

@@ -1,4 +1,4 @@
-"""Shows how far a run is while it is labelled, from listings of its commits alone."""
+"""Shows the progress of a run while it is labelled, from listings of its commits alone."""
 
 import contextvars
 import json
@@ -23,17 +23,17 @@ from pipelines.monitor.status import RunStatus, read_status
 from pipelines.redaction import without_secrets
 from pipelines.settings.prices import PriceConfig
 
-EVERY_S = 4.0  # at first, and later more rarely: Prefect keeps an event of each look
+EVERY_S = 4.0  # at first, and later more rarely: Prefect keeps an event of each update
 MAX_EVERY_S = 30.0
-LOOKS = 100  # in about equal parts of the time so far
-LISTING_SHARE = 0.1  # of the time may go into listings, which are long for a large run
+NUM_UPDATES = 100  # of long runs: the pause is this part of the time so far
+LISTING_SHARE = 0.1  # of the time at most goes into listings, which take long for a large run
 LOG_EVERY_S = 60.0
-GIVE_UP_AFTER_S = 10.0  # on the last look, when the run has ended
+GIVE_UP_AFTER_S = 10.0  # on the last update, when the run has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workforce:
-    """Who works, and for how much."""
+    """How many workers label, with how many GPUs, at which prices."""
 
     num_workers: int | None  # None: the cluster decides, so hours cannot be counted
     gpus_per_worker: float
@@ -41,15 +41,15 @@ class Workforce:
 
 
 @contextmanager
-def progress_shown(location: str, *, key: str, workforce: Workforce) -> Iterator[None]:
-    """Artifacts `<key>` and `<key>-figures` follow the planned run at `location`, while inside.
+def progress_artifacts(location: str, *, key: str, workforce: Workforce) -> Iterator[None]:
+    """Keep the artifacts `<key>` and `<key>-figures` of a planned run up to date, while inside.
 
-    Trouble with the store or with Prefect is logged and costs only a look.
+    An error of the store or of Prefect is logged and costs one update.
     """
-    look = _Look(location=location, key=key, workforce=workforce)
+    artifacts = _ProgressArtifacts(location=location, key=key, workforce=workforce)
     has_ended = threading.Event()
     context = contextvars.copy_context()  # Prefect finds its settings and this run there
-    thread = threading.Thread(target=context.run, args=(look.follow, has_ended), daemon=True)
+    thread = threading.Thread(target=context.run, args=(artifacts.follow, has_ended), daemon=True)
     thread.start()
     try:
         yield
@@ -59,19 +59,19 @@ def progress_shown(location: str, *, key: str, workforce: Workforce) -> Iterator
 
 
 def figures(status: RunStatus, workforce: Workforce, since: datetime) -> dict[str, str]:
-    """What the table says, by name.
+    """The rows of the table by name.
 
     Args:
         status: of the run.
-        workforce: at work on it.
-        since: when it began.
+        workforce: that labels it.
+        since: the time from which hours count.
     """
     shards = sum(r.num_shards for r in status.rounds)
     done_shards = sum(r.num_committed_shards for r in status.rounds)
     images = sum(r.num_images for r in status.rounds)
     done = sum(r.num_committed_images for r in status.rounds)
     pace = status.pace
-    shown = {
+    rows = {
         "state": status.state,
         "shards": f"{done_shards:,} of {shards:,}",
         "images": f"{done:,} of {images:,} ({status.share_committed:.1%})",
@@ -81,18 +81,18 @@ def figures(status: RunStatus, workforce: Workforce, since: datetime) -> dict[st
     }
     if workforce.num_workers is not None:
         hours = (status.time - since).total_seconds() / 3600 * workforce.num_workers
-        shown["worker-hours"] = f"{hours:.2f}"
+        rows["worker-hours"] = f"{hours:.2f}"
         if workforce.gpus_per_worker:
-            shown["GPU-hours"] = f"{hours * workforce.gpus_per_worker:.2f}"
+            rows["GPU-hours"] = f"{hours * workforce.gpus_per_worker:.2f}"
         if workforce.prices.worker_hour:
             cost = hours * workforce.prices.worker_hour
-            shown["cost so far"] = f"{cost:.2f} {workforce.prices.currency}"
-    return shown
+            rows["cost so far"] = f"{cost:.2f} {workforce.prices.currency}"
+    return rows
 
 
 @dataclass(slots=True, kw_only=True)
-class _Look:
-    """Looks at the run again and again, and brings the artifacts up to date."""
+class _ProgressArtifacts:
+    """Reads the status of a run again and again, and updates its artifacts."""
 
     location: str
     key: str
@@ -102,29 +102,29 @@ class _Look:
     last_log: float = field(default_factory=time.monotonic)
 
     def follow(self, has_ended: threading.Event) -> None:
-        """Look until the end, and once more then."""
+        """Update until the run has ended, and once more after that."""
         is_last = False
         started = time.monotonic()
         while True:
             began = time.monotonic()
             try:
-                self.show(read_status(self.location))
+                self.update(read_status(self.location))
             except Exception as error:
-                # Progress is only shown: the run goes on without.
+                # The run does not depend on its progress being shown.
                 message = without_secrets(f"{type(error).__name__}: {error}")
                 get_run_logger().warning("progress cannot be shown: %s", message)
             if is_last:
                 return
             now = time.monotonic()
-            pause = min(max(EVERY_S, (now - started) / LOOKS), MAX_EVERY_S)
+            pause = min(max(EVERY_S, (now - started) / NUM_UPDATES), MAX_EVERY_S)
             is_last = has_ended.wait(max(pause, (now - began) / LISTING_SHARE))
 
-    def show(self, status: RunStatus) -> None:
-        """Bring the artifacts up to date, and once a minute the log."""
+    def update(self, status: RunStatus) -> None:
+        """Update the artifacts, and once a minute the log."""
         self.since = min([self.since, *(w.started for w in status.workers if w.is_at_work)])
-        shown = figures(status, self.workforce, self.since)
+        rows = figures(status, self.workforce, self.since)
         percent = 100 * status.share_committed
-        table = [{"figure": name, "value": value} for name, value in shown.items()]
+        table = [{"figure": name, "value": value} for name, value in rows.items()]
         if self.artifacts is None:
             where = without_secrets(self.location)
             bar = create_progress_artifact(percent, key=self.key, description=where)
@@ -140,7 +140,7 @@ class _Look:
                 client.update_artifact(figures_table, ArtifactUpdate(data=json.dumps(table)))
         if time.monotonic() - self.last_log >= LOG_EVERY_S:
             self.last_log = time.monotonic()
-            line = f"{shown['images']} images, {shown['images/s']}, {shown['time left']} left"
+            line = f"{rows['images']} images, {rows['images/s']}, {rows['time left']} left"
             get_run_logger().info(line)
 
 

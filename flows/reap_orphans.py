@@ -1,4 +1,4 @@
-"""Stop Ray jobs that nobody follows any more: what a flow's own hooks have missed."""
+"""Stop Ray jobs that no flow run follows any more: those that a flow's own hooks missed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,48 +10,50 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 
-from flows.forms.checks import FORM, ray_address_problems, shown, together
-from flows.logs import our_logs_in_run
-from flows.steps import in_words
+from flows.failures import flow_body
+from flows.forms.checks import one_message, ray_address_problems
+from flows.forms.form import FORM
+from flows.forms.form_field import form_field
+from flows.labelling import FLOW_RUN_KEY
+from flows.logs import package_logs_in_run
 from pipelines.planning.canary import is_canary_of
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 
 PAGE = 200
-FLOW_RUN_KEY = "flow_run_id"  # in a job's metadata: who has submitted it
 PLACES = ("output", "run")  # fields of our forms that name a run folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReapOrphansForm:
-    """Which cluster to look at."""
+    """Which cluster to clean up."""
 
     __pydantic_config__ = FORM
 
     ray_address: Annotated[
         str,
-        shown("Ray cluster", "Address of Ray's dashboard", examples=["http://ray-head:8265"]),
+        form_field("Ray cluster", "Address of Ray's dashboard", example="http://ray-head:8265"),
     ]
 
 
 @flow(name="reap-orphans")
-@in_words
+@flow_body
 def reap_orphans(form: ReapOrphansForm) -> None:
     """Stop each of our Ray jobs whose flow run has ended or is gone, unless another follows it.
 
-    Labels are kept: the same form again goes on with what is open.
+    Labels are kept: the same form again continues with the open shards.
     """
-    with our_logs_in_run():
+    with package_logs_in_run():
         if found := ray_address_problems(form.ray_address):
-            raise ConfigError(together(found))
-        from pipelines.ray_jobs.client import (  # Ray: seconds that a wrong form saves
+            raise ConfigError(one_message(found))
+        from pipelines.ray_jobs.client import (  # imports Ray, which takes seconds
             RUN_KEY,
             RayJobs,
         )
 
         cluster = RayJobs(form.ray_address)
         jobs = {i: job.metadata or {} for i, job in cluster.open_jobs().items()}
-        # After the jobs: whoever has submitted one is known to the server by now.
+        # Read after the jobs, so that the server knows the flow run of each of them by now.
         with get_client(sync_client=True) as client:
             active = read_active(client)
         orphans = {i: m for i, m in jobs.items() if is_orphan(m, active, run_key=RUN_KEY)}
@@ -63,7 +65,7 @@ def reap_orphans(form: ReapOrphansForm) -> None:
 
 
 def read_active(client: SyncPrefectClient) -> list[FlowRun]:
-    """All flow runs that have begun and not ended."""
+    """All flow runs that have started and not ended."""
     states = sorted({*StateType} - TERMINAL_STATES - {StateType.SCHEDULED})
     wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)))
     found: list[FlowRun] = []
@@ -73,12 +75,12 @@ def read_active(client: SyncPrefectClient) -> list[FlowRun]:
 
 
 def is_orphan(metadata: Mapping[str, str], active: Iterable[FlowRun], *, run_key: str) -> bool:
-    """Whether no active flow run has submitted the job, or works on the run folder that it fills.
+    """Whether no active flow run has submitted the job, or works on the job's run folder.
 
-    The next run of a form attaches to the job that an earlier one has left.
+    A job of an earlier run of a form is no orphan: the next run attaches to it.
     """
     if FLOW_RUN_KEY not in metadata:
-        return False  # no flow has submitted it
+        return False  # it was not submitted by a flow
     return not any(
         str(flow_run.id) == metadata[FLOW_RUN_KEY]
         or works_on(flow_run.parameters.get("form"), metadata.get(run_key, ""))

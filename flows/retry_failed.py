@@ -10,17 +10,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 
-from flows.figures import overview_table
-from flows.forms.checks import FORM, mistakes_in, ray_address_problems, shown, together
-from flows.forms.fields import (
-    ErrorBudgetField,
-    NumWorkersField,
-    RayAddressField,
-    SingleWriterField,
-)
-from flows.labelling import label_round, stop_ray_jobs_at
-from flows.logs import our_logs_in_run
-from flows.steps import in_words, step
+from flows.artifacts import overview_table
+from flows.failures import flow_body, task_body
+from flows.forms.checks import mistakes_in, one_message, ray_address_problems
+from flows.forms.fields import ErrorBudgetField, NumWorkersField, RayAddressField, SingleWriterField
+from flows.forms.form import FORM, out_of_bounds, settings_in
+from flows.forms.form_field import field_of, form_field
+from flows.labelling import label_round, stop_jobs_on_cluster
+from flows.logs import package_logs_in_run
 from pipelines.monitor.advice import CAN_RETRY
 from pipelines.planning.retry import prepare_retry, retry_config
 from pipelines.redaction import without_secrets
@@ -41,25 +38,30 @@ class RetryFailedForm:
 
     run: Annotated[
         str,
-        shown(
+        form_field(
             "Run",
             "Run folder, finished; local or s3://",
-            examples=["s3://street-labels/photos-2026-11"],
+            example="s3://street-labels/photos-2026-11",
         ),
     ]
     codes: Annotated[
         str,
-        shown(
+        form_field(
             "Errors",
             "Codes to try again, with commas; empty: those where a retry may help",
-            examples=["not_found, corrupt_read"],
+            example="not_found, corrupt_read",
         ),
     ] = ""
     ray_address: RayAddressField = ""
     num_workers: NumWorkersField = 0
-    gpus_per_worker: Annotated[float, shown("GPUs of a worker", "0: label on CPUs")] = 0.0
+    gpus_per_worker: Annotated[float, field_of(LabelConfig, "gpus_per_worker")] = 0.0
     allowed_hosts: Annotated[
-        tuple[str, ...], shown("Web hosts", "Whose addresses the run's manifest names")
+        tuple[str, ...],
+        field_of(
+            LabelConfig,
+            "allowed_hosts",
+            help="host whose web addresses the run's manifest may name",
+        ),
     ] = ()
     error_budget: ErrorBudgetField = 0.5
     single_writer: SingleWriterField = False
@@ -72,7 +74,7 @@ class RetryFailedForm:
 
 
 def problems(form: RetryFailedForm) -> list[str]:
-    """Every mistake in the form, each in a sentence; none: it can be worked with."""
+    """Every mistake in the form, a sentence each; empty: the form is valid."""
     known = [code.value for code in ImageErrorCode]
     return [
         *(
@@ -81,7 +83,7 @@ def problems(form: RetryFailedForm) -> list[str]:
             if code not in known
         ),
         *ray_address_problems(form.ray_address),
-        *mistakes_in(partial(_config, form)),
+        *(out_of_bounds(form) or mistakes_in(partial(_config, form))),
     ]
 
 
@@ -89,20 +91,20 @@ def stop_ray_jobs_of_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
     """Stop the Ray job of a cancelled run, as `stop_ray_jobs` does."""
     form = flow_run.parameters["form"]
     run = normalise_location(form["run"])
-    stop_ray_jobs_at(form, lambda place: place == run)
+    stop_jobs_on_cluster(form, lambda place: place == run)
 
 
 @flow(name="retry-failed", on_cancellation=[stop_ray_jobs_of_run])
-@in_words
+@flow_body
 def retry_failed(form: RetryFailedForm) -> None:
     """Label again the images of a finished run that failed with some errors.
 
     A retry that was not finished is finished first. Nothing happens to a run without such errors,
     so this may follow every run.
     """
-    with our_logs_in_run():
+    with package_logs_in_run():
         if found := problems(form):
-            raise ConfigError(together(found))
+            raise ConfigError(one_message(found))
         config = _config(form)
         codes = open_codes(config, form.error_codes)
         if codes is None:
@@ -123,16 +125,16 @@ def open_codes(config: LabelConfig, wanted: tuple[str, ...]) -> tuple[str, ...] 
 
 
 @task(cache_policy=NO_CACHE)
-@step
+@task_body
 def retry(config: LabelConfig, codes: tuple[str, ...], ray_address: str) -> None:
-    """Label what failed again."""
+    """Label the images again that failed with one of the codes."""
     plan = prepare_retry(config, codes).plan
     get_run_logger().info("trying %d images again", plan.num_images)
     label_round(plan, config, ray_address, key="retry-progress")
 
 
 @task(cache_policy=NO_CACHE)
-@step
+@task_body
 def show(config: LabelConfig) -> None:
     """The statistics of the run as it is now."""
     create_table_artifact(
@@ -143,11 +145,4 @@ def show(config: LabelConfig) -> None:
 
 
 def _config(form: RetryFailedForm) -> LabelConfig:
-    return replace(
-        retry_config(form.run),
-        num_workers=form.num_workers or None,
-        gpus_per_worker=form.gpus_per_worker,
-        allowed_hosts=form.allowed_hosts,
-        error_budget=form.error_budget,
-        single_writer=form.single_writer,
-    )
+    return replace(retry_config(form.run), **settings_in(form, LabelConfig))

@@ -2,79 +2,71 @@
 
 from typing import Annotated
 
-from flows.forms.checks import Preset, VocabularyChoice, shown
+from flows.forms.form_field import field_of, form_field
+from flows.forms.model import AS_PRESET, Preset, VocabularyChoice
+from pipelines.settings.label import LabelConfig
+from pipelines.stats.thresholds import Thresholds
 
+AS_THE_PRESET = "as the preset"
+
+ImagesField = Annotated[str, field_of(LabelConfig, "images")]
 PresetField = Annotated[
-    Preset, shown("Preset", "Model and settings that suit it; fields below win over it")
+    Preset, form_field("Preset", "Model and settings that suit it; fields below win over it")
 ]
 CheckpointField = Annotated[
     str,
-    shown(
-        "Checkpoint",
-        "Path, s3:// or hf:// address of a trained head; SAM-B and SAM-H need one",
-        examples=["/models/possam-vit-b-head.safetensors"],
+    field_of(
+        LabelConfig,
+        "model",
+        title="Checkpoint",
+        not_given="",
+        means="as the preset; SAM-B and SAM-H need one",
     ),
 ]
-VocabularyField = Annotated[VocabularyChoice, shown("Vocabulary", "The classes to look for")]
+VocabularyField = Annotated[VocabularyChoice, form_field("Vocabulary", "The classes to look for")]
 VocabularyFileField = Annotated[
     str,
-    shown(
+    form_field(
         "Vocabulary file",
         "YAML of your own classes, if that is the vocabulary chosen",
-        examples=["/data/street.yaml"],
+        example="/data/street.yaml",
     ),
 ]
 ClassesField = Annotated[
     str,
-    shown(
+    form_field(
         "Only these classes",
         "Names from the vocabulary, with commas; empty: all",
-        examples=["person, car, road"],
+        example="person, car, road",
     ),
 ]
-MaxErrorShareField = Annotated[
-    float, shown("Errors at most", "Share of the images without labels; 1: any")
-]
-MinMeanScoreField = Annotated[
-    float, shown("Mean score at least", "Over the labelled images, up to 1; 0: any")
-]
-MinMeanGradeField = Annotated[
-    float, shown("Mean grade at least", "4 is all A, 3 is all B, 1 is all D; 0: any")
-]
+ConsistencyShareField = Annotated[float, field_of(LabelConfig, "consistency_share")]
+MaxErrorShareField = Annotated[float, field_of(Thresholds, "max_error_share")]
+MinMeanScoreField = Annotated[float, field_of(Thresholds, "min_mean_score", not_given=0.0)]
+MinMeanGradeField = Annotated[float, field_of(Thresholds, "min_mean_grade", not_given=0.0)]
 ReferenceField = Annotated[
     str,
-    shown(
+    form_field(
         "Reference run",
         "Run folder whose classes, sizes and scores these must resemble; empty: none",
     ),
 ]
-MaxDriftField = Annotated[
-    float,
-    shown("Drift at most", "Population stability index; from 0.25 on much has changed"),
-]
+MaxDriftField = Annotated[float, field_of(Thresholds, "max_drift")]
 RayAddressField = Annotated[
     str,
-    shown(
+    form_field(
         "Ray cluster",
         "Address of Ray's dashboard; empty: label where the flow runs",
-        examples=["http://ray-head:8265"],
+        example="http://ray-head:8265",
     ),
 ]
-NumWorkersField = Annotated[
-    int,
-    shown("Workers", "Models at work at once; 0: one less than CPUs, or one for each GPU"),
-]
+NumWorkersField = Annotated[int, field_of(LabelConfig, "num_workers", not_given=0)]
 GpusPerWorkerField = Annotated[
-    float, shown("GPUs of a worker", "-1: as the preset; 0: label on CPUs")
+    float, field_of(LabelConfig, "gpus_per_worker", not_given=AS_PRESET, means=AS_THE_PRESET)
 ]
-ShardSizeField = Annotated[int, shown("Images in a file", "0: as the preset")]
-ErrorBudgetField = Annotated[
-    float, shown("Stop at errors", "Stop by itself when a larger share of images fails")
+ShardSizeField = Annotated[
+    int, field_of(LabelConfig, "shard_size", not_given=0, means=AS_THE_PRESET)
 ]
-SingleWriterField = Annotated[
-    bool,
-    shown("Single writer", "For stores without conditional writes: only one run at a time"),
-]
-AllowedHostsField = Annotated[
-    tuple[str, ...], shown("Web hosts", "Whose addresses a manifest may name")
-]
+ErrorBudgetField = Annotated[float, field_of(LabelConfig, "error_budget")]
+AllowedHostsField = Annotated[tuple[str, ...], field_of(LabelConfig, "allowed_hosts")]
+SingleWriterField = Annotated[bool, field_of(LabelConfig, "single_writer")]

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import RunArgument, SingleWriterOption
+from pipelines.cli.options import RunArgument
+from pipelines.cli.settings_flags import setting_flag
+from pipelines.settings.label import LabelConfig
 
 corrections_app = typer.Typer()
 
@@ -22,7 +24,7 @@ def correct(
         str | None,
         typer.Option(help="coco-panoptic or label-studio", show_default="what the file looks like"),
     ] = None,
-    single_writer: SingleWriterOption = None,
+    single_writer: Annotated[bool | None, setting_flag(LabelConfig, "single_writer")] = None,
 ) -> None:
     """Put the labels of annotators into a run, where they win over the machine's."""
     from pipelines.bars import bars

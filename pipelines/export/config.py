@@ -1,12 +1,12 @@
 """The settings of an export: the form of the flow, and the command's flags."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pipelines.export.export_format import ExportFormat
 from pipelines.export.protocol import ImageUse
 from pipelines.storage.addresses import normalise_location
-from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,34 +15,92 @@ class ExportConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    run: str  # run folder: local or s3://
-    output: str  # folder of its own: local, or an s3:// prefix
-    format: ExportFormat
-    where: str | None = None  # keep rows for which this SQL condition holds
-    min_grade: Literal["A", "B", "C", "D"] | None = None  # keep rows with this grade or a better
-    classes: str | None = None  # names with commas, or a YAML of `new name: [old names]`
-    val_share: float = 0.0  # of the images, in [0, 1)
-    labels_only: bool = False  # do not copy the images
-    num_workers: int | None = None  # processes; None: one for each CPU
-    allowed_hosts: tuple[str, ...] = ()  # whose web addresses may be read
+    run: Annotated[
+        str,
+        Setting(help="run folder; local or s3://", example="s3://street-labels/photos-2026-11"),
+    ]
+    output: Annotated[
+        str,
+        Setting(
+            help="folder of its own; the same one again goes on with what is missing",
+            example="s3://street-labels/photos-2026-11/export/coco",
+        ),
+    ]
+    format: Annotated[ExportFormat, Setting(help="what the export is for")]
+    where: Annotated[
+        str | None,
+        Setting(
+            title="Only where",
+            help="SQL condition over one row an image",
+            unset="all",
+            example="mean_score > 0.6 and num_segments > 2",
+        ),
+    ] = None
+    min_grade: Annotated[
+        Literal["A", "B", "C", "D"] | None,
+        Setting(
+            title="Grade at least",
+            help="keep images with this grade or a better",
+            unset="all grades",
+        ),
+    ] = None
+    classes: Annotated[
+        str | None,
+        Setting(
+            help="names with commas, or a YAML that maps new names to old ones",
+            unset="all",
+            example="person, car",
+        ),
+    ] = None
+    val_share: Annotated[
+        float,
+        Setting(
+            title="Share for validation",
+            help="share of the images for validation; the rest is for training",
+            ge=0,
+            lt=1,
+            advice="0.1 is a tenth",
+            example=0.1,
+        ),
+    ] = 0.0
+    labels_only: Annotated[bool, Setting(help="leave the images where they are")] = False
+    num_workers: Annotated[
+        int | None,
+        Setting(
+            title="Processes",
+            help="processes at work at once",
+            ge=1,
+            advice="leave it out for the default",
+            unset="one for each CPU",
+        ),
+    ] = None
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Setting(
+            title="Web hosts",
+            help="host whose web addresses the run's manifest may name",
+            flag="--allowed-host",
+            example="images.example.org",
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
         for name in ("run", "output"):
             object.__setattr__(self, name, normalise_location(getattr(self, name)))
-        wrong = []
-        if not 0 <= self.val_share < 1:
-            wrong.append(f"val_share must be in [0, 1), got {self.val_share}; 0.1 is a tenth")
-        if self.num_workers is not None and self.num_workers < 1:
-            wrong.append(f"num_workers must be at least 1, got {self.num_workers}")
-        if self.run == self.output or self.run.startswith(f"{self.output}/"):
-            wrong.append(
-                f"output must be a folder of its own, got {self.output} for the run {self.run};"
-                f" {self.run}/export/NAME would do"
-            )
-        if self.labels_only and self.format.writer.image_use is ImageUse.COPIED:
-            wrong.append(f"labels_only must be left out for {self.format}, which holds the images")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+        require_valid(self, self._place_mistake(), self._images_mistake())
+
+    def _place_mistake(self) -> str:
+        if self.run != self.output and not self.run.startswith(f"{self.output}/"):
+            return ""
+        return (
+            f"output must be a folder of its own, got {self.output} for the run {self.run};"
+            f" {self.run}/export/NAME would do"
+        )
+
+    def _images_mistake(self) -> str:
+        if not self.labels_only or self.format.writer.image_use is not ImageUse.COPIED:
+            return ""
+        return f"labels_only must be left out for {self.format}, which holds the images"
 
     @property
     def copies_images(self) -> bool:

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from pipelines.stats import Drift, Statistics, population_stability_index
 from pipelines.stats.drift import MUCH_DRIFT
 from pipelines.stats.statistics import NUM_SCORE_BANDS, SIZES
-from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 
 GRADE_POINTS = {"A": 4, "B": 3, "C": 2, "D": 1}
 MAX_SHIFTS_NAMED = 3
@@ -16,24 +17,52 @@ MAX_SHIFTS_NAMED = 3
 class Thresholds:
     """What a run must keep to; None: anything goes."""
 
-    max_error_share: float | None = None  # of the images, in [0, 1]
-    min_mean_score: float | None = None  # over labelled images, in [0, 1]
-    min_mean_grade: float | None = None  # likewise, in [1, 4]: as GRADE_POINTS
-    max_drift: float = MUCH_DRIFT  # population stability index, where there is a reference
+    max_error_share: Annotated[
+        float | None,
+        Setting(
+            title="Errors at most",
+            help="share of the images without labels; 1: any",
+            ge=0,
+            le=1,
+            unset="any",
+            example=0.05,
+        ),
+    ] = None
+    min_mean_score: Annotated[
+        float | None,
+        Setting(
+            title="Mean score at least",
+            help="over the labelled images, up to 1",
+            ge=0,
+            le=1,
+            unset="any",
+            example=0.5,
+        ),
+    ] = None
+    min_mean_grade: Annotated[
+        float | None,
+        Setting(
+            title="Mean grade at least",
+            help="over the labelled images; 4 is all A, 3 is all B, 1 is all D",
+            ge=1,
+            le=4,
+            unset="any",
+            example=3,
+        ),
+    ] = None
+    max_drift: Annotated[
+        float,
+        Setting(
+            title="Drift at most",
+            help="population stability index against the reference; from 0.25 on much has changed",
+            ge=0,
+            advice="0.1 is some drift, 0.25 much",
+            example=0.25,
+        ),
+    ] = MUCH_DRIFT
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be {wanted}, got {value}"
-            for name, (low, high), wanted in (
-                ("max_error_share", (0, 1), "in [0, 1]"),
-                ("min_mean_score", (0, 1), "in [0, 1]"),
-                ("min_mean_grade", (1, 4), "from 1 (all D) to 4 (all A)"),
-                ("max_drift", (0, float("inf")), "0 or more"),
-            )
-            if (value := getattr(self, name)) is not None and not low <= value <= high
-        ]
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+        require_valid(self)
 
 
 def mean_grade(statistics: Statistics) -> float | None:

@@ -56,13 +56,12 @@ def test_all_flows_are_deployed_and_know_where_they_are_and_what_runs_at_night(
     }
 
 
-def test_the_server_takes_a_form_and_refuses_one_with_a_misspelt_field(
+def test_the_server_takes_a_form_and_refuses_a_misspelt_field_and_a_value_out_of_bounds(
     deployed: list[Any], client: SyncPrefectClient
 ) -> None:
     (deployment,) = (d for d in deployed if d.entrypoint.endswith("label_corpus"))
     form = {"images": "s3://bucket/photos", "output": "s3://bucket/labels"}
     client.create_flow_run_from_deployment(deployment.id, parameters={"form": form})
-    with pytest.raises(PrefectHTTPStatusError, match="outptu"):
-        client.create_flow_run_from_deployment(
-            deployment.id, parameters={"form": form | {"outptu": "x"}}
-        )
+    for wrong, message in (({"outptu": "x"}, "outptu"), ({"error_budget": 50}, "maximum of 1")):
+        with pytest.raises(PrefectHTTPStatusError, match=message):
+            client.create_flow_run_from_deployment(deployment.id, parameters={"form": form | wrong})

@@ -28,8 +28,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import State
 
-from flows.forms.checks import VocabularyChoice
 from flows.forms.corpus import LabelCorpusForm, label_config
+from flows.forms.model import VocabularyChoice
 from flows.label_corpus import label_corpus
 from flows.labelling import GPU_LIMIT
 from pipelines.planning.prepare import prepare

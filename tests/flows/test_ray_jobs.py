@@ -285,7 +285,7 @@ def test_a_job_that_is_stopped_in_rays_dashboard_fails_the_flow_with_a_sentence(
     state = label_corpus(form, return_state=True)
     somebody.join()
     assert state.is_failed()
-    assert f"Ray job {job_id} was stopped by somebody" in str(state.message)
+    assert f"Ray job {job_id} was stopped from outside" in str(state.message)
 
 
 def test_the_job_of_a_killed_flow_goes_on_and_the_next_run_attaches_to_it(

@@ -1,4 +1,4 @@
-"""Which Ray jobs nobody follows any more, and that they are stopped."""
+"""Which Ray jobs no flow run follows any more, and that they are stopped."""
 
 from uuid import uuid4
 

@@ -12,7 +12,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.states import State
 
-from flows.evaluate_run import EvaluateModelForm, evaluate_model
+from flows.evaluate_run import EvaluateRunForm, evaluate_run
 from flows.export_dataset import ExportDatasetForm, export_dataset
 from flows.label_new import LabelNewForm, label_new
 from flows.retry_failed import RetryFailedForm, retry_failed
@@ -118,7 +118,7 @@ def test_a_call_without_anything_new_says_so_and_makes_no_run(
     assert not series.run(3).exists()
 
 
-def test_each_run_of_a_series_is_shown_and_told_like_any_other(
+def test_each_run_of_a_series_has_artifacts_and_events_like_any_other(
     series: Series, client: SyncPrefectClient, prefect_server: str
 ) -> None:
     shown = artifacts_of(client, run_id(series.first))
@@ -187,8 +187,8 @@ def test_an_evaluation_shows_the_quality_of_classes_and_grades_and_may_fail_the_
     series: Series, client: SyncPrefectClient
 ) -> None:
     truth = str(series.corpus / "panoptic.json")
-    form = EvaluateModelForm(run=str(series.run(1)), ground_truth=truth, min_pq=99)
-    state = evaluate_model(form, return_state=True)
+    form = EvaluateRunForm(run=str(series.run(1)), ground_truth=truth, min_pq=99)
+    state = evaluate_run(form, return_state=True)
     assert state.is_failed()
     assert "at least 99 is wanted" in str(state.message)
     shown = artifacts_of(client, run_id(state))
@@ -197,8 +197,8 @@ def test_an_evaluation_shows_the_quality_of_classes_and_grades_and_may_fail_the_
 
 
 def test_a_wrong_evaluation_names_its_mistakes(prefect_server: str, tmp_path: Path) -> None:
-    form = EvaluateModelForm(run=str(tmp_path), ground_truth=str(tmp_path / "no.json"), min_pq=-1)
-    message = str(evaluate_model(form, return_state=True).message)
+    form = EvaluateRunForm(run=str(tmp_path), ground_truth=str(tmp_path / "no.json"), min_pq=-1)
+    message = str(evaluate_run(form, return_state=True).message)
     assert message.startswith("the form has 3 mistakes: (1) expected a run with labels")
     assert "no.json" in message
-    assert "min_pq must be a percentage, got -1" in message
+    assert "min_pq must be 0 to 100, got -1" in message

@@ -36,7 +36,7 @@ FLOWS = {
     "label_new",
     "retry_failed",
     "export_dataset",
-    "evaluate_model",
+    "evaluate_run",
     "reap_orphans",
 }
 

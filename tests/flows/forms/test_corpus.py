@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 from dataclasses import fields, replace
+from math import inf, nan
 from pathlib import Path
 
 import pytest
 from prefect import Flow
 
-from flows.evaluate_run import evaluate_model
+from flows.evaluate_run import evaluate_run
 from flows.export_dataset import export_dataset
-from flows.forms.checks import Preset, VocabularyChoice
 from flows.forms.corpus import LabelCorpusForm, label_config, problems
+from flows.forms.form import form_fields
+from flows.forms.model import Preset, VocabularyChoice
 from flows.label_corpus import label_corpus
-from flows.label_new import label_new
+from flows.label_new import LabelNewForm, label_new
 from flows.reap_orphans import reap_orphans
 from flows.retry_failed import RetryFailedForm, retry_failed
 from pipelines.run.plan import PlanSettings
@@ -51,7 +53,17 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
             ["has no class 'cra'", "has no class 'zebar'"],
         ),
         ({"vocabulary": VocabularyChoice.PLAYGROUND, "classes": "stra"}, ["no class 'stra'"]),
-        ({"limit": -1, "num_workers": -1}, ["limit must be at least 1, got -1"]),
+        (
+            {"limit": -1, "num_workers": -1},
+            ["limit must be at least 1, got -1", "num_workers must be at least 1, got -1"],
+        ),
+        ({"sample": 1.5}, ["sample must be in (0, 1], got 1.5; 0.01 is one image in a hundred"]),
+        ({"shard_size": 100_001}, ["shard_size must be 1 to 100000, got 100001"]),
+        ({"consistency_share": nan}, ["consistency_share must be in [0, 1], got nan"]),
+        (
+            {"since": "yesterday", "error_budget": inf},
+            ["error_budget must be in [0, 1], got inf", "since must be a date or time"],
+        ),
         ({"gpus_per_worker": -2.0}, ["gpus_per_worker must be 0 or more, got -2.0"]),
         ({"error_budget": 5.0}, ["error_budget must be in [0, 1], got 5.0"]),
         ({"since": "yesterday"}, ["since must be a date or time"]),
@@ -60,19 +72,19 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
         ({"approval_hours": 0.0}, ["approval_hours must be more than 0"]),
         ({"output": "s3://bucket"}, ["output must be below its bucket"]),
         ({"max_error_share": 2.0}, ["max_error_share must be in [0, 1]"]),
-        ({"min_mean_grade": 0.5}, ["min_mean_grade must be from 1 (all D) to 4 (all A)"]),
+        ({"min_mean_grade": 0.5}, ["min_mean_grade must be 1 to 4, got 0.5"]),
         ({"reference": "ftp://x"}, ["expected a local path or an s3:// address, got 'ftp://x'"]),
         ({"ray_address": "ray-head:8265"}, ["ray_address must be http(s)://host:port"]),
         ({"ray_address": "http://me:pass@head:1"}, ["ray_address must hold no login or token"]),
-        ({"ray_address": "http://head:port"}, ["got a port that is no number"]),
+        ({"ray_address": "http://head:port"}, ["got a port that is not a number"]),
         (
             {"ray_address": "http://head:8265", "worker_hour_price": 2.0},
             ["num_workers must be given with a price on a Ray cluster"],
         ),
-        ({"worker_hour_price": -1.0}, ["prices.worker_hour must be 0 or more"]),
+        ({"worker_hour_price": -1.0}, ["worker_hour_price must be 0 or more"]),
     ],
 )
-def test_a_mistake_is_told_in_words(
+def test_a_mistake_is_named_in_a_sentence(
     form: LabelCorpusForm, change: dict[str, object], sentences: list[str]
 ) -> None:
     found = problems(replace(form, **change))
@@ -102,7 +114,7 @@ def test_a_wrong_form_is_found_without_torch_and_ray() -> None:
 import sys
 from flows.label_corpus import label_corpus
 from flows.forms.corpus import LabelCorpusForm, problems
-from flows.forms.checks import VocabularyChoice
+from flows.forms.model import VocabularyChoice
 assert problems(LabelCorpusForm(
     images="/no", output="/no", vocabulary=VocabularyChoice.PLAYGROUND, classes="stra"))
 print(sorted({"torch", "ray"} & set(sys.modules)))
@@ -128,15 +140,51 @@ def test_fields_win_over_their_preset(form: LabelCorpusForm, tiny_model: str) ->
     assert (config.gpus_per_worker, config.shard_size) == (0, 100)
 
 
-def test_a_single_writer_reaches_the_job(form: LabelCorpusForm) -> None:
-    assert not label_config(form).single_writer
-    assert label_config(replace(form, single_writer=True)).single_writer
+def test_every_setting_of_the_job_is_in_the_form_or_has_a_reason_not_to_be() -> None:
+    elsewhere = {
+        "vocabulary": "its three fields say which list, which file, and which classes of it",
+        "precision": "comes with the preset",
+        "prices": "worker_hour_price and currency: the flow shows no other cost",
+    }
+    for form in (LabelCorpusForm, LabelNewForm):
+        asked = {f.name for f in form_fields(form).values() if f.owner is LabelConfig}
+        if form is LabelNewForm:
+            asked |= {"sample", "since"}  # a series takes whatever no earlier run of it has
+        assert {field.name for field in fields(LabelConfig)} - asked == set(elsewhere)
 
 
 def test_a_retry_asks_for_every_setting_that_the_plan_does_not_hold() -> None:
     planned = {field.name for field in fields(PlanSettings)} | {"output", "prices"}
     asked = {field.name for field in fields(RetryFailedForm)}
     assert {field.name for field in fields(LabelConfig)} - planned <= asked
+
+
+def test_what_a_form_gives_reaches_the_job_and_what_it_leaves_out_does_not(
+    form: LabelCorpusForm,
+) -> None:
+    config = label_config(
+        replace(form, consistency_share=0.05, single_writer=True, limit=3, currency="EUR")
+    )
+    assert (config.consistency_share, config.single_writer, config.limit) == (0.05, True, 3)
+    assert config.prices.currency == "EUR"
+    assert (config.sample, config.since, config.num_workers) == (None, None, None)
+
+
+def test_a_field_says_what_its_setting_says_and_what_leaving_it_out_means() -> None:
+    schema = label_corpus.parameters.model_dump()["definitions"]["LabelCorpusForm"]["properties"]
+    sample = {k: v for k, v in schema["sample"].items() if k != "position"}
+    assert sample == {
+        "type": "number",
+        "title": "Sample",
+        "description": "Plan this share of the images; 0: all",
+        "default": 0.0,
+        "minimum": 0,  # which stands for all; a share is more than 0
+        "maximum": 1,
+        "examples": [0.01],
+    }
+    assert schema["gpus_per_worker"]["minimum"] == -1
+    assert schema["gpus_per_worker"]["description"].endswith("; -1: as the preset")
+    assert schema["allowed_hosts"]["examples"] == [["images.example.org"]]
 
 
 def test_every_built_in_vocabulary_can_be_chosen() -> None:
@@ -146,7 +194,7 @@ def test_every_built_in_vocabulary_can_be_chosen() -> None:
 
 @pytest.mark.parametrize(
     "flow",
-    [label_corpus, label_new, retry_failed, export_dataset, evaluate_model, reap_orphans],
+    [label_corpus, label_new, retry_failed, export_dataset, evaluate_run, reap_orphans],
     ids=lambda flow: flow.name,
 )
 def test_each_form_has_titles_help_an_order_examples_and_no_choice_of_types(

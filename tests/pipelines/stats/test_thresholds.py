@@ -104,6 +104,6 @@ def test_a_small_sample_may_differ_by_what_chance_does() -> None:
 
 def test_thresholds_out_of_their_range_are_told_at_once() -> None:
     with pytest.raises(
-        ConfigError, match=r"max_error_share must be .* min_mean_grade must be from"
+        ConfigError, match=r"max_error_share must be .* min_mean_grade must be 1 to 4"
     ):
         Thresholds(max_error_share=1.1, min_mean_grade=5)

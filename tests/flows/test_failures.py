@@ -1,19 +1,19 @@
-"""How flows and steps fail, on a real server."""
+"""How flows and tasks fail, on a real server."""
 
 import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 
-from flows.steps import in_words, step
+from flows.failures import flow_body, task_body
 from tests.flows.api import logs_of
 from tests.flows.services import wait_until
 
 SECRET = "planted-5tAr5"
 
 
-@pytest.mark.parametrize("is_in_step", [False, True])
+@pytest.mark.parametrize("is_in_task", [False, True])
 def test_an_error_that_quotes_a_secret_is_kept_without_it_and_ends_the_flow(
-    prefect_server: str, monkeypatch: pytest.MonkeyPatch, is_in_step: bool
+    prefect_server: str, monkeypatch: pytest.MonkeyPatch, is_in_task: bool
 ) -> None:
     monkeypatch.setenv("STORE_SECRET", SECRET)
     has_gone_on = False
@@ -22,10 +22,10 @@ def test_an_error_that_quotes_a_secret_is_kept_without_it_and_ends_the_flow(
         raise RuntimeError(f"cannot open https://reader:pass@store/?key={SECRET}")
 
     @flow
-    @in_words
+    @flow_body
     def fail_and_go_on() -> None:
         nonlocal has_gone_on
-        task(step(fail))() if is_in_step else fail()
+        task(task_body(fail))() if is_in_task else fail()
         has_gone_on = True
 
     state = fail_and_go_on(return_state=True)

@@ -1,24 +1,68 @@
-"""The figures of a run, as tables and texts for the UI and as counts for events."""
+"""What the UI shows of a labelled run: tables of statistics, a page with pictures, the HTML report.
+
+`counts` has the same figures as plain data, for events.
+"""
 
 import base64
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+from rich.console import Console
 
 from pipelines.monitor.advice import ADVICE, CAN_RETRY
 from pipelines.redaction import without_secrets
-from pipelines.report.thumbnails import Thumbnail
+from pipelines.report.thumbnails import Thumbnail, make_thumbnails
+from pipelines.settings.label import LabelConfig
 from pipelines.stats import Statistics
 from pipelines.stats.thresholds import mean_grade, mean_score
+from pipelines.storage.addresses import is_s3
 from possam_core.images.decode import ImageErrorCode
 
 Table = list[dict[str, Any]]
 
 MAX_CLASSES = 50
 PICTURES_A_ROW = 3
+NUM_THUMBNAILS = 6  # some 8 KB each in the text
+
+
+def create_run_artifacts(
+    config: LabelConfig, statistics: Statistics, missed: Sequence[str], *, key: str
+) -> None:
+    """Write the HTML report of a labelled run, and create artifacts whose keys begin with `key`.
+
+    Args:
+        config: of the run.
+        statistics: of its labels.
+        missed: thresholds that they miss.
+        key: the stage, canary or corpus.
+    """
+    from pipelines.report import write_report  # imports torch, which takes seconds
+
+    where = without_secrets(config.output)
+    overview = overview_table(statistics)
+    create_table_artifact(overview, key=f"{key}-statistics", description=where)
+    if statistics.segments:
+        create_table_artifact(class_table(statistics), key=f"{key}-classes", description=where)
+    page = write_report(
+        config.output, allowed_hosts=config.allowed_hosts, console=Console(quiet=True)
+    )
+    link = page if is_s3(page) else Path(page).as_uri()
+    create_link_artifact(without_secrets(link), key=f"{key}-page", description=where)
+    thumbnails = make_thumbnails(config.output, NUM_THUMBNAILS, allowed_hosts=config.allowed_hosts)
+    text = report_text(
+        statistics, thumbnails, title=f"The {key}: {where}", page=page, shortfalls=missed
+    )
+    create_markdown_artifact(without_secrets(text), key=f"{key}-report", description=where)
 
 
 def counts(statistics: Statistics) -> dict[str, Any]:
-    """The most important figures as plain data."""
+    """The most important figures as plain data, for events."""
     return {
         "images": statistics.num_images,
         "ok": statistics.num_ok,
@@ -31,7 +75,7 @@ def counts(statistics: Statistics) -> dict[str, Any]:
 
 
 def overview_table(statistics: Statistics) -> Table:
-    """One row a figure."""
+    """One row for each figure."""
     num_errors = statistics.num_images - statistics.num_ok
     rows = [
         ("images", f"{statistics.num_images:,}"),
@@ -47,7 +91,7 @@ def overview_table(statistics: Statistics) -> Table:
 
 
 def class_table(statistics: Statistics) -> Table:
-    """One row a class, those with most segments first."""
+    """One row for each class, those with most segments first."""
     classes = sorted(statistics.by_class().items(), key=lambda item: -item[1].num_segments)
     total_px = max(1, statistics.all_segments().area_px)
     return [
@@ -71,7 +115,7 @@ def report_text(
     page: str,
     shortfalls: Sequence[str],
 ) -> str:
-    """A page in Markdown: verdict, pictures, grades, errors with what to do.
+    """A page in Markdown: verdict, pictures, grades, errors with advice.
 
     Args:
         statistics: of the run.
@@ -102,7 +146,7 @@ def _verdict(shortfalls: Sequence[str]) -> Iterable[str]:
 
 
 def _picture_lines(thumbnails: Sequence[Thumbnail]) -> Iterable[str]:
-    """A table, for pictures that only follow each other are shown one below the other."""
+    """A table, because Prefect shows pictures without one below each other."""
     for first in range(0, len(thumbnails), PICTURES_A_ROW):
         row = thumbnails[first : first + PICTURES_A_ROW]
         blank = [""] * (PICTURES_A_ROW - len(row))
@@ -122,7 +166,7 @@ def _picture(thumbnail: Thumbnail) -> str:
 
 
 def _plain(name: str) -> str:
-    """A file name without secrets, and without what means something in Markdown."""
+    """A file name without secrets and without characters that Markdown interprets."""
     shown = without_secrets(name)
     return "".join("_" if c in "[]()|`*<>!\\" or not c.isprintable() else c for c in shown)
 

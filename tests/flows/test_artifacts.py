@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from flows.figures import class_table, counts, overview_table, report_text
+from flows.artifacts import class_table, counts, overview_table, report_text
 from flows.progress import Workforce, figures
 from pipelines.monitor.pace import Pace
 from pipelines.monitor.status import RoundStatus, RunStatus
