@@ -7,8 +7,20 @@ from pathlib import Path
 import pytest
 import ray
 from moto.server import ThreadedMotoServer
+from playwright.sync_api import Browser
 
 from tests.factories import write_checkpoint
+from tests.pipelines.browser import chromium
+
+# A test that uses one of these starts a server, a cluster or a browser; `make quick` leaves it out.
+SERVICES = {"s3_server", "ray_cluster", "prefect_server", "ray_jobs", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a service, by its fixtures, so that nobody has to remember it."""
+    for item in items:
+        if SERVICES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("services")
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +59,13 @@ def ray_cluster(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         )
         yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium; a skipped test where there is none."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -25,7 +25,6 @@ from pipelines.verify import verify_run
 from possam_core.playground import write_corpus
 from tests.flows.api import AUTOMATIONS, create_automation
 from tests.flows.services import wait_until
-from tests.pipelines.browser import chromium
 
 NUM_IMAGES = 12
 SEED = 2_000_003  # scenes that training has not seen
@@ -45,11 +44,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        page.set_default_timeout(60_000)
-        yield page
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 // Puts the parts together. Scripts run in the order of the page: this one, the data, then Plotly.
 
 const MANY_CLASSES = 60; // from where on the map at first shows only what is confused
-let record = null;
+/** @type {EvaluationRecord} */
+let record = LATER;
 
 possam.evaluation = (content) => {
   record = content;
@@ -18,7 +19,7 @@ possam.evaluation = (content) => {
 
 possam.pictures = (first, pictures) => {
   const cards = byId("cards").children;
-  pictures.forEach((picture, i) => fillCard(cards[first + i], picture));
+  pictures.forEach((picture, i) => { fillCard(cards[first + i], picture); });
 };
 
 function drawAll() {

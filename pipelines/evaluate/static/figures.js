@@ -5,15 +5,17 @@ const MISSED = "missed";
 const INVENTED = "invented";
 const MAX_MISTAKES = 30;
 
-const percent = (share) => (share === null || share === undefined ? "–" : (100 * share).toFixed(1));
-const count = (number) => number.toLocaleString("en-US");
+const percent = (/** @type {Share | undefined} */ share) => (share === null || share === undefined ? "–" : (100 * share).toFixed(1));
+const count = (/** @type {number} */ number) => number.toLocaleString("en-US");
 
+/** @param {EvaluationRecord} record */
 function showFigures(record) {
   const { all, seen, unseen } = record.panoptic;
+  /** @type {Fact[]} */
   const totals = [
     ["Images", count(record.num_images)],
     ["PQ", percent(all.pq)],
-    ...(seen ? [["PQ seen", percent(seen.pq)], ["PQ unseen", percent(unseen.pq)]] : []),
+    .../** @type {Fact[]} */ (seen ? [["PQ seen", percent(seen.pq)], ["PQ unseen", percent(unseen.pq)]] : []),
     ["AP", percent(record.instances.ap)],
     ["mIoU", percent(record.semantic.all.miou)],
   ];
@@ -25,6 +27,10 @@ function showFigures(record) {
     element("details", {}, element("summary", { textContent: "What was measured" }), definitions(provenance(record))));
 }
 
+/**
+ * @param {EvaluationRecord} record
+ * @returns {TableContent}
+ */
 function groupTable({ panoptic, semantic }) {
   return {
     title: "Groups of classes",
@@ -35,11 +41,19 @@ function groupTable({ panoptic, semantic }) {
   };
 }
 
+/**
+ * @param {EvaluationRecord} record
+ * @returns {TableContent}
+ */
 function precisionTable({ instances }) {
   const names = { ap: "0.50 to 0.95", ap50: "0.50", ap75: "0.75", small: "small things", medium: "medium things", large: "large things" };
   return { title: "Average precision of things", columns: ["IoU", "AP"], rows: Object.entries(names).map(([key, name]) => [name, percent(instances[key])]) };
 }
 
+/**
+ * @param {EvaluationRecord} record
+ * @returns {Fact[]}
+ */
 function provenance({ model, data, vocabulary, calibration }) {
   const of = data.source === "playground" ? `${data.world}: ${data.num_scenes} scenes of seed ${data.scene_seed}` : `${data.annotations}, images in ${data.images}`;
   const isCalibrated = calibration.expected_pq !== null;
@@ -51,17 +65,20 @@ function provenance({ model, data, vocabulary, calibration }) {
   ];
 }
 
+/** @param {TableContent} content */
 function makeTable({ title, columns, rows }) {
-  const line = (tag, cells) => element("tr", {}, ...cells.map((text) => element(tag, { textContent: text })));
+  const line = (/** @type {"td" | "th"} */ tag, /** @type {string[]} */ cells) => element("tr", {}, ...cells.map((text) => element(tag, { textContent: text })));
   return element("section", {}, element("h2", { textContent: title }),
     element("div", { className: "wide" }, element("table", {}, element("thead", {}, line("th", columns)), element("tbody", {}, ...rows.map((cells) => line("td", cells))))));
 }
 
+/** @param {Fact[]} facts */
 function definitions(facts) {
   return element("dl", { className: "facts" }, ...facts.map(([name, value]) => element("div", {},
     element("dt", { textContent: name }), element("dd", { textContent: value }))));
 }
 
+/** @param {EvaluationRecord} record */
 function showGrades({ grades }) {
   if (!grades.length) return;
   const rows = grades.map((g) => [g.grade, count(g.num_images), percent(g.quality.pq), percent(g.image_pq), percent(g.expected_pq)]);
@@ -69,17 +86,23 @@ function showGrades({ grades }) {
 }
 
 // The table of classes; a class that neither occurs nor is predicted comes last, however it is sorted.
+/** @type {ClassColumn[]} */
 const CLASS_COLUMNS = [
   { key: "name", label: "class" },
   { key: "kind", label: "kind" },
   { key: "seen", label: "seen", text: (seen) => (seen === null ? "–" : seen ? "seen" : "unseen") },
-  ...["pq", "sq", "rq", "iou", "ap"].map((key) => ({ key, label: { iou: "IoU" }[key] ?? key.toUpperCase(), isShare: true })),
-  { key: "tp", label: "matched", text: count },
-  { key: "fp", label: "invented", text: count },
-  { key: "fn", label: "missed", text: count },
+  ...(/** @type {const} */ (["pq", "sq", "rq", "iou", "ap"])).map((key) => ({ key, label: key === "iou" ? "IoU" : key.toUpperCase(), isShare: true })),
+  { key: "tp", label: "matched", text: (number) => count(Number(number)) },
+  { key: "fp", label: "invented", text: (number) => count(Number(number)) },
+  { key: "fn", label: "missed", text: (number) => count(Number(number)) },
 ];
-const classes = { rows: [], sortBy: "pq", sign: 1 };
+const classes = {
+  rows: /** @type {ClassRecord[]} */ ([]),
+  sortBy: /** @type {keyof ClassRecord} */ ("pq"),
+  sign: 1,
+};
 
+/** @param {EvaluationRecord} record */
 function showClasses(record) {
   classes.rows = record.classes;
   const head = element("tr", {}, ...CLASS_COLUMNS.map(({ key, label }) => {
@@ -89,11 +112,12 @@ function showClasses(record) {
     cell.dataset.key = key;
     return cell;
   }));
-  byId("class-table").tHead.replaceChildren(head);
+  part(byId("class-table"), "thead", HTMLTableSectionElement).replaceChildren(head);
   byId("class-search").addEventListener("input", listClasses);
   listClasses();
 }
 
+/** @param {keyof ClassRecord} key */
 function sortClasses(key) {
   const isText = typeof classes.rows[0]?.[key] === "string";
   classes.sign = classes.sortBy === key ? -classes.sign : isText ? 1 : -1;
@@ -101,9 +125,13 @@ function sortClasses(key) {
   listClasses();
 }
 
+/**
+ * @param {ClassRecord} a
+ * @param {ClassRecord} b
+ */
 function compareClasses(a, b) {
   const [x, y] = [a[classes.sortBy], b[classes.sortBy]];
-  if (x === null || y === null) return (x === null) - (y === null) || (a.name < b.name ? -1 : 1);
+  if (x === null || y === null) return Number(x === null) - Number(y === null) || (a.name < b.name ? -1 : 1);
   if (x !== y) return x < y ? -classes.sign : classes.sign;
   return a.name < b.name ? -1 : 1;
 }
@@ -111,7 +139,7 @@ function compareClasses(a, b) {
 function listClasses() {
   const needle = byId("class-search").value.toLowerCase();
   const kept = classes.rows.filter(({ name }) => name.toLowerCase().includes(needle)).sort(compareClasses);
-  for (const cell of byId("class-table").tHead.rows[0].cells) {
+  for (const cell of byId("class-table").rows[0].cells) {
     if (cell.dataset.key === classes.sortBy) cell.ariaSort = classes.sign > 0 ? "ascending" : "descending";
     else cell.removeAttribute("aria-sort");
   }
@@ -119,20 +147,25 @@ function listClasses() {
   byId("class-count").textContent = `${kept.length} of ${classes.rows.length} classes`;
 }
 
+/**
+ * @param {ClassRecord} row
+ * @param {ClassColumn} column
+ */
 function classCell(row, { key, text, isShare }) {
   const value = row[key];
-  const cell = element("td", { textContent: isShare ? percent(value) : (text ?? String)(value) });
+  const cell = element("td", { textContent: isShare ? percent(/** @type {Share} */ (value)) : (text ?? String)(value) });
   if (isShare && value !== null) {
     cell.className = "share";
-    cell.style.setProperty("--share", `${100 * value}%`);
+    cell.style.setProperty("--share", `${100 * Number(value)}%`);
   }
   if (value === null) cell.className = "none";
   return cell;
 }
 
+/** @param {EvaluationRecord} record */
 function showMistakes({ mistakes }) {
-  const fill = (id, rows) => byId(id).tBodies[0].replaceChildren(...rows.slice(0, MAX_MISTAKES).map((cells) => element("tr", {},
-    ...cells.map((textContent) => element("td", { textContent })))));
+  const fill = (/** @type {"taken" | "unmatched"} */ id, /** @type {(string | null)[][]} */ rows) => byId(id).tBodies[0].replaceChildren(...rows.slice(0, MAX_MISTAKES).map((cells) => element("tr", {},
+    ...cells.map((text) => element("td", { textContent: text ?? "" })))));
   fill("taken", mistakes.filter(([truth, guess]) => truth !== null && guess !== null).map(([truth, guess, num]) => [truth, guess, count(num)]));
   fill("unmatched", mistakes.filter(([truth, guess]) => truth === null || guess === null)
     .map(([truth, guess, num]) => [truth ?? guess, guess === null ? MISSED : INVENTED, count(num)]));

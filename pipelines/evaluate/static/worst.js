@@ -3,6 +3,7 @@
 
 const PANELS = ["truth", "prediction"];
 
+/** @param {EvaluationRecord} record */
 function showCards({ worst, num_images: numImages }) {
   byId("worst-note").textContent = worst.length
     ? `The ${worst.length} of ${count(numImages)} images with the lowest PQ of their own, the worst first: the truth on the left, what the model says on the right.`
@@ -10,37 +11,40 @@ function showCards({ worst, num_images: numImages }) {
   byId("cards").replaceChildren(...worst.map(makeCard));
 }
 
+/** @param {WorstImage} image */
 function makeCard({ name, pq, grade, expected_pq: expected }) {
   const card = cloneOf("card-template");
-  card.querySelector("h3").textContent = name;
-  card.querySelector("h3").title = name;
+  const title = part(card, "h3", HTMLElement);
+  title.textContent = name;
+  title.title = name;
   const facts = [`PQ ${percent(pq)}`, ...(expected === null ? [] : [`expected ${percent(expected)}`]), `grade ${grade}`];
-  card.querySelector(".facts").textContent = facts.join(" · ");
-  card.querySelector(".panels").append(...PANELS.map((label) => {
+  part(card, ".facts", HTMLElement).textContent = facts.join(" · ");
+  part(card, ".panels", HTMLElement).append(...PANELS.map((label) => {
     const panel = cloneOf("panel-template");
-    panel.querySelector(".panel-name").textContent = label;
+    part(panel, ".panel-name", HTMLElement).textContent = label;
     return panel;
   }));
   return card;
 }
 
+/**
+ * @param {Element} card
+ * @param {PairPicture} picture
+ */
 function fillCard(card, picture) {
   card.querySelectorAll(".panel").forEach((panel, i) => {
     const { overlay, tags } = picture.layers[i];
-    panel.querySelector(".picture").style.setProperty("--ratio", picture.ratio);
-    panel.querySelector(".photo").src = picture.photo;
-    panel.querySelector(".photo").alt = `${card.querySelector("h3").textContent}, ${PANELS[i]}`;
-    panel.querySelector(".overlay").src = overlay;
-    panel.querySelector(".name-tags").append(...tags.map(([x, y, text]) => {
-      const tag = element("span", { textContent: text.replace(/^\d+ /, "") });
-      tag.style.setProperty("--x", `${x}%`);
-      tag.style.setProperty("--y", `${y}%`);
-      return tag;
-    }));
+    const photo = part(panel, ".photo", HTMLImageElement);
+    part(panel, ".picture", HTMLElement).style.setProperty("--ratio", String(picture.ratio));
+    photo.src = picture.photo ?? "";
+    photo.alt = `${part(card, "h3", HTMLElement).textContent}, ${PANELS[i]}`;
+    part(panel, ".overlay", HTMLImageElement).src = overlay ?? "";
+    part(panel, ".name-tags", HTMLElement).append(...tags.map(([x, y, text]) => nameTag(x, y, text.replace(/^\d+ /, ""))));
   });
-  card.querySelector(".mistakes").append(...picture.mistakes.map(makeMistake));
+  part(card, ".mistakes", HTMLElement).append(...picture.mistakes.map(makeMistake));
 }
 
+/** @param {Mistake} mistake */
 function makeMistake([truth, guess, number]) {
   const times = number > 1 ? `${number} × ` : "";
   if (guess === null) return element("li", { className: "missed", textContent: `${times}missed ${truth}` });
@@ -55,5 +59,5 @@ function listenToPictureTools() {
   };
   byId("overlay").addEventListener("change", showToggles);
   byId("tags").addEventListener("change", showToggles);
-  byId("opacity").addEventListener("input", () => document.documentElement.style.setProperty("--opacity", byId("opacity").value / 100));
+  byId("opacity").addEventListener("input", () => document.documentElement.style.setProperty("--opacity", String(Number(byId("opacity").value) / 100)));
 }

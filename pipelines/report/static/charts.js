@@ -3,19 +3,25 @@
 
 const NUM_BINS = 40;
 const NO_BIN = 255;
-const charts = []; // { measure, figure, plot, bins }
+/** @type {Chart[]} */
+const charts = [];
 
 function makeCharts() {
   byId("charts").replaceChildren();
   for (const key of table.head.charts) {
     const figure = cloneOf("chart-template");
-    const chart = { figure, plot: figure.querySelector(".plot"), measure: null };
-    const select = figure.querySelector("select");
+    const plot = /** @type {PlotElement} */ (part(figure, ".plot", HTMLElement));
+    const measure = measureOf(key);
+    /** @type {Chart} */
+    const chart = { figure, plot, measure, bins: makeBins(measure), isWired: false };
+    const select = part(figure, "select", HTMLSelectElement);
     select.append(...table.head.measures.map((m) => element("option", { value: m.key, textContent: m.label })));
     select.value = key;
     select.addEventListener("change", () => {
       filters.ranges.delete(chart.measure.key);
-      showMeasure(chart, select.value);
+      chart.measure = measureOf(select.value);
+      chart.bins = makeBins(chart.measure);
+      showMeasure(chart);
       whenFiltersChange();
     });
     for (const input of figure.querySelectorAll("input")) {
@@ -23,18 +29,21 @@ function makeCharts() {
     }
     charts.push(chart);
     byId("charts").append(figure);
-    showMeasure(chart, key);
+    showMeasure(chart);
   }
 }
 
-function showMeasure(chart, key) {
-  chart.measure = table.head.measures.find((measure) => measure.key === key);
-  chart.figure.dataset.measure = key;
-  chart.bins = makeBins(chart.measure);
+/** @param {Chart} chart */
+function showMeasure(chart) {
+  chart.figure.dataset.measure = chart.measure.key;
   result.bins = new Map(charts.map(({ measure, bins }) => [measure.key, bins]));
 }
 
-// Where each row falls; counts are whole numbers, so their bins are centred on them.
+/**
+ * Where each row falls; counts are whole numbers, so their bins are centred on them.
+ * @param {Measure} measure
+ * @returns {Bins}
+ */
 function makeBins({ key, kind }) {
   const column = table.measures[key];
   let [low, high] = kind === "share" ? [0, 1] : [Infinity, -Infinity];
@@ -58,43 +67,64 @@ function makeBins({ key, kind }) {
   return { low, width, binOf, all, counts: new Uint32Array(numBins) };
 }
 
+/**
+ * The range that the inputs of a figure name; without a number it is open.
+ * @param {HTMLElement} figure
+ * @returns {Interval}
+ */
 function numbersOf(figure) {
-  const read = (name, missing) => {
-    const text = figure.querySelector(name).value;
+  const read = (/** @type {string} */ name, /** @type {number} */ missing) => {
+    const text = part(figure, name, HTMLInputElement).value;
     return text === "" ? missing : Number(text);
   };
   return [read(".low", -Infinity), read(".high", Infinity)];
 }
 
+/**
+ * @param {Chart} chart
+ * @param {number} low
+ * @param {number} high
+ */
 function takeRange(chart, low, high) {
   const isOpen = low === -Infinity && high === Infinity;
-  setFilter("ranges", chart.measure.key, isOpen ? null : [low, high]);
+  setFilter(filters.ranges, chart.measure.key, isOpen ? null : [low, high]);
 }
 
 function drawCharts() {
   for (const chart of charts) {
     const [low, high] = filters.ranges.get(chart.measure.key) ?? [-Infinity, Infinity];
-    showNumber(chart.figure.querySelector(".low"), low);
-    showNumber(chart.figure.querySelector(".high"), high);
+    showNumber(part(chart.figure, ".low", HTMLInputElement), low);
+    showNumber(part(chart.figure, ".high", HTMLInputElement), high);
     chart.figure.classList.toggle("chosen", filters.ranges.has(chart.measure.key));
-    if (window.Plotly) drawChart(chart, low, high);
+    drawChart(chart, low, high);
   }
 }
 
+/**
+ * @param {HTMLInputElement} input
+ * @param {number} value
+ */
 function showNumber(input, value) {
   if (input === document.activeElement) return; // somebody types
-  input.value = Number.isFinite(value) ? value : "";
+  input.value = Number.isFinite(value) ? String(value) : "";
 }
 
+/**
+ * Draw, once Plotly has come.
+ * @param {Chart} chart
+ * @param {number} low
+ * @param {number} high
+ */
 function drawChart(chart, low, high) {
+  if (!window.Plotly) return;
   const { bins, plot, measure } = chart;
   const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
+  const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
   const start = bins.low;
   const end = bins.low + bins.width * bins.all.length;
   const centres = Array.from(bins.all, (_, i) => start + (i + 0.5) * bins.width);
-  const isKept = (x) => x >= low && x <= high;
-  const bars = (name, counts, colours) => ({
+  const isKept = (/** @type {number} */ x) => x >= low && x <= high;
+  const bars = (/** @type {string} */ name, /** @type {Uint32Array} */ counts, /** @type {string | string[]} */ colours) => ({
     type: "bar", name, x: centres, y: Array.from(counts), width: bins.width * 0.94,
     marker: { color: colours }, selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } },
     hovertemplate: `%{y:,} ${name}<extra></extra>`,
@@ -106,7 +136,7 @@ function drawChart(chart, low, high) {
       type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: colour("--accent"), width: 1.5 },
     }))
     : [];
-  const kept = Array.from(bins.counts, (count, i) => (isKept(centres[i]) ? colour("--accent") : colour("--pale")));
+  const kept = Array.from(bins.counts, (_, i) => (isKept(centres[i]) ? colour("--accent") : colour("--pale")));
   window.Plotly.react(plot, [bars("in all", bins.all, colour("--faint")), bars("match", bins.counts, kept)], {
     barmode: "overlay", bargap: 0, showlegend: false, height: 130, margin: { l: 38, r: 8, t: 6, b: 22 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font,
@@ -118,14 +148,16 @@ function drawChart(chart, low, high) {
   if (!chart.isWired) wireChart(chart);
 }
 
+/** @param {Chart} chart */
 function wireChart(chart) {
   chart.isWired = true;
   chart.plot.on("plotly_selected", (event) => {
     if (!event?.range?.x) return;
     const [low, high] = event.range.x.map((x) => Number(x)).sort((a, b) => a - b);
     const digits = chart.measure.kind === "share" ? 3 : 1;
-    const ends = chart.measure.kind === "count" ? [Math.ceil(low), Math.floor(high)] : [low, high].map((x) => Number(x.toFixed(digits)));
-    setTimeout(() => takeRange(chart, ...ends)); // after Plotly has finished with its event
+    const isCount = chart.measure.kind === "count";
+    const [first, last] = isCount ? [Math.ceil(low), Math.floor(high)] : [low, high].map((x) => Number(x.toFixed(digits)));
+    setTimeout(() => takeRange(chart, first, last)); // after Plotly has finished with its event
   });
   chart.plot.on("plotly_deselect", () => setTimeout(() => takeRange(chart, -Infinity, Infinity)));
 }

@@ -2,9 +2,11 @@
 // The index: one entry an image in every column.
 // The files in data/ call `possam.*`. Nothing is fetched, so the folder opens from disk, too.
 
-const possam = {};
+const possam = /** @type {Possam} */ ({}); // each page adds functions of its own
+const LATER = /** @type {any} */ (null); // set by `possam.head`, before anything reads it
 const NO_PICTURE = -1;
-const table = { head: null, numRows: 0, names: [], measures: {}, facets: {}, messages: new Map(), picture: null };
+/** @type {Table} */
+const table = { head: LATER, numRows: 0, names: [], measures: {}, facets: {}, messages: new Map(), picture: LATER };
 
 possam.head = (head) => {
   table.head = head;
@@ -20,6 +22,7 @@ possam.head = (head) => {
 
 possam.rows = (blocks) => blocks.forEach(addBlock);
 
+/** @param {RowBlock} block */
 function addBlock(block) {
   const first = table.numRows;
   for (const name of block.names) table.names.push(name);
@@ -36,47 +39,75 @@ function addBlock(block) {
   for (const [i, texts] of Object.entries(block.messages)) table.messages.set(first + Number(i), texts);
 }
 
-// What a row has of a facet: positions in the facet's names.
+/**
+ * What a row has of a facet: positions in the facet's names.
+ * @param {Facet} facet
+ * @param {number} row
+ */
 function valuesOf(facet, row) {
   return facet.values.slice(facet.starts[row], facet.starts[row + 1]);
 }
 
+/**
+ * @param {string} key
+ * @param {number} row
+ */
 function namesOf(key, row) {
   const facet = table.facets[key];
   return valuesOf(facet, row).map((value) => facet.names[value]);
 }
 
+/** @param {number} row */
 function uriOf(row) {
   const name = table.names[row];
   return /^([a-z0-9]+:\/\/|\/)/i.test(name) ? name : table.head.base + name;
 }
 
+/** @param {string} key */
+function measureOf(key) {
+  const measure = table.head.measures.find((candidate) => candidate.key === key);
+  if (!measure) throw new Error(`there is no measure ${key}`);
+  return measure;
+}
+
+/**
+ * @param {Measure} measure
+ * @param {number} value
+ */
 function formatValue(measure, value) {
   if (Number.isNaN(value)) return "–";
   if (measure.kind === "count") return value.toLocaleString("en-US");
   return measure.kind === "percent" ? `${value.toFixed(1)} %` : value.toFixed(2);
 }
 
+/** @type {Map<string, Uint32Array>} */
 const orderCache = new Map();
 
-// Rows of the whole index in an order; what lacks a value comes last either way round.
+/**
+ * Rows of the whole index in an order; what lacks a value comes last either way round.
+ * @param {Order} order
+ * @param {boolean} isTurned
+ * @returns {Uint32Array}
+ */
 function sortedRows(order, isTurned) {
   const id = `${order.label} ${isTurned} ${table.numRows}`;
-  if (!orderCache.has(id)) {
-    const columns = order.by.map(([key, sign]) => [sortColumn(key), isTurned ? -sign : sign]);
-    orderCache.set(id, Uint32Array.from({ length: table.numRows }, (_, i) => i).sort((a, b) => {
-      for (const [column, sign] of columns) {
-        const difference = column[a] - column[b];
-        if (difference) return sign * difference;
-        const missing = Number.isNaN(column[a]) - Number.isNaN(column[b]);
-        if (missing) return missing;
-      }
-      return a - b;
-    }));
-  }
-  return orderCache.get(id);
+  const known = orderCache.get(id);
+  if (known) return known;
+  const columns = order.by.map(([key, sign]) => ({ column: sortColumn(key), sign: isTurned ? -sign : sign }));
+  const rows = Uint32Array.from({ length: table.numRows }, (_, i) => i).sort((a, b) => {
+    for (const { column, sign } of columns) {
+      const difference = column[a] - column[b];
+      if (difference) return sign * difference;
+      const missing = Number(Number.isNaN(column[a])) - Number(Number.isNaN(column[b]));
+      if (missing) return missing;
+    }
+    return a - b;
+  });
+  orderCache.set(id, rows);
+  return rows;
 }
 
+/** @param {string} key */
 function sortColumn(key) {
   if (table.measures[key]) return table.measures[key];
   const column = new Float64Array(table.numRows).fill(NaN);
@@ -95,7 +126,10 @@ function sortColumn(key) {
   return column;
 }
 
-// Where each name of a facet stands: as listed, or by the alphabet.
+/**
+ * Where each name of a facet stands: as listed, or by the alphabet.
+ * @param {FacetHead} facet
+ */
 function ranksOf({ names, is_ordered: isOrdered }) {
   const order = Array.from(names.keys());
   if (!isOrdered) order.sort((a, b) => (names[a] < names[b] ? -1 : 1));
@@ -104,11 +138,54 @@ function ranksOf({ names, is_ordered: isOrdered }) {
   return ranks;
 }
 
+/**
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Partial<HTMLElementTagNameMap[T]>} properties
+ * @param {(Node | string)[]} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
 }
 
-const byId = (id) => document.getElementById(id);
-const cloneOf = (id) => byId(id).content.firstElementChild.cloneNode(true);
+/**
+ * @template {keyof Elements} K
+ * @param {K} id
+ * @returns {Elements[K]}
+ */
+const byId = (id) => /** @type {any} */ (document.getElementById(id));
+
+/**
+ * The first element in `box` that fits the selector.
+ * @template {Element} T
+ * @param {ParentNode} box
+ * @param {string} selector
+ * @param {new () => T} type
+ * @returns {T}
+ */
+function part(box, selector, type) {
+  const found = box.querySelector(selector);
+  if (!(found instanceof type)) throw new Error(`the page has no ${selector}`);
+  return found;
+}
+
+/** @param {{ [K in keyof Elements]: Elements[K] extends HTMLTemplateElement ? K : never }[keyof Elements]} id */
+function cloneOf(id) {
+  return /** @type {HTMLElement} */ (part(byId(id).content, "*", HTMLElement).cloneNode(true));
+}
+
+/**
+ * A name at a point of a picture, in percent of its sides.
+ * @param {number} x
+ * @param {number} y
+ * @param {string} text
+ */
+function nameTag(x, y, text) {
+  const tag = element("span", { textContent: text });
+  tag.style.setProperty("--x", `${x}%`);
+  tag.style.setProperty("--y", `${y}%`);
+  return tag;
+}

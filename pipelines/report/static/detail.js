@@ -22,8 +22,13 @@ function openDetail() {
   if (!detail.open) detail.showModal();
 }
 
+/**
+ * @param {number} row
+ * @param {Picture | null} picture
+ */
 function aboutOf(row, picture) {
   const measures = table.head.measures.filter(({ key }) => !Number.isNaN(table.measures[key][row]));
+  /** @type {Fact[]} */
   const facts = measures.map((m) => [m.label, formatValue(m, table.measures[m.key][row])]);
   for (const facet of Object.values(table.facets)) {
     const names = namesOf(facet.key, row);
@@ -37,8 +42,9 @@ function aboutOf(row, picture) {
   return [...legends, definitions(facts)];
 }
 
-const countOf = (number) => (number === 1 ? "1 segment" : `${number} segments`);
+const countOf = (/** @type {number} */ number) => (number === 1 ? "1 segment" : `${number} segments`);
 
+/** @param {Fact[]} facts */
 function definitions(facts) {
   return element("dl", { className: "facts" }, ...facts.map(([name, value]) => element("div", {},
     element("dt", { textContent: name }), element("dd", { textContent: value }))));

@@ -2,14 +2,24 @@
 // What is kept: a search in names, values of facets, ranges of measures.
 
 const MAX_VALUES = 100; // listed of one facet; a search finds the others
+/** @type {Filters} */
 const filters = { search: "", facets: new Map(), ranges: new Map() };
+/** @type {Result} */
 const result = { rows: new Uint32Array(0), facetCounts: new Map(), bins: new Map() };
+/** @type {Map<string, Map<number, HTMLElement>>} */
 const facetCounters = new Map(); // facet -> value -> element with its count
 let whenFiltersChange = () => {};
 
-function setFilter(group, key, value) {
-  if (value === null) filters[group].delete(key);
-  else filters[group].set(key, value);
+/**
+ * Choose a value for a key, or nothing.
+ * @template V
+ * @param {Map<string, V>} chosen
+ * @param {string} key
+ * @param {V | null} value
+ */
+function setFilter(chosen, key, value) {
+  if (value === null) chosen.delete(key);
+  else chosen.set(key, value);
   whenFiltersChange();
 }
 
@@ -17,13 +27,14 @@ function clearFilters() {
   filters.search = byId("search").value = "";
   filters.facets.clear();
   filters.ranges.clear();
-  for (const box of byId("facets").querySelectorAll(":checked")) box.checked = false;
+  for (const box of byId("facets").querySelectorAll("input")) box.checked = false;
   whenFiltersChange();
 }
 
 const isFiltered = () => Boolean(filters.search || filters.facets.size || filters.ranges.size);
 
 function activeTests() {
+  /** @type {{ key: string | null, keeps: (row: number) => boolean }[]} */
   const tests = [];
   const needle = filters.search.toLowerCase();
   if (needle) tests.push({ key: null, keeps: (row) => table.names[row].toLowerCase().includes(needle) });
@@ -44,13 +55,16 @@ function activeTests() {
   return tests;
 }
 
-// One pass. A facet or histogram counts the rows that all the *other* filters keep, so that its own
-// choice can still be changed.
+/**
+ * One pass. A facet or histogram counts the rows that all the *other* filters keep, so that its own
+ * choice can still be changed.
+ * @param {Uint32Array} order
+ */
 function applyFilters(order) {
   const tests = activeTests();
   const facets = Object.values(table.facets);
   const counts = new Map(facets.map((facet) => [facet.key, new Uint32Array(facet.names.length)]));
-  const bins = new Map([...result.bins].map(([key, { binOf, counts }]) => [key, { binOf, counts: counts.fill(0) }]));
+  for (const bin of result.bins.values()) bin.counts.fill(0);
   const rows = new Uint32Array(order.length);
   let numRows = 0;
   for (const row of order) {
@@ -65,14 +79,30 @@ function applyFilters(order) {
     if (numFailed === 0) rows[numRows++] = row;
     for (const facet of facets) {
       if (numFailed && failed !== facet.key) continue;
-      const count = counts.get(facet.key);
+      const count = countsOf(counts, facet.key);
       for (let i = facet.starts[row]; i < facet.starts[row + 1]; i++) count[facet.values[i]]++;
     }
-    for (const [key, bin] of bins) if (!numFailed || failed === key) countInBin(bin, row);
+    for (const [key, bin] of result.bins) if (!numFailed || failed === key) countInBin(bin, row);
   }
-  Object.assign(result, { rows: rows.subarray(0, numRows), facetCounts: counts, bins });
+  result.rows = rows.subarray(0, numRows);
+  result.facetCounts = counts;
 }
 
+/**
+ * Of each name of a facet.
+ * @param {Map<string, Uint32Array>} counts
+ * @param {string} facet
+ */
+function countsOf(counts, facet) {
+  const found = counts.get(facet);
+  if (!found) throw new Error(`there are no counts of ${facet}`);
+  return found;
+}
+
+/**
+ * @param {BinCounts} bin
+ * @param {number} row
+ */
 function countInBin(bin, row) {
   const index = bin.binOf[row];
   if (index !== NO_BIN) bin.counts[index]++;
@@ -82,20 +112,23 @@ function makeFacets() {
   byId("facets").replaceChildren(...Object.values(table.facets).map(makeFacet));
 }
 
+/** @param {Facet} facet */
 function makeFacet(facet) {
   const list = element("ul");
-  const totals = result.facetCounts.get(facet.key);
+  const totals = countsOf(result.facetCounts, facet.key);
   const values = Array.from(facet.names.keys()).filter((value) => totals[value] > 0);
   if (!facet.is_ordered) values.sort((a, b) => totals[b] - totals[a]);
   const heading = element("h2", { textContent: facet.label });
   const box = element("section", { className: "facet" }, heading, list);
   box.dataset.facet = facet.key;
   box.hidden = values.length === 0;
-  const fill = (needle) => {
+  const fill = (/** @type {string} */ needle) => {
     const chosen = filters.facets.get(facet.key) ?? new Set();
     const matches = values.filter((value) => chosen.has(value) || facet.names[value].toLowerCase().includes(needle));
-    facetCounters.set(facet.key, new Map());
-    list.replaceChildren(...matches.slice(0, MAX_VALUES).map((value) => makeValue(facet, value)));
+    /** @type {Map<number, HTMLElement>} */
+    const counters = new Map();
+    facetCounters.set(facet.key, counters);
+    list.replaceChildren(...matches.slice(0, MAX_VALUES).map((value) => makeValue(facet, value, counters)));
     if (matches.length > MAX_VALUES) list.append(element("li", { className: "soft", textContent: `and ${matches.length - MAX_VALUES} more` }));
     showCounts();
   };
@@ -108,27 +141,32 @@ function makeFacet(facet) {
   return box;
 }
 
-function makeValue(facet, value) {
+/**
+ * @param {Facet} facet
+ * @param {number} value
+ * @param {Map<number, HTMLElement>} counters
+ */
+function makeValue(facet, value, counters) {
   const box = element("input", { type: "checkbox", checked: filters.facets.get(facet.key)?.has(value) ?? false });
   const count = element("span", { className: "count" });
-  facetCounters.get(facet.key).set(value, count);
+  counters.set(value, count);
   box.addEventListener("change", () => {
     const chosen = new Set(filters.facets.get(facet.key));
     if (box.checked) chosen.add(value);
     else chosen.delete(value);
-    setFilter("facets", facet.key, chosen.size ? chosen : null);
+    setFilter(filters.facets, facet.key, chosen.size ? chosen : null);
   });
   const name = element("span", { className: "value", textContent: facet.names[value] });
-  name.title = name.textContent;
+  name.title = facet.names[value];
   return element("li", {}, element("label", {}, box, name, count));
 }
 
 function showCounts() {
   for (const [key, counters] of facetCounters) {
-    const counts = result.facetCounts.get(key);
+    const counts = countsOf(result.facetCounts, key);
     for (const [value, counter] of counters) {
       counter.textContent = counts[value].toLocaleString("en-US");
-      counter.closest("li").classList.toggle("none", counts[value] === 0);
+      counter.closest("li")?.classList.toggle("none", counts[value] === 0);
     }
   }
 }

@@ -7,14 +7,25 @@ const MIN_CARD_PX = 264; // the facts of a report fit
 const TEXT_PX = 74; // below the picture of a card
 const MAX_CHIPS = 12; // in the legend of a card, which shows one line
 const MAX_HEIGHT_PX = 15_000_000; // browsers lay out no more
-const grid = { columns: 1, rowPx: 1, current: 0, cards: new Map(), numListed: 0 };
+const grid = {
+  columns: 1,
+  rowPx: 1,
+  width: NaN, // not laid out yet
+  current: 0,
+  cards: /** @type {Map<number, HTMLElement>} */ (new Map()),
+  numListed: 0,
+  firstInView: 0,
+  isCurrentInView: false,
+  isScrolledTo: false,
+};
 const scroller = byId("scroll");
 const gridBox = byId("grid");
 
 // Lay the result out again, from the top or around the current card.
 function layOut() {
   const numPanels = table.head.panels.length;
-  const width = grid.width = gridBox.clientWidth;
+  const width = gridBox.clientWidth;
+  grid.width = width;
   grid.columns = Math.max(1, Math.floor((width + GAP_PX) / (Math.max(MIN_CARD_PX, MIN_PANEL_PX * numPanels) + GAP_PX)));
   const cardPx = (width - GAP_PX * (grid.columns - 1)) / grid.columns;
   const boxPx = Math.round((cardPx / numPanels) * 0.75);
@@ -64,27 +75,29 @@ function paint() {
   showPictures();
 }
 
+/** @param {number} index */
 function addCard(index) {
   const row = result.rows[index];
   const card = cloneOf("card-template");
   card.id = `card-${index}`;
-  card.dataset.index = index;
-  card.ariaSetSize = result.rows.length;
-  card.ariaPosInSet = index + 1;
+  card.dataset.index = String(index);
+  card.ariaSetSize = String(result.rows.length);
+  card.ariaPosInSet = String(index + 1);
   card.ariaSelected = String(index === grid.current);
   card.style.setProperty("--x", `calc((var(--card-w) + ${GAP_PX}px) * ${index % grid.columns})`);
   card.style.setProperty("--y", `${Math.floor(index / grid.columns) * grid.rowPx}px`);
-  const name = card.querySelector(".name");
+  const name = part(card, ".name", HTMLElement);
   name.textContent = table.names[row].split("/").pop() || table.names[row];
   name.title = uriOf(row);
-  card.querySelector("h2").append(...badgesOf(row));
-  card.querySelector(".facts").textContent = factsOf(row);
-  card.querySelector(".panels").append(...makePanels(row));
-  if (table.head.chips) card.querySelector(".legend").append(...namesOf(table.head.chips, row).map((text) => element("li", { textContent: text })));
+  part(card, "h2", HTMLElement).append(...badgesOf(row));
+  part(card, ".facts", HTMLElement).textContent = factsOf(row);
+  part(card, ".panels", HTMLElement).append(...makePanels(row));
+  if (table.head.chips) part(card, ".legend", HTMLElement).append(...namesOf(table.head.chips, row).map((text) => element("li", { textContent: text })));
   gridBox.append(card);
   grid.cards.set(index, card);
 }
 
+/** @param {number} row */
 function badgesOf(row) {
   const badges = table.head.badges.flatMap((key) => namesOf(key, row).map((name) => element("span", {
     className: `badge badge-${name}`, textContent: name, title: `${table.facets[key].label}: ${name}`,
@@ -92,21 +105,22 @@ function badgesOf(row) {
   return badges.flatMap((badge, i) => (i ? ["→", badge] : [badge])); // more than one only from run to run
 }
 
+/** @param {number} row */
 function factsOf(row) {
   const facts = table.head.facts.filter(([key]) => !Number.isNaN(table.measures[key][row]));
   return facts.map(([key, text]) => {
-    const measure = table.head.measures.find((candidate) => candidate.key === key);
-    const fact = text.replace("{}", formatValue(measure, table.measures[key][row]));
+    const fact = text.replace("{}", formatValue(measureOf(key), table.measures[key][row]));
     return fact.replace(/^1 segments/, "1 segment");
   }).join(" · ");
 }
 
+/** @param {number} row */
 function makePanels(row) {
   const messages = table.messages.get(row);
   const otherwise = table.picture[row] === NO_PICTURE ? "listed without a picture" : "";
   return table.head.panels.map((label, i) => {
     const panel = cloneOf("panel-template");
-    const panelName = panel.querySelector(".panel-name");
+    const panelName = part(panel, ".panel-name", HTMLElement);
     panelName.textContent = label;
     panelName.hidden = !label;
     note(panel, messages ? messages[i] : otherwise);
@@ -114,14 +128,19 @@ function makePanels(row) {
   });
 }
 
+/**
+ * @param {Element} panel
+ * @param {string} text
+ */
 function note(panel, text) {
-  const box = panel.querySelector(".note");
+  const box = part(panel, ".note", HTMLElement);
   box.textContent = text;
   box.hidden = !text;
 }
 
 // Fill the cards whose pages have come, and ask for the other pages.
 function showPictures() {
+  /** @type {[index: number, place: number][]} */
   const missing = [];
   for (const [index, card] of grid.cards) {
     const row = result.rows[index];
@@ -131,9 +150,9 @@ function showPictures() {
     if (picture) {
       card.dataset.filled = "yes";
       fillPanels(card, row, picture);
-      if (!table.head.chips) card.querySelector(".legend").append(...picture.layers[0].segments.slice(0, MAX_CHIPS).map(chipOf));
+      if (!table.head.chips) part(card, ".legend", HTMLElement).append(...picture.layers[0].segments.slice(0, MAX_CHIPS).map(chipOf));
     } else if (unreadable.has(pageOf(place))) {
-      card.querySelectorAll(".panel").forEach((panel) => note(panel, `${numbered("page", pageOf(place))} cannot be read`));
+      for (const panel of card.querySelectorAll(".panel")) note(panel, `${numbered("page", pageOf(place))} cannot be read`);
     } else {
       missing.push([index, place]);
     }
@@ -142,30 +161,35 @@ function showPictures() {
   wantPictures(missing.map(([, place]) => place));
 }
 
+/**
+ * @param {HTMLElement} box
+ * @param {number} row
+ * @param {Picture} picture
+ */
 function fillPanels(box, row, picture) {
   box.querySelectorAll(".panel").forEach((panel, i) => {
     const layer = picture.layers[i];
-    const frame = panel.querySelector(".picture");
-    frame.style.setProperty("--ratio", picture.ratio);
-    setImage(panel.querySelector(".photo"), picture.photo);
-    panel.querySelector(".photo").alt = table.names[row];
-    setImage(panel.querySelector(".overlay"), layer.overlay);
+    const photo = part(panel, ".photo", HTMLImageElement);
+    part(panel, ".picture", HTMLElement).style.setProperty("--ratio", String(picture.ratio));
+    setImage(photo, picture.photo);
+    photo.alt = table.names[row];
+    setImage(part(panel, ".overlay", HTMLImageElement), layer.overlay);
     if (!picture.photo) note(panel, "the image can no longer be read");
-    panel.querySelector(".name-tags").append(...layer.tags.map(([x, y, text]) => {
-      const tag = element("span", { textContent: text });
-      tag.style.setProperty("--x", `${x}%`);
-      tag.style.setProperty("--y", `${y}%`);
-      return tag;
-    }));
+    part(panel, ".name-tags", HTMLElement).append(...layer.tags.map(([x, y, text]) => nameTag(x, y, text)));
   });
 }
 
+/**
+ * @param {HTMLImageElement} image
+ * @param {string | null} source
+ */
 function setImage(image, source) {
   if (!source) return;
   image.src = source;
   image.hidden = false;
 }
 
+/** @param {Segment} segment */
 function chipOf([id, name, score, colour, isThing]) {
   const mark = element("i", {});
   mark.style.background = colour;
@@ -173,6 +197,7 @@ function chipOf([id, name, score, colour, isThing]) {
   return element("li", { className: isThing ? "thing" : "stuff" }, mark, text, element("b", { textContent: score.toFixed(2) }));
 }
 
+/** @param {number} index */
 function goTo(index) {
   if (!grid.numListed) return;
   const before = grid.cards.get(grid.current);

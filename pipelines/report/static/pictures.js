@@ -3,15 +3,24 @@
 
 const PAGES_KEPT = 60;
 const LOADS_AT_ONCE = 4;
-const version = document.querySelector("script[data-version]").dataset.version;
+const { version } = part(document, "script[data-version]", HTMLScriptElement).dataset;
 
+/** @type {Map<number, (Picture | null)[]>} */
 const pages = new Map(); // number -> pictures; the one used last comes last
+/** @type {Set<number>} */
 const unreadable = new Set();
+/** @type {Set<number>} */
 const loading = new Set();
+/** @type {number[]} */
 let wanted = [];
 let whenPageComes = () => {};
 
-// Scripts in order run one after the other; others as soon as they come.
+/**
+ * Scripts in order run one after the other; others as soon as they come.
+ * @param {string} path
+ * @param {{ inOrder?: boolean }} how
+ * @returns {Promise<void>}
+ */
 function loadScript(path, { inOrder = false } = {}) {
   return new Promise((resolve, reject) => {
     const script = element("script", { src: `${path}?v=${version}`, async: !inOrder });
@@ -21,8 +30,8 @@ function loadScript(path, { inOrder = false } = {}) {
   });
 }
 
-const pageOf = (place) => Math.floor(place / table.head.page_size);
-const numbered = (name, number) => `data/${name}-${String(number).padStart(5, "0")}.js`;
+const pageOf = (/** @type {number} */ place) => Math.floor(place / table.head.page_size);
+const numbered = (/** @type {string} */ name, /** @type {number} */ number) => `data/${name}-${String(number).padStart(5, "0")}.js`;
 
 possam.page = (number, pictures) => {
   pages.set(number, pictures);
@@ -32,7 +41,10 @@ possam.page = (number, pictures) => {
   }
 };
 
-// The picture at a place, or null until its page has come.
+/**
+ * The picture at a place, or null until its page has come.
+ * @param {number} place
+ */
 function pictureAt(place) {
   const number = pageOf(place);
   const pictures = pages.get(number);
@@ -42,7 +54,10 @@ function pictureAt(place) {
   return pictures[place % table.head.page_size];
 }
 
-// From now on only the pages of these places matter, the first of them most.
+/**
+ * From now on only the pages of these places matter, the first of them most.
+ * @param {number[]} places
+ */
 function wantPictures(places) {
   wanted = [...new Set(places.map(pageOf))].filter((number) => !pages.has(number) && !unreadable.has(number));
   loadWanted();

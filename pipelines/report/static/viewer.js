@@ -1,11 +1,11 @@
 "use strict";
 // Puts the parts together: reads the index, draws, listens.
 
-let order = [];
+let order = new Uint32Array(0);
 const STEP = 5; // of the opacity, in percent
 
 function refresh() {
-  const chosen = table.head.orders[byId("order").value];
+  const chosen = table.head.orders[Number(byId("order").value)];
   order = sortedRows(chosen, byId("direction").ariaPressed === "true");
   applyFilters(order);
   showCounts();
@@ -21,7 +21,7 @@ function refilter() {
 }
 
 function showStatus() {
-  const number = (count) => count.toLocaleString("en-US");
+  const number = (/** @type {number} */ count) => count.toLocaleString("en-US");
   const { num_rows: numRows } = table.head;
   let text = `${number(result.rows.length)} of ${number(numRows)} images`;
   if (table.numRows < numRows) text = `reading the index: ${number(table.numRows)} of ${number(numRows)} images`;
@@ -31,13 +31,15 @@ function showStatus() {
 
 function showOverview() {
   const { head } = table;
-  const parts = [element("p", { className: "path soft", textContent: head.subtitle }), definitions(head.totals)];
-  parts[1].className = "totals";
+  const totals = definitions(head.totals);
+  totals.className = "totals";
+  /** @type {HTMLElement[]} */
+  const parts = [element("p", { className: "path soft", textContent: head.subtitle }), totals];
   if (head.bar.length) {
     parts.push(element("div", { className: "meter", ariaHidden: "true" }, ...head.bar.map(([name, count]) => {
-      const part = element("span", { className: `badge-${name}`, title: `${name}: ${count}` });
-      part.style.flex = count;
-      return part;
+      const share = element("span", { className: `badge-${name}`, title: `${name}: ${count}` });
+      share.style.flex = String(count);
+      return share;
     })));
   }
   parts.push(...head.notes.map((text) => element("p", { className: "soft", textContent: text })));
@@ -47,13 +49,15 @@ function showOverview() {
   byId("overview").replaceChildren(...parts);
 }
 
+/** @param {TableContent} content */
 function makeTable({ title, columns, rows }) {
-  const line = (tag, cells) => element("tr", {}, ...cells.map((text) => element(tag, { textContent: text })));
+  const line = (/** @type {"td" | "th"} */ tag, /** @type {string[]} */ cells) => element("tr", {}, ...cells.map((text) => element(tag, { textContent: text })));
   const body = element("tbody", {}, ...rows.map((cells) => line("td", cells)));
   return element("section", {}, element("h2", { textContent: title }),
     element("div", { className: "wide" }, element("table", {}, element("thead", {}, line("th", columns)), body)));
 }
 
+/** @param {ErrorSummary[]} errors */
 function makeErrors(errors) {
   const counts = errors.map(({ code, count }) => `${code} ${count.toLocaleString("en-US")}`).join(" · ");
   const items = errors.map(({ code, count, samples }) => {
@@ -71,14 +75,16 @@ function makeErrors(errors) {
 }
 
 function makeOrders() {
-  byId("order").append(...table.head.orders.map(({ label }, i) => element("option", { value: i, textContent: label })));
+  byId("order").append(...table.head.orders.map(({ label }, i) => element("option", { value: String(i), textContent: label })));
 }
 
+/** @param {number} percent */
 function setOpacity(percent) {
-  byId("opacity").value = percent;
-  document.documentElement.style.setProperty("--opacity", byId("opacity").value / 100);
+  byId("opacity").value = String(percent);
+  document.documentElement.style.setProperty("--opacity", String(Number(byId("opacity").value) / 100));
 }
 
+/** @param {"overlay" | "tags"} id */
 function toggle(id) {
   byId(id).checked = !byId(id).checked;
   showToggles();
@@ -91,35 +97,38 @@ function showToggles() {
 
 const linesOnScreen = () => Math.max(1, Math.floor(scroller.clientHeight / grid.rowPx));
 
+/** @type {Record<string, () => void>} */
 const KEYS = {
-  "ArrowLeft": () => goTo(grid.current - 1),
-  "ArrowRight": () => goTo(grid.current + 1),
-  "ArrowUp": () => goTo(grid.current - grid.columns),
-  "ArrowDown": () => goTo(grid.current + grid.columns),
-  "PageUp": () => goTo(grid.current - grid.columns * linesOnScreen()),
-  "PageDown": () => goTo(grid.current + grid.columns * linesOnScreen()),
-  "Home": () => goTo(0),
-  "End": () => goTo(grid.numListed - 1),
-  "Enter": openDetail,
+  ArrowLeft: () => goTo(grid.current - 1),
+  ArrowRight: () => goTo(grid.current + 1),
+  ArrowUp: () => goTo(grid.current - grid.columns),
+  ArrowDown: () => goTo(grid.current + grid.columns),
+  PageUp: () => goTo(grid.current - grid.columns * linesOnScreen()),
+  PageDown: () => goTo(grid.current + grid.columns * linesOnScreen()),
+  Home: () => goTo(0),
+  End: () => goTo(grid.numListed - 1),
+  Enter: openDetail,
   "/": () => byId("search").select(),
-  "o": () => toggle("overlay"),
-  "n": () => toggle("tags"),
+  o: () => toggle("overlay"),
+  n: () => toggle("tags"),
   "[": () => setOpacity(Number(byId("opacity").value) - STEP),
   "]": () => setOpacity(Number(byId("opacity").value) + STEP),
-  "c": clearFilters,
+  c: clearFilters,
   "?": () => byId("help").showModal(),
 };
 
 const MOVES = /^(Arrow|Page|Home|End)/;
 
+/** @param {KeyboardEvent} event */
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
-  if (event.target.matches("input[type=search], input[type=number], select")) {
+  const { target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open || !(target instanceof Element)) return;
+  if (target.matches("input[type=search], input[type=number], select")) {
     if (event.key === "Escape") gridBox.focus({ preventScroll: true });
     return;
   }
-  const isPressed = event.key === "Enter" && event.target.matches("button, summary, input");
-  const isSliding = event.target.type === "range" && MOVES.test(event.key);
+  const isPressed = event.key === "Enter" && target.matches("button, summary, input");
+  const isSliding = target.matches("input[type=range]") && MOVES.test(event.key);
   if (isPressed || isSliding || !(event.key in KEYS)) return;
   event.preventDefault();
   KEYS[event.key]();
@@ -131,8 +140,8 @@ function listen() {
   whenPageComes = () => { showPictures(); if (detail.open && detail.dataset.filled === "no") openDetail(); };
   document.addEventListener("keydown", onKey);
   byId("order").addEventListener("change", refilter);
-  byId("direction").addEventListener("click", (event) => {
-    const button = event.currentTarget;
+  const button = byId("direction");
+  button.addEventListener("click", () => {
     button.ariaPressed = String(button.ariaPressed !== "true");
     refilter();
   });
@@ -141,10 +150,10 @@ function listen() {
   byId("ask").addEventListener("click", KEYS["?"]);
   byId("overlay").addEventListener("change", showToggles);
   byId("tags").addEventListener("change", showToggles);
-  byId("opacity").addEventListener("input", () => setOpacity(byId("opacity").value));
+  byId("opacity").addEventListener("input", () => setOpacity(Number(byId("opacity").value)));
   gridBox.addEventListener("click", (event) => {
-    const card = event.target.closest(".card");
-    if (!card) return;
+    const card = event.target instanceof Element && event.target.closest(".card");
+    if (!(card instanceof HTMLElement)) return;
     goTo(Number(card.dataset.index));
     openDetail();
   });
@@ -163,7 +172,7 @@ async function start() {
   makeOrders();
   showOverview();
   showToggles();
-  setOpacity(byId("opacity").value);
+  setOpacity(Number(byId("opacity").value));
   listen();
   const files = Array.from({ length: table.head.num_index_files }, (_, number) => loadScript(numbered("index", number), { inOrder: true }));
   for (const [number, file] of files.entries()) {

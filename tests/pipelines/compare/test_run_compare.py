@@ -1,19 +1,18 @@
 """Tests of pipelines.compare: two runs of the same images, and the page that shows both."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines.cli.command import app
 from pipelines.compare import ComparisonReport, compare_runs
 from possam_core.errors import ConfigError
-from tests.pipelines.browser import WatchedPage, chromium
+from tests.pipelines.browser import WatchedPage
 from tests.pipelines.report.hand_made import TRUNCATED, Labels, halves, write_run
 from tests.pipelines.report.reading import read_column, read_head, read_pictures
 
@@ -136,12 +135,6 @@ def test_runs_without_a_common_image_are_refused(runs, tmp_path):
     other = write_run(tmp_path / "other", {"z.png": halves("cat", "sky")})
     with pytest.raises(ConfigError, match="none in common"):
         compare_runs(runs[0], other)
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def test_the_page_shows_both_runs_side_by_side_and_filters_by_what_became_what(runs, browser):

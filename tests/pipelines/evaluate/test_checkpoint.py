@@ -10,6 +10,7 @@ import pytest
 import s3fs
 import torch
 from PIL import Image
+from playwright.sync_api import Browser
 from safetensors.torch import save_file
 
 from pipelines.cli import main
@@ -28,7 +29,7 @@ from possam_core.checkpoints.weights import load_model
 from possam_core.errors import ConfigError
 from possam_core.evaluation.measurement import Measurement
 from possam_core.playground import PLAYGROUND, write_corpus
-from tests.pipelines.browser import WatchedPage, chromium
+from tests.pipelines.browser import WatchedPage
 
 NUM_SCENES = 6
 NOTHING = "\N{EN DASH}"  # in a table
@@ -125,29 +126,28 @@ def test_the_worst_images_come_first(evaluation: ModelEvaluation) -> None:
 
 
 def test_the_page_shows_figures_classes_confusion_and_the_worst_images(
-    evaluation: ModelEvaluation, tmp_path: Path
+    evaluation: ModelEvaluation, tmp_path: Path, browser: Browser
 ) -> None:
     folder = tmp_path / "page"
     config = EvaluateConfig(model="possam-tiny", data=SCENES, report=str(folder), num_worst=2)
     index = EvaluationPage(str(folder)).write(evaluation, config)
-    with chromium() as browser:
-        watched = WatchedPage(browser)
-        page = watched.open(index, state="drawn")
-        assert f"{100 * evaluation.quality['all'].pq:.1f}" in page.inner_text("#figures .totals")
-        rows = page.locator("#class-table tbody tr")
-        assert rows.count() == len(PLAYGROUND.vocabulary)
-        page.click("#class-table th[data-key=iou] button")
-        shown = page.locator("#class-table tbody td:nth-child(7)").all_inner_texts()
-        ious = [float(text) for text in shown if text != NOTHING]
-        assert ious == sorted(ious, reverse=True)
-        assert shown[: len(ious)].count(NOTHING) == 0  # classes without truth come last
-        page.fill("#class-search", "grass")
-        assert rows.all_inner_texts()[0].startswith("grass")
-        assert page.locator("#heat .heatmaplayer image, #heat .hm").count() >= 1
-        assert page.locator("#curves figure").count() == 3
-        assert page.locator("#cards .pair").count() == 2
-        assert page.locator("#cards .photo").first.evaluate("image => image.naturalWidth") > 50
-        assert page.locator("#cards .mistakes li").count() >= 2
+    watched = WatchedPage(browser)
+    page = watched.open(index, state="drawn")
+    assert f"{100 * evaluation.quality['all'].pq:.1f}" in page.inner_text("#figures .totals")
+    rows = page.locator("#class-table tbody tr")
+    assert rows.count() == len(PLAYGROUND.vocabulary)
+    page.click("#class-table th[data-key=iou] button")
+    shown = page.locator("#class-table tbody td:nth-child(7)").all_inner_texts()
+    ious = [float(text) for text in shown if text != NOTHING]
+    assert ious == sorted(ious, reverse=True)
+    assert shown[: len(ious)].count(NOTHING) == 0  # classes without truth come last
+    page.fill("#class-search", "grass")
+    assert rows.all_inner_texts()[0].startswith("grass")
+    assert page.locator("#heat .heatmaplayer image, #heat .hm").count() >= 1
+    assert page.locator("#curves figure").count() == 3
+    assert page.locator("#cards .pair").count() == 2
+    assert page.locator("#cards .photo").first.evaluate("image => image.naturalWidth") > 50
+    assert page.locator("#cards .mistakes li").count() >= 2
     assert watched.messages == []
     assert all(url.startswith(("file:", "data:", "blob:")) for url in watched.requests)
 

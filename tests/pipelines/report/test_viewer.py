@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from pipelines.report import write_report
-from tests.pipelines.browser import WatchedPage, chromium
+from tests.pipelines.browser import WatchedPage
 from tests.pipelines.report.hand_made import TRUNCATED, halves, write_run
 
 NUM_IMAGES = 60
@@ -31,12 +31,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> str:
     }
     run = write_run(tmp_path_factory.mktemp("viewer"), labels)
     return write_report(run)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
