@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from pipelines.report.picture import Layer, Picture, draw_picture
+from pipelines.report.picture import LabelLayer, Picture, draw_picture
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.panoptic import PanopticSegmentation
@@ -31,11 +31,11 @@ def draw_beside_truth(
 
 def _layer(
     annotation: PanopticAnnotation, scores: Mapping[int, float], vocabulary: Vocabulary
-) -> Layer:
+) -> LabelLayer:
     """The labels as a picture needs them; true segments are sure of themselves."""
     classes = {c.category_id: c for c in vocabulary.classes}
     geometry = areas_and_boxes(annotation.ids)
-    return Layer(
+    return LabelLayer(
         ids=annotation.ids,
         segments=[
             {

@@ -47,14 +47,14 @@ class ListedSegment(DrawnSegment):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class LabelLayer:
     """Labels of an image."""
 
     ids: Int32[ndarray, "H W"]  # of each pixel's segment
     segments: Sequence[ListedSegment]
 
     @classmethod
-    def of(cls, row: LabelledRow) -> "Layer":
+    def of(cls, row: LabelledRow) -> "LabelLayer":
         """The labels of a row.
 
         Raises:
@@ -74,7 +74,9 @@ def draw_pictures(
             yield from drawn
 
 
-def draw_picture(pixels: UInt8[ndarray, "H W 3"] | None, layers: Sequence[Layer | None]) -> Picture:
+def draw_picture(
+    pixels: UInt8[ndarray, "H W 3"] | None, layers: Sequence[LabelLayer | None]
+) -> Picture:
     """A photograph, unless there are no pixels, with layers that lie exactly over it."""
     height, width = next(layer.ids.shape for layer in layers if layer is not None)
     return {
@@ -94,7 +96,7 @@ def _draw_unit(
     drawn = []
     for image, content in zip(unit, contents, strict=True):
         subject = subjects[image.image_id]
-        layers = [None if row is None else Layer.of(row) for row in subject.layers]
+        layers = [None if row is None else LabelLayer.of(row) for row in subject.layers]
         drawn.append((subject.place, draw_picture(_decode(content), layers)))
     return drawn
 
@@ -108,7 +110,7 @@ def _decode(content: bytes | ImageError | None) -> UInt8[ndarray, "H W 3"] | Non
         return None
 
 
-def _draw_layer(layer: Layer | None) -> dict[str, Any]:
+def _draw_layer(layer: LabelLayer | None) -> dict[str, Any]:
     if layer is None:
         return {"overlay": None, "tags": [], "segments": []}
     overlay = draw_overlay(layer.segments, layer.ids, max_side_px=SIDE_PX)
