@@ -11,7 +11,6 @@ usage: python -m benchmarks.export [--num-images N] [--format FORMAT ...]
 
 import argparse
 import io
-import os
 import platform
 import resource
 import shutil
@@ -33,6 +32,7 @@ from pipelines.export.png import encode_ids
 from pipelines.export.protocol import ImageUse
 from possam_core.labels.id_colours import rgb_from_ids
 from possam_core.labels.rle import decode_runs, rle_counts
+from possam_core.processes import usable_cpus
 
 OUTPUT = Path("build/bench/export.json")
 SHARD_SIZE = 256
@@ -94,7 +94,7 @@ def measure(folder: Path, num_images: int, formats: Sequence[ExportFormat]) -> d
     """All figures."""
     corpus = make_corpus()
     figures: dict[str, Any] = {"corpus": corpus.kind, "images": num_images}
-    figures["cpus"] = len(os.sched_getaffinity(0))
+    figures["cpus"] = usable_cpus()
     figures |= measure_steps(corpus)
     run = write_run(folder, corpus, num_images, shard_size=SHARD_SIZE)
     for format in formats:

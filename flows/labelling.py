@@ -1,6 +1,5 @@
 """Labels a planned run where its form says: in this process, or as a job on a Ray cluster."""
 
-import os
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +23,7 @@ from pipelines.run.plan import Plan, load_plan
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import PossamError
+from possam_core.processes import default_workers, usable_cpus
 
 GPU_LIMIT = "possam-gpu"  # a global concurrency limit; where it does not exist, no flow waits
 FLOW_RUN_KEY = "flow_run_id"  # in the metadata of a Ray job: the flow run that submitted it
@@ -134,7 +134,7 @@ def _gpu_slot(config: LabelConfig) -> AbstractContextManager[None]:
 def _workforce(config: LabelConfig, ray_address: str) -> Workforce:
     num_workers = config.num_workers
     if not (num_workers or ray_address or config.gpus_per_worker):
-        num_workers = max(1, len(os.sched_getaffinity(0)) - 1)  # the job's own default
+        num_workers = default_workers(usable_cpus())  # the job's own default
     return Workforce(
         num_workers=num_workers, gpus_per_worker=config.gpus_per_worker, prices=config.prices
     )

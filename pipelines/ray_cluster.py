@@ -11,6 +11,8 @@ import ray
 from ray._private import auto_init_hook, utils
 from ray.data import DataContext
 
+from possam_core.processes import usable_cpus
+
 STDERR_FD = 2
 OBJECT_STORE_BYTES = 128 * 2**20  # plenty: pixels never enter it
 
@@ -36,12 +38,11 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to its makers
-        num_cpus = len(os.sched_getaffinity(0))
         # Ray's core announces that log level on stderr.
         with _without_ray_on_sigterm(), _without_stderr():
             ray.init(
                 address="local",
-                num_cpus=max(num_cpus, (num_workers or 1) + 1),  # one stays free of workers
+                num_cpus=max(usable_cpus(), (num_workers or 1) + 1),  # one stays free of workers
                 num_gpus=None if num_gpus else 0,  # None: Ray counts them
                 include_dashboard=False,
                 log_to_driver=False,

@@ -7,6 +7,22 @@ from contextlib import contextmanager
 from threading import Thread
 
 
+def usable_cpus() -> int:
+    """CPUs that this process may run on: fewer than the machine has under `taskset` or Slurm."""
+    return len(os.sched_getaffinity(0))
+
+
+def default_workers(num_cpus: int) -> int:
+    """How many workers label by default on so many CPUs: all but one, which stays free.
+
+    The scheduler, the store's clients and the process that waits need one, too.
+
+    >>> [default_workers(num_cpus) for num_cpus in (1, 2, 8)]
+    [1, 1, 7]
+    """
+    return max(1, num_cpus - 1)
+
+
 def end_with_parent() -> None:
     """In a process of `multiprocessing`: end as soon as its parent is gone, however it went.
 

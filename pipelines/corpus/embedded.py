@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipelines.corpus.ahead import in_order
 from pipelines.corpus.container import embedded_column, image_bytes, open_parquet
 from pipelines.corpus.files import list_files
 from pipelines.corpus.found_image import FoundImage, to_batches
 from pipelines.corpus.image import content_etag
+from possam_core.ahead import in_order
 from possam_core.errors import ConfigError
 
 PARQUET_ENDINGS = (".parquet",)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.corpus.ahead import in_order
 from pipelines.corpus.found_image import IMAGE_ENDINGS, FoundImage, in_groups, to_batches
 from pipelines.corpus.image import content_etag
 from pipelines.corpus.local_files import list_local
 from pipelines.corpus.s3_files import list_s3
 from pipelines.storage.addresses import is_s3, local_path
+from possam_core.ahead import in_order
 
 HASH_THREADS = 8
 HASH_FILES = 64  # for one thread at a time

@@ -17,11 +17,11 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from pipelines.corpus.ahead import in_order
 from pipelines.corpus.found_image import FoundImage
 from pipelines.corpus.glob_pattern import GlobPattern, split_glob
 from pipelines.storage.addresses import S3_SCHEME, split_s3
 from pipelines.storage.retry import Patience, retry
+from possam_core.ahead import in_order
 from possam_core.errors import ConfigError
 
 THREADS = 16

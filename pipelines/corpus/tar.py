@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from pipelines.corpus.ahead import in_order
 from pipelines.corpus.files import list_files
 from pipelines.corpus.found_image import IMAGE_ENDINGS, FoundImage, to_batches
 from pipelines.corpus.image import content_etag
 from pipelines.storage.object_stream import open_stream
 from pipelines.storage.store import STORE_ERRORS
+from possam_core.ahead import in_order
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)

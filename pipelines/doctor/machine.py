@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from pipelines.doctor.check import Check
 from possam_core.checkpoints.header import file_sha256, resolve_model
+from possam_core.processes import default_workers, usable_cpus
 
 SHOWN_LIBRARIES = ("torch", "ray", "pillow", "pyarrow", "obstore")
 MEMORY_A_WORKER_BYTES = 2 * 2**30  # a round number; a worker with possam-tiny takes 0.9 GB
@@ -64,8 +65,8 @@ def check_model(model: str) -> Check:
 
 def check_memory() -> Check:
     """CPUs, and memory for the workers that a run starts by itself."""
-    num_cpus = len(os.sched_getaffinity(0))
-    num_workers = max(1, num_cpus - 1)
+    num_cpus = usable_cpus()
+    num_workers = default_workers(num_cpus)
     available = _available_bytes()
     is_fit = available >= num_workers * MEMORY_A_WORKER_BYTES
     fitting = max(1, available // MEMORY_A_WORKER_BYTES)

@@ -6,8 +6,8 @@ from itertools import islice
 
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import ModelEvaluation
-from pipelines.label.labeller import run_ahead
 from pipelines.train.data import open_images
+from possam_core.ahead import run_ahead
 from possam_core.evaluation.measurement import Measurement, measure_image
 from possam_core.labels.instances import ImageForms
 from possam_core.predictor import Predictor, load_predictor

@@ -10,10 +10,10 @@ import simplejpeg  # type: ignore[import-untyped]
 from numpy import ndarray
 from PIL import Image
 
-from pipelines.corpus.ahead import in_order
 from pipelines.corpus.image import InputImage
 from pipelines.fetch.image_reader import Fetched, ImageReader
 from pipelines.storage.addresses import is_remote
+from possam_core.ahead import in_order
 from possam_core.images.decode import UPRIGHT, decode_image
 
 READ_THREADS = 8

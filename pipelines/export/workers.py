@@ -2,7 +2,6 @@
 
 import atexit
 import multiprocessing
-import os
 import pickle
 import signal
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from functools import lru_cache
 from pipelines.export.parts import PartHead
 from pipelines.export.unit import ExportJob, export_unit
 from possam_core.errors import ConfigError
-from possam_core.processes import end_with_parent
+from possam_core.processes import end_with_parent, usable_cpus
 
 LARGE_BLOCK_BYTES = 2**25 - 2**16  # just below the largest that counts
 
@@ -24,7 +23,7 @@ def export_units(job: ExportJob, shards: list[int]) -> Iterator[PartHead]:
     Raises:
         ConfigError: one failed, after which no other is begun.
     """
-    num_workers = min(job.config.num_workers or len(os.sched_getaffinity(0)), len(shards))
+    num_workers = min(job.config.num_workers or usable_cpus(), len(shards))
     if num_workers <= 1:
         _keep_freed_memory()
         yield from (export_unit(job, shard) for shard in shards)

@@ -4,14 +4,13 @@ Knows no Ray: a worker of the job holds one of these, and so does the child of c
 """
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from jaxtyping import UInt8
@@ -22,6 +21,7 @@ from pipelines.fetch.image_reader import Fetched, ImageReader
 from pipelines.label.rows import error_row, label_row
 from pipelines.label.stages import Stage, StageClock
 from pipelines.schema import Row
+from possam_core.ahead import run_ahead
 from possam_core.evaluation.consistency import CHANGES, is_sampled, measure_consistency
 from possam_core.images.decode import DecodedImage, ImageError, ImageErrorCode, decode_image
 from possam_core.labels.panoptic import PanopticSegmentation
@@ -33,9 +33,6 @@ GROW_AFTER = 16  # batches without trouble, after which a halved batch doubles a
 FETCH_THREADS = 16
 IMAGES_AHEAD = 32  # whose compressed bytes may wait
 DECODE_THREADS = 2
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,35 +197,6 @@ class ImageLabeller:
         if self._batch_size < BATCH_SIZE and self._num_good >= GROW_AFTER:
             self._batch_size, self._num_good = min(2 * self._batch_size, BATCH_SIZE), 0
             logger.info("memory suffices, %d images at once from now on", self._batch_size)
-
-
-def run_ahead(
-    pool: Executor,
-    function: Callable[[In], Out],
-    items: Iterable[In],
-    ahead: int,
-    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Iterator[Out]:
-    """Yield `function(item)` in order, while up to `ahead` later items are at work in `pool`.
-
-    Waits for a result happen inside `waiting()`, so that they can be timed.
-    """
-    pending: deque[Future[Out]] = deque()
-
-    def next_result() -> Out:
-        with waiting():
-            return pending.popleft().result()
-
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > ahead:
-                yield next_result()
-        while pending:
-            yield next_result()
-    finally:
-        for future in pending:
-            future.cancel()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

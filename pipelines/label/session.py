@@ -33,6 +33,7 @@ from pipelines.run.presence import Presence
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
+from possam_core.processes import default_workers
 
 logger = logging.getLogger(__name__)
 
@@ -262,8 +263,8 @@ def _with_workers(config: LabelConfig, num_pending: int) -> LabelConfig:
                 " --num-workers or --gpus-per-worker"
             )
     else:
-        fitting = int(resources.get("CPU", 1)) - 1
-    num_workers = config.num_workers or max(1, fitting)
+        fitting = default_workers(int(resources.get("CPU", 1)))
+    num_workers = config.num_workers or fitting
     return replace(config, num_workers=min(num_workers, num_pending))
 
 

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.corpus.ahead import in_order
 from pipelines.corpus.container import open_container
 from pipelines.monitor.advice import ADVICE, CAN_RETRY
 from pipelines.run.folder import RunFolder, shard_key
@@ -19,6 +18,7 @@ from pipelines.run.plan import Plan, load_rounds
 from pipelines.schema import ERROR
 from pipelines.storage.addresses import normalise_location
 from pipelines.storage.store import trouble_named
+from possam_core.ahead import in_order
 from possam_core.errors import ConfigError
 from possam_core.images.decode import ImageErrorCode
 

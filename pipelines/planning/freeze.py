@@ -5,9 +5,8 @@ import io
 import json
 import logging
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -32,6 +31,7 @@ from pipelines.run.folder import (
 from pipelines.run.parts import SHARDS_A_PART
 from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
 from pipelines.schema import PLAN_SCHEMA
+from possam_core.ahead import run_ahead
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -138,24 +138,20 @@ def write_parts(
         ConfigError: the folder holds an unfinished plan of other images.
     """
     written = WrittenParts(hashlib.sha256(), [])
-    pending: deque[Future[tuple[str, bytes, int]]] = deque()
+    part_rows = SHARDS_A_PART * shard_size
 
-    def collect() -> None:
-        key, data, num_rows = pending.popleft().result()
-        written.digest.update(data)
-        sha256 = hashlib.sha256(data).hexdigest()
-        written.files.append({"key": key, "sha256": sha256, "rows": num_rows})
-        written.num_images += num_rows
+    def write(part: tuple[int, pa.Table]) -> tuple[str, bytes, int]:
+        number, rows = part
+        place = (number * part_rows, shard_size)
+        return _write_part(run, plan_part_key(number, folder), rows, place)
 
     with ThreadPoolExecutor(WRITE_THREADS) as pool:
-        for i, rows in enumerate(_cut(batches, SHARDS_A_PART * shard_size, limit)):
-            key = plan_part_key(i, folder)
-            first_row = i * SHARDS_A_PART * shard_size
-            pending.append(pool.submit(_write_part, run, key, rows, (first_row, shard_size)))
-            if len(pending) > WRITE_THREADS:
-                collect()
-        while pending:
-            collect()
+        parts = enumerate(_cut(batches, part_rows, limit))
+        for key, data, num_rows in run_ahead(pool, write, parts, WRITE_THREADS):
+            written.digest.update(data)
+            sha256 = hashlib.sha256(data).hexdigest()
+            written.files.append({"key": key, "sha256": sha256, "rows": num_rows})
+            written.num_images += num_rows
     return written
 
 

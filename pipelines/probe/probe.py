@@ -1,6 +1,5 @@
 """Labels a small sample in this process and says what the whole plan would take; writes nothing."""
 
-import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import STORE_ERRORS
 from possam_core.errors import ConfigError, PossamError
-from possam_core.processes import torch_threads
+from possam_core.processes import default_workers, torch_threads, usable_cpus
 
 KILOBYTE = 1024  # as Linux counts resident memory
 
@@ -152,7 +151,7 @@ def _default_workers(gpus_per_worker: float) -> int:
     """How many workers this machine would get."""
     if gpus_per_worker:
         return max(1, int(torch.cuda.device_count() / gpus_per_worker))
-    return max(1, (os.cpu_count() or 1) - 1)
+    return default_workers(usable_cpus())
 
 
 @contextmanager

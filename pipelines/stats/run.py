@@ -28,13 +28,14 @@ from pipelines.stats.count import shard_statistics
 from pipelines.stats.statistics import Statistics
 from pipelines.stats.tables import make_tables
 from pipelines.storage.store import STORE_ERRORS, trouble_named
+from possam_core.ahead import run_ahead
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "2"  # of what is kept; another one is made again
 TOTAL_KEY = "stats/statistics.json"
 THREADS = 4
-SHARDS_AT_ONCE = 64  # whose statistics wait to be added up, at most
+SHARDS_AHEAD = 64  # whose statistics wait to be added up, at most
 
 
 def run_statistics(
@@ -61,11 +62,10 @@ def run_statistics(
             return kept
         total = Statistics()
         with ThreadPoolExecutor(THREADS) as pool:
-            for first in range(0, len(commits.shards), SHARDS_AT_ONCE):
-                shards = commits.shards[first : first + SHARDS_AT_ONCE]
-                for done, found in enumerate(pool.map(counter.count, shards), start=first + 1):
-                    total += found
-                    on_shard(done, len(commits.shards))
+            counted = run_ahead(pool, counter.count, commits.shards, SHARDS_AHEAD)
+            for done, found in enumerate(counted, start=1):
+                total += found
+                on_shard(done, len(commits.shards))
         counter.keep_total(digest, total)
     return total
 

@@ -1,7 +1,7 @@
 """Batches of views of a data set, read by threads while the network learns from the last ones."""
 
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from possam_core.ahead import run_ahead
 from possam_core.images.batch import ImageBatch
 from possam_core.training.data.augment import (
     AugmentConfig,
@@ -103,23 +104,27 @@ class ReadAhead:
     def __init__(self, batches: Batches, parts: Sequence[Sequence[int]], *, num_steps: int) -> None:
         """Read `parts` of each batch: positions of the images of each."""
         self._batches, self._parts, self._num_steps = batches, parts, num_steps
-        self._pending: dict[int, Future[list[SceneBatch]]] = {}
+        self._next_step: int | None = None
+        self._ahead: Iterator[list[SceneBatch]] = iter(())  # of that step and all later ones
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
 
     def close(self) -> None:
         """Drop what nobody asked for."""
-        self._pending.clear()
+        self._ahead = iter(())
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def read(self, step: int) -> list[SceneBatch]:
         """This worker's parts of the batch of step `step`."""
-        reading = self._pending.pop(step, None) or self._submit(step)
-        if step + 1 < self._num_steps:
-            self._pending[step + 1] = self._submit(step + 1)
-        return reading.result()
+        if step != self._next_step:
+            steps = range(step, self._num_steps)
+            self._ahead = run_ahead(self._thread, self._read_parts, steps, 1)
+        self._next_step = None  # begin anew after a step that cannot be read
+        parts = next(self._ahead)
+        self._next_step = step + 1
+        return parts
 
-    def _submit(self, step: int) -> "Future[list[SceneBatch]]":
-        return self._thread.submit(lambda: [self._batches.read(step, part) for part in self._parts])
+    def _read_parts(self, step: int) -> list[SceneBatch]:
+        return [self._batches.read(step, part) for part in self._parts]
 
 
 def split_share(share: range, at_once: int | None) -> list[range]:

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.playground import find_world, generate_scene
-from possam_core.processes import end_with_parent
+from possam_core.processes import end_with_parent, usable_cpus
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ def _render(scene_set: SceneSet, folder: Path) -> None:
     starts = range(0, scene_set.num_scenes, CHUNK)
     jobs = [(scene_set, folder, start) for start in starts]
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=spawn, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(usable_cpus(), spawn, initializer=end_with_parent) as pool:
         for done, _ in enumerate(pool.map(_render_chunk, jobs), start=1):
             if done % 25 == 0 or done == len(jobs):
                 logger.info("rendered %d of %d scenes", done * CHUNK, scene_set.num_scenes)

@@ -14,7 +14,7 @@ import pytest
 from pipelines.corpus.image import make_image_id
 from pipelines.planning import freeze
 from pipelines.planning.freeze import freeze_plan
-from pipelines.run import plan as plan_module
+from pipelines.run import parts
 from pipelines.run.folder import RunFolder, plan_key
 from pipelines.run.parts import read_shard
 from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
@@ -81,7 +81,7 @@ def test_shards_do_not_depend_on_how_the_images_arrive(tmp_path: Path, batch_siz
 
 
 def test_shards_are_found_in_later_parts(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "SHARDS_A_PART", 2)
+    monkeypatch.setattr(parts, "SHARDS_A_PART", 2)
     monkeypatch.setattr(freeze, "SHARDS_A_PART", 2)
     plan = freeze_plan(run, SETTINGS, batches(FIVE))
     assert sorted(run.keys("_plan")) == [

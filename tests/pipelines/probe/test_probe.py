@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,15 @@ def test_a_probe_measures_one_worker_and_speaks_of_all(config: LabelConfig) -> N
     # Python, torch and a model do not fit in 50 MB, and these tests run in less than 50 GB.
     assert 50e6 < report.measurement.memory_bytes < 50e9
     assert (report.forecast.num_gets, report.forecast.cost) == (0, None)
+
+
+def test_cpus_that_the_run_may_not_use_get_no_workers(
+    config: LabelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5})  # as under taskset or Slurm
+    report = run_probe(replace(config, num_workers=None), num_images=8)
+    assert (report.scope.num_workers, report.scope.has_default_workers) == (2, True)
 
 
 def test_the_expected_bytes_of_a_corpus_probed_whole_are_those_of_its_shard(

@@ -1,9 +1,11 @@
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
-from pipelines.corpus.ahead import in_order
+from possam_core.ahead import in_order, run_ahead
 
 
 def test_items_come_source_by_source_whoever_is_faster() -> None:
@@ -65,3 +67,54 @@ def test_leaving_early_ends_every_thread() -> None:
     assert next(items) == 0
     items.close()
     assert threading.active_count() == before
+
+
+def test_a_function_is_at_work_on_no_more_items_than_asked_for() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    with ThreadPoolExecutor(4) as pool:
+        results = run_ahead(pool, lambda i: i * i, items(), 2)
+        assert taken == []
+        assert [next(results), next(results)] == [0, 1]
+        assert taken == [0, 1, 2, 3]  # two handed out, two ahead
+        assert list(results) == [i * i for i in range(2, 100)]
+
+
+def test_leaving_early_cancels_what_has_not_begun() -> None:
+    done: list[int] = []
+    may_end = threading.Event()
+
+    def work(item: int) -> int:
+        if item:
+            assert may_end.wait(10)
+        done.append(item)
+        return item
+
+    with ThreadPoolExecutor(1) as pool:
+        results = run_ahead(pool, work, range(10), 3)
+        assert next(results) == 0
+        results.close()
+        may_end.set()
+    assert done in ([0], [0, 1])  # 1 may have begun; 2 and 3 were waiting
+
+
+def test_an_error_comes_in_the_place_of_its_item_and_waits_can_be_timed() -> None:
+    num_waits = 0
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        nonlocal num_waits
+        num_waits += 1
+        yield
+
+    with ThreadPoolExecutor(2) as pool:
+        results = run_ahead(pool, lambda i: 6 // i, [3, 0, 1], 2, waiting)
+        assert next(results) == 2
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+    assert num_waits == 2
