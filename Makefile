@@ -31,7 +31,7 @@ $(STAMP): requirements.lock pyproject.toml $(filter $(UV_OF_OURS),$(UV))
 $(NODE_STAMP): package.json package-lock.json .npmrc
 	@test -n "$(NPM)" || { echo "make: expected npm (Node.js 20 or newer) to check the JavaScript, found none;" \
 	  "install it from nodejs.org or your distribution (Debian: apt-get install nodejs npm)" >&2; exit 1; }
-	$(NPM) ci --silent --ignore-scripts
+	$(NPM) ci --loglevel=error --no-progress --ignore-scripts
 	@touch $@
 
 demo: setup  ## label a small corpus end to end and write a report of overlays
