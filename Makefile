@@ -31,7 +31,7 @@ $(STAMP): requirements.lock pyproject.toml $(filter $(UV_OF_OURS),$(UV))
 $(NODE_STAMP): package.json package-lock.json .npmrc
 	@test -n "$(NPM)" || { echo "make: expected npm (Node.js 20 or newer) to check the JavaScript, found none;" \
 	  "install it from nodejs.org or your distribution (Debian: apt-get install nodejs npm)" >&2; exit 1; }
-	$(NPM) ci --silent --ignore-scripts
+	$(NPM) ci --loglevel=error --no-progress --ignore-scripts
 	@touch $@
 
 demo: setup  ## label a small corpus end to end and write a report of overlays
@@ -47,7 +47,7 @@ test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (some 10
 	$(BIN)/python -m pytest -q tests/chaos
 
 quick: check  ## the checks, and the tests without Ray, S3, servers and browser (under 2 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not services"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 check: setup $(NODE_STAMP)  ## ruff, mypy --strict, import-linter; biome and tsc for the JavaScript
 	$(BIN)/ruff format --check .

@@ -12,15 +12,34 @@ from playwright.sync_api import Browser
 from tests.factories import write_checkpoint
 from tests.pipelines.browser import chromium
 
-# A test that uses one of these starts a server, a cluster or a browser; `make quick` leaves it out.
+# What `make quick` leaves out: tests that use a server, a cluster or a browser by a fixture, and
+# those in places that start processes of their own, train, or measure.
 SERVICES = {"s3_server", "ray_cluster", "prefect_server", "ray_jobs", "browser"}
+SLOW_PLACES = (
+    "tests/chaos/",
+    "tests/flows/test_browser.py",
+    "tests/pipelines/cli/test_demo.py",
+    "tests/pipelines/doctor/",
+    "tests/pipelines/evaluate/",
+    "tests/pipelines/label/test_careful.py",
+    "tests/pipelines/probe/",
+    "tests/pipelines/reader/test_torch_dataset.py",
+    "tests/pipelines/train/",
+    "tests/possam_core/test_predictor.py",
+    "tests/possam_core/test_processes.py",
+    "tests/possam_core/training/",
+    "tests/test_ablation.py",
+    "tests/test_benchmarks.py",
+    "tests/test_notebooks.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a service, by its fixtures, so that nobody has to remember it."""
+    """Mark as slow what needs a service, by its fixtures, so that nobody has to remember it."""
     for item in items:
-        if SERVICES & set(getattr(item, "fixturenames", ())):
-            item.add_marker("services")
+        uses_service = SERVICES & set(getattr(item, "fixturenames", ()))
+        if uses_service or item.nodeid.startswith(SLOW_PLACES):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,13 @@ def test_checking_javascript_without_npm_says_what_to_install(tmp_path: Path) ->
     assert "expected npm (Node.js 20 or newer)" in found.stderr
 
 
+def test_every_place_that_make_quick_leaves_out_exists() -> None:
+    conftest = (ROOT / "tests/conftest.py").read_text(encoding="utf-8")
+    places = re.findall(r'"(tests/[^"]+)",', conftest)
+    assert places
+    assert all((ROOT / place).exists() for place in places)
+
+
 def test_the_classifiers_name_no_python_that_is_not_allowed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     versions = [

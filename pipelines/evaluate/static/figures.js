@@ -65,19 +65,6 @@ function provenance({ model, data, vocabulary, calibration }) {
   ];
 }
 
-/** @param {TableContent} content */
-function makeTable({ title, columns, rows }) {
-  const line = (/** @type {"td" | "th"} */ tag, /** @type {string[]} */ cells) => element("tr", {}, ...cells.map((text) => element(tag, { textContent: text })));
-  return element("section", {}, element("h2", { textContent: title }),
-    element("div", { className: "wide" }, element("table", {}, element("thead", {}, line("th", columns)), element("tbody", {}, ...rows.map((cells) => line("td", cells))))));
-}
-
-/** @param {Fact[]} facts */
-function definitions(facts) {
-  return element("dl", { className: "facts" }, ...facts.map(([name, value]) => element("div", {},
-    element("dt", { textContent: name }), element("dd", { textContent: value }))));
-}
-
 /** @param {EvaluationRecord} record */
 function showGrades({ grades }) {
   if (!grades.length) return;

@@ -189,3 +189,17 @@ function nameTag(x, y, text) {
   tag.style.setProperty("--y", `${y}%`);
   return tag;
 }
+
+/** @param {Fact[]} facts */
+function definitions(facts) {
+  return element("dl", { className: "facts" }, ...facts.map(([name, value]) => element("div", {},
+    element("dt", { textContent: name }), element("dd", { textContent: value }))));
+}
+
+/** @param {TableContent} content */
+function makeTable({ title, columns, rows }) {
+  const line = (/** @type {"td" | "th"} */ tag, /** @type {string[]} */ cells) => element("tr", {}, ...cells.map((text) => element(tag, { textContent: text })));
+  const body = element("tbody", {}, ...rows.map((cells) => line("td", cells)));
+  return element("section", {}, element("h2", { textContent: title }),
+    element("div", { className: "wide" }, element("table", {}, element("thead", {}, line("th", columns)), body)));
+}

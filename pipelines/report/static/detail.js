@@ -43,9 +43,3 @@ function aboutOf(row, picture) {
 }
 
 const countOf = (/** @type {number} */ number) => (number === 1 ? "1 segment" : `${number} segments`);
-
-/** @param {Fact[]} facts */
-function definitions(facts) {
-  return element("dl", { className: "facts" }, ...facts.map(([name, value]) => element("div", {},
-    element("dt", { textContent: name }), element("dd", { textContent: value }))));
-}

@@ -49,14 +49,6 @@ function showOverview() {
   byId("overview").replaceChildren(...parts);
 }
 
-/** @param {TableContent} content */
-function makeTable({ title, columns, rows }) {
-  const line = (/** @type {"td" | "th"} */ tag, /** @type {string[]} */ cells) => element("tr", {}, ...cells.map((text) => element(tag, { textContent: text })));
-  const body = element("tbody", {}, ...rows.map((cells) => line("td", cells)));
-  return element("section", {}, element("h2", { textContent: title }),
-    element("div", { className: "wide" }, element("table", {}, element("thead", {}, line("th", columns)), body)));
-}
-
 /** @param {ErrorSummary[]} errors */
 function makeErrors(errors) {
   const counts = errors.map(({ code, count }) => `${code} ${count.toLocaleString("en-US")}`).join(" · ");
