@@ -21,11 +21,12 @@ DEGRADED = "possam.quality.degraded"
 class RunEvents:
     """Emits the events of one run folder; each holds its address, for the flows that follow.
 
-    The resource is `possam.run.<address of the run folder>`.
+    The resource is `possam.run.<address of the run folder>`, without secrets.
     """
 
     def __init__(self, output: str) -> None:
-        self._output = without_secrets(output)
+        self._output = output
+        self._shown = without_secrets(output)  # what leaves this process
         self._is_planned = False
         self._has_finished = False
 
@@ -60,8 +61,8 @@ class RunEvents:
         emit_event(
             event,
             resource={
-                "prefect.resource.id": f"possam.run.{self._output}",
-                "prefect.resource.name": self._output,
+                "prefect.resource.id": f"possam.run.{self._shown}",
+                "prefect.resource.name": self._shown,
             },
-            payload={"output": self._output, **payload},
+            payload={"output": self._shown, **payload},
         )

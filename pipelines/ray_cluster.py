@@ -25,13 +25,35 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
         num_workers: that one of our own must have room for; None: as many as there are CPUs.
         num_gpus: of one worker; 0: ours declares none.
     """
-    context = DataContext.get_current()
+    with _without_ray_data_messages():
+        if ray.is_initialized():
+            yield
+            return
+        _join_or_start(num_workers, num_gpus)
+        try:
+            yield
+        finally:
+            # A job that is interrupted would start another cluster with its next call.
+            auto_init_hook.enable_auto_connect = False
+            ray.shutdown()
+
+
+@contextmanager
+def _without_ray_data_messages() -> Iterator[None]:
+    """Ray Data draws and logs nothing inside; after it, it does as before."""
+    context, log = DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, context.print_on_execution_start, log.level
     context.enable_progress_bars = False  # ours counts images
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is in our report
-    if ray.is_initialized():
+    log.setLevel(logging.CRITICAL)  # what fails is in our report
+    try:
         yield
-        return
+    finally:
+        context.enable_progress_bars, context.print_on_execution_start, level = before
+        log.setLevel(level)
+
+
+def _join_or_start(num_workers: int | None, num_gpus: float) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes into the display
     if os.environ.get("RAY_ADDRESS"):
         with _without_ray_on_sigterm():
@@ -49,12 +71,6 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
             )
-    try:
-        yield
-    finally:
-        # A job that is interrupted would start another cluster with its next call.
-        auto_init_hook.enable_auto_connect = False
-        ray.shutdown()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """How the user sees a job's progress: a bar on a terminal, a line now and then elsewhere."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,6 +10,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from pipelines.bars import bars
 
 LINE_EVERY_S = 5.0  # between lines where no bar can be drawn
+SAME_LINE_EVERY_S = 60.0  # likewise, while no image is labelled
 
 
 @contextmanager
@@ -20,15 +20,53 @@ def planning_note(console: Console) -> Iterator[Callable[[int], None]]:
         yield lambda num_listed: status.update(f"listed {num_listed:,} images")
 
 
+class LabellingRate:
+    """Images labelled after the first ones, by the time after them.
+
+    The first ones took the time before, which is mostly that of loading the model.
+    """
+
+    def __init__(self) -> None:
+        self._first = self._last = 0, 0.0  # images labelled so far, and when
+        self.has_begun = False
+
+    def note(self, num_images: int, now: float) -> None:
+        """Note that `num_images` have been labelled by the time `now`, in seconds."""
+        self._last = num_images, now
+        if num_images and not self.has_begun:
+            self._first = self._last
+            self.has_begun = True
+
+    @property
+    def first_images_at(self) -> float | None:
+        """When the first images were labelled; None: none are."""
+        return self._first[1] if self.has_begun else None
+
+    @property
+    def images_per_s(self) -> float | None:
+        """None until images have been labelled after the first ones."""
+        (first_images, began), (images, now) = self._first, self._last
+        return (images - first_images) / (now - began) if images > first_images > 0 else None
+
+
 class ProgressDisplay:
     """A bar on a terminal, a line now and then elsewhere: images, images/s, time left."""
 
-    def __init__(self, console: Console, *, total: int, done_before: int) -> None:
+    def __init__(self, console: Console, *, total: int, done_before: int, started: float) -> None:
+        """Show how the images of a run are labelled.
+
+        Args:
+            console: to draw or print on.
+            total: images of the run.
+            done_before: of those, labelled before this job.
+            started: when this job did, in the seconds of `show`.
+        """
         self._console = console
         self._total = total
         self._done_before = done_before
-        self._num_first = 0
-        self.first_images_at = self._last_line = time.monotonic()
+        self.rate = LabellingRate()
+        self._done: tuple[int, float] = done_before, started  # and since when
+        self._printed: tuple[int | None, float] = None, started  # as `_done`
         self._progress = bars(
             TextColumn("labelling"),
             BarColumn(bar_width=None),
@@ -45,20 +83,34 @@ class ProgressDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, num_images: int) -> None:
-        """Tell the user that this run has labelled `num_images` so far."""
-        now = time.monotonic()
-        if not self._num_first:  # the rate leaves out how long the model took to load
-            self._num_first, self.first_images_at = num_images, now
-        rate = (num_images - self._num_first) / max(now - self.first_images_at, 1e-9)
+    def show(self, num_images: int, now: float) -> None:
+        """Show that this job has labelled `num_images` by the time `now`, in seconds."""
+        self.rate.note(num_images, now)
         done = min(self._done_before + num_images, self._total)
-        note = f"{done:,} of {self._total:,} images"
-        if rate:
-            left = timedelta(seconds=round((self._total - done) / rate))
-            note += f", {rate:.1f} images/s, {left} left"
-        elif not num_images:
-            note += ", loading the model"
+        if done != self._done[0]:
+            self._done = done, now
+        note = f"{done:,} of {self._total:,} images{self._remark(now)}"
         self._progress.update(self._task, completed=done, note=note)
-        if not self._console.is_terminal and now - self._last_line >= LINE_EVERY_S:
-            self._last_line = now
+        if self._console.is_terminal:
+            return
+        printed, when = self._printed
+        if now - when >= (SAME_LINE_EVERY_S if done == printed else LINE_EVERY_S):
+            self._printed = done, now
             self._console.print(f"labelled {note}", soft_wrap=True, highlight=False)
+
+    def _remark(self, now: float) -> str:
+        """How fast it goes, or for how long nothing has come."""
+        done, since = self._done
+        waited = _duration(now - since)
+        if not self.rate.has_begun:
+            return f", loading the model for {waited}"
+        remark = ""
+        if rate := self.rate.images_per_s:
+            remark = f", {rate:.1f} images/s, {_duration((self._total - done) / rate)} left"
+        if now - since >= SAME_LINE_EVERY_S:
+            remark += f", no new ones for {waited}"
+        return remark
+
+
+def _duration(seconds: float) -> timedelta:
+    return timedelta(seconds=round(seconds))

@@ -56,6 +56,7 @@ class LabelReport:
     num_halvings: int = 0  # of a batch, because memory ran out
     seconds: float = 0.0
     startup_seconds: float = 0.0  # of those, until the first images were labelled
+    images_per_s: float | None = None  # labelled after the first ones, by the time after them
     bottleneck: str = ""  # in plain words
     open_shards: dict[int, str] = field(default_factory=dict)  # why each has no file
     failure: str | None = None  # what ended the whole job early
@@ -143,6 +144,7 @@ def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
         num_halvings=session.num_halvings,
         seconds=time.monotonic() - started,
         startup_seconds=session.startup_seconds,
+        images_per_s=session.images_per_s,
         bottleneck=bottleneck(session.stage_seconds),
         open_shards={s: session.problems.get(s, "not finished") for s in sorted(still_open)},
         failure=session.failure,
@@ -167,6 +169,7 @@ class _Session:
         self.num_halvings = 0
         self.is_stopped = False
         self.startup_seconds = 0.0
+        self.images_per_s: float | None = None
 
     def label_shards(self, pending: list[int]) -> None:
         """Return when every shard of `pending` is committed or will not be by this call."""
@@ -178,7 +181,9 @@ class _Session:
             logger.warning("%s was at work on this run a moment ago; two are safe", neighbour)
         started = time.monotonic()
         done_before = plan.num_images - sum(plan.images_in(s) for s in pending)
-        display = ProgressDisplay(self._console, total=plan.num_images, done_before=done_before)
+        display = ProgressDisplay(
+            self._console, total=plan.num_images, done_before=done_before, started=started
+        )
         try:
             with (
                 self._stopping_on_sigterm(),
@@ -192,7 +197,8 @@ class _Session:
                         self._watch(dataset, board, display, presence)
         finally:
             presence.leave()
-        self.startup_seconds = display.first_images_at - started
+        self.startup_seconds = (display.rate.first_images_at or started) - started
+        self.images_per_s = display.rate.images_per_s
 
     def _watch(
         self, dataset: Dataset, board: Board, display: ProgressDisplay, presence: Presence
@@ -207,10 +213,8 @@ class _Session:
             if self.is_stopped and deadline == float("inf"):
                 deadline = time.monotonic() + STOP_GRACE_S
                 board.stop.remote(STOPPED)
-            try:
-                display.show(ray.get(board.num_images.remote(), timeout=5.0))
-            except (GetTimeoutError, RayError):
-                logger.debug("no news from the workers", exc_info=True)
+            _show_progress(board, display)
+        _show_progress(board, display)  # what came after the last look counts for the rate
         if not self.is_stopped and not self.failure:
             with contextlib.suppress(RayError):
                 self.failure = ray.get(board.reason_to_stop.remote(), timeout=5.0) or None
@@ -249,6 +253,13 @@ class _Session:
             yield
         finally:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _show_progress(board: Board, display: ProgressDisplay) -> None:
+    try:
+        display.show(ray.get(board.num_images.remote(), timeout=5.0), time.monotonic())
+    except (GetTimeoutError, RayError):
+        logger.debug("no news from the workers", exc_info=True)
 
 
 def _with_workers(config: LabelConfig, num_pending: int) -> LabelConfig:

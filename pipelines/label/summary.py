@@ -66,10 +66,10 @@ def _totals_table(report: LabelReport, totals: Totals) -> Table:
     grades = ", ".join(f"{grade} {count:,}" for grade, count in totals.grades.items())
     table.add_row("grades", grades or "-")
     if not report.is_rerun:
-        labelling_s = report.seconds - report.startup_seconds
         table.add_row("seconds", f"{report.seconds:.1f}")
         table.add_row("  start-up", f"{report.startup_seconds:.1f}")
-        table.add_row("images/s", f"{report.num_images / labelling_s:.1f}")
+        rate = report.images_per_s
+        table.add_row("images/s", "-" if rate is None else f"{rate:.1f}")
     return table
 
 
