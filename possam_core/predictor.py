@@ -16,7 +16,8 @@ from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.labels.calibration import calibrate, class_scores
 from possam_core.labels.instances import ImageForms, find_instances, label_pixels
 from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import Merged, PanopticSegmentation, ScoredMasks, merge_masks
+from possam_core.labels.panoptic import Merged, ScoredMasks, merge_masks
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
 from possam_core.vocabulary.text_embeddings import TextEmbeddings

@@ -23,7 +23,7 @@ from possam_core.errors import ConfigError
 from possam_core.images.decode import decode_image
 
 if TYPE_CHECKING:
-    from possam_core.labels.panoptic import PanopticSegmentation, Segment
+    from possam_core.labels.segmentation import PanopticSegmentation, Segment
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +74,7 @@ class LabelledImage:
         Raises:
             ConfigError: a class of it is not one of the run's, or its segments are damaged.
         """
-        from possam_core.labels.panoptic import PanopticSegmentation  # seconds, for torch
+        from possam_core.labels.segmentation import PanopticSegmentation
 
         segments = tuple(map(self._segment, self.row["segments_info"]))
         return PanopticSegmentation(ids=id_map(self.row), segments=segments)
@@ -92,7 +92,7 @@ class LabelledImage:
         return decode_image((reader or self.planned.reader).read(planned)).pixels
 
     def _segment(self, record: SegmentInfo) -> "Segment":
-        from possam_core.labels.panoptic import Segment
+        from possam_core.labels.segmentation import Segment
 
         if record["category_id"] not in self.class_indices:
             raise ConfigError(
