@@ -50,7 +50,14 @@ class PlannedImages:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledImage:
-    """An image and its labels."""
+    """An image and its labels.
+
+    Example:
+        >>> from pipelines import open_run
+        >>> image = next(iter(open_run("run")))
+        >>> image.pixels().shape[:2] == image.segmentation.ids.shape
+        True
+    """
 
     row: LabelledRow  # of `schema.ROW_SCHEMA`
     correction: Correction | None  # who and when, if people have corrected it

@@ -14,7 +14,17 @@ from possam_core.labels.masks import VOID_ID, present_ids
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One thing instance, or all the stuff of one class."""
+    """One thing instance, or all the stuff of one class.
+
+    Example:
+        >>> from possam_core import load_predictor
+        >>> from possam_core.playground import generate_scene
+        >>> scene = generate_scene(seed=1, index=0)
+        >>> (segmentation,) = load_predictor("possam-tiny")([scene.image])
+        >>> segment = segmentation.segments[0]
+        >>> segment.area_px == int((segmentation.ids == segment.id).sum())
+        True
+    """
 
     id: int  # value in `PanopticSegmentation.ids`; positive and unique within the image
     class_index: int  # position in the vocabulary
@@ -42,7 +52,15 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanopticSegmentation:
-    """Every pixel of one image belongs to one segment or to void."""
+    """Every pixel of one image belongs to one segment or to void.
+
+    Example:
+        >>> import numpy as np
+        >>> from possam_core import PanopticSegmentation
+        >>> void = PanopticSegmentation(ids=np.zeros((2, 3), np.int32), segments=())
+        >>> void.image_hw
+        (2, 3)
+    """
 
     ids: Int32[ndarray, "H W"]  # segment id of each pixel; 0 is void
     segments: tuple[Segment, ...]
