@@ -58,7 +58,7 @@ check: setup $(NODE_STAMP)  ## ruff, mypy --strict, import-linter; biome and tsc
 	for page in $(PAGES); do node_modules/.bin/tsc -p $$page || exit; done
 
 lock: $(filter $(UV_OF_OURS),$(UV))  ## pin every dependency by hash, without registry addresses
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev \
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --group dev \
 	  --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
 
 bench: setup  ## measure; prints tables and writes JSON under build/bench

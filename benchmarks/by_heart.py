@@ -20,7 +20,8 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
-from possam_core.labels.panoptic import MergeConfig, PanopticSegmentation, ScoredMasks, merge
+from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.model import PosSAM
 from possam_core.predictor import Predictor
 from possam_core.training.batches import ViewedImages

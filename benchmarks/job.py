@@ -36,7 +36,7 @@ from pipelines.settings.label import LabelConfig
 from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
 from possam_core.images.decode import UPRIGHT, DecodedImage
 from possam_core.labels.masks import areas_and_boxes
-from possam_core.labels.panoptic import PanopticSegmentation, Segment
+from possam_core.labels.segmentation import PanopticSegmentation, Segment
 
 OUTPUT = Path("build/bench/job.json")
 SECONDS_AN_IMAGE = 0.025

@@ -21,7 +21,8 @@ from torch.nn import functional
 from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
 from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import MergeConfig, PanopticSegmentation, ScoredMasks, merge
+from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 OUTPUT = Path("build/bench/merge.json")

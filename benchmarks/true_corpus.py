@@ -20,7 +20,7 @@ from pipelines.run.plan import PlanSettings, load_plan
 from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
 from possam_core.images.decode import decode_image
 from possam_core.labels.masks import areas_and_boxes
-from possam_core.labels.panoptic import PanopticSegmentation, Segment
+from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 PHOTOGRAPHS = Path("../shared/data/coco128_train")

@@ -110,7 +110,14 @@ class MaskClassification:
 
 
 class PosSAM(nn.Module):
-    """Wires the parts together; both encoders are frozen in use."""
+    """Wires the parts together; both encoders are frozen in use.
+
+    Example:
+        >>> from possam_core import load_predictor
+        >>> model = load_predictor("possam-tiny").model  # a PosSAM
+        >>> model.config.sam.image_size
+        192
+    """
 
     def __init__(self, config: PosSAMConfig, card: ModelCard) -> None:
         super().__init__()

@@ -16,7 +16,8 @@ from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.labels.calibration import calibrate, class_scores
 from possam_core.labels.instances import ImageForms, find_instances, label_pixels
 from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import Merged, PanopticSegmentation, ScoredMasks, merge_masks
+from possam_core.labels.panoptic import Merged, ScoredMasks, merge_masks
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
@@ -29,7 +30,15 @@ COMPILE_BACKEND = "inductor"  # torch.compile's own default
 
 
 class Predictor:
-    """A model with the text embeddings of one vocabulary, ready to label images."""
+    """A model with the text embeddings of one vocabulary, ready to label images.
+
+    Example:
+        >>> from possam_core import Predictor, Vocabulary, load_predictor
+        >>> words = Vocabulary.from_records("words", [{"name": "cup", "kind": "thing"}])
+        >>> predictor = Predictor(load_predictor("possam-tiny").model, words)
+        >>> predictor.vocabulary.name
+        'words'
+    """
 
     def __init__(
         self,
@@ -204,6 +213,14 @@ def load_predictor(
     Raises:
         CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
         ConfigError: there is no such device.
+
+    Example:
+        >>> import numpy as np
+        >>> from possam_core import load_predictor
+        >>> predictor = load_predictor("possam-tiny")
+        >>> (segmentation,) = predictor([np.zeros((48, 64, 3), np.uint8)])
+        >>> segmentation.image_hw
+        (48, 64)
     """
     if device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(

@@ -1,5 +1,6 @@
 """Things that take seconds to make, made once."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,3 +98,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Path of a checkpoint with other weights."""
     return write_checkpoint(tmp_path_factory.mktemp("model") / "other.safetensors", seed=1)
+
+
+def pytest_unconfigure() -> None:
+    """Undo what `possam` does to a process that it has for itself."""
+    gc.unfreeze()  # else compiled modules report all that is left at the end as leaks

@@ -11,7 +11,8 @@ from PIL import Image
 
 from pipelines.corpus.image import InputImage, make_image_id
 from pipelines.corpus.source import read_source
-from possam_core.labels.panoptic import MergeConfig, PanopticSegmentation, Segment
+from possam_core.labels.panoptic import MergeConfig
+from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.playground import PLAYGROUND
 
 if TYPE_CHECKING:

@@ -3,11 +3,13 @@
 import gc
 import os
 import sys
+from typing import NoReturn
 
 from pipelines.cli.overview import print_overview
 from pipelines.cli.termination import take_sigterm
 from pipelines.redaction import without_secrets
 from possam_core.errors import PossamError
+from possam_core.extras import missing_extra
 
 BAD_INPUT = 2  # exit code of a mistake of the caller's
 
@@ -22,14 +24,21 @@ def main() -> None:
         sys.exit(0)
     from pipelines.cli.command import app  # imports typer, which the overview does without
 
-    gc.freeze()  # all of it stays: 20 ms less of looking for garbage
+    gc.freeze()  # all of it stays to the end: 20 ms less of looking for garbage
 
     try:
         app()
     except PossamError as error:
-        message = without_secrets(" ".join(str(error).split()))
-        print(f"possam: {message}", file=sys.stderr)  # noqa: T201
-        sys.exit(BAD_INPUT)
+        _refuse(str(error))
+    except ModuleNotFoundError as error:
+        if missing := missing_extra(f"possam {' '.join(sys.argv[1:2])}", error):
+            _refuse(str(missing))
+        raise
+
+
+def _refuse(message: str) -> NoReturn:
+    print("possam:", without_secrets(" ".join(message.split())), file=sys.stderr)  # noqa: T201
+    sys.exit(BAD_INPUT)
 
 
 def _draw_bars_on_terminals_alone() -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from possam_core.extras import require
+
 if TYPE_CHECKING:
     from pipelines.train.job import TrainReport
 
@@ -30,6 +32,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model; the same command again goes on where it was interrupted."""
+    require("tensorboard", "possam train")
     from pipelines.settings.load import load_config
     from pipelines.train.config import TrainConfig
 

@@ -6,9 +6,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import fsspec
-from botocore.exceptions import BotoCoreError
-
 from possam_core.checkpoints.header import PART_NAMES, bundled_models, file_sha256, read_header
 from possam_core.checkpoints.published import PUBLISHED, PublishedWeights, fetched_file, remote_file
 from possam_core.errors import CheckpointError, nearest
@@ -87,7 +84,7 @@ def fetch_checkpoint(address: str, on_bytes: Callable[[int], None]) -> Path:
     try:
         with _open_remote(address) as source:
             _copy(source, target, on_bytes, read_header)
-    except (OSError, ValueError, BotoCoreError) as error:
+    except _errors_at(address) as error:
         raise CheckpointError(
             f"expected a checkpoint at {address}, but it cannot be read ({error}); check the"
             " address and the credentials"
@@ -123,7 +120,18 @@ def _open_remote(address: str) -> AbstractContextManager[BinaryIO]:
         return cast(
             AbstractContextManager[BinaryIO], urllib.request.urlopen(url, timeout=TIMEOUT_S)
         )
+    import fsspec  # of the extra [s3], as is the next
+
     return cast(AbstractContextManager[BinaryIO], fsspec.open(address, "rb"))
+
+
+def _errors_at(address: str) -> tuple[type[Exception], ...]:
+    """What opening and reading an address may raise."""
+    if address.startswith("hf://"):
+        return (OSError, ValueError)
+    from botocore.exceptions import BotoCoreError
+
+    return (OSError, ValueError, BotoCoreError)
 
 
 def verify_weights(weights: PublishedWeights) -> Path:

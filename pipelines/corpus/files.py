@@ -9,7 +9,6 @@ import pyarrow as pa
 from pipelines.corpus.found_image import IMAGE_ENDINGS, FoundImage, in_groups, to_batches
 from pipelines.corpus.image import content_etag
 from pipelines.corpus.local_files import list_local
-from pipelines.corpus.s3_files import list_s3
 from pipelines.storage.addresses import is_s3, local_path
 from possam_core.ahead import in_order
 
@@ -32,7 +31,11 @@ def list_files(images: str, endings: tuple[str, ...]) -> Iterator[FoundImage]:
     Raises:
         ConfigError: there is no such place, or it cannot be read.
     """
-    return list_s3(images, endings) if is_s3(images) else list_local(images, endings)
+    if not is_s3(images):
+        return list_local(images, endings)
+    from pipelines.corpus.s3_files import list_s3  # needs the extra [s3]
+
+    return list_s3(images, endings)
 
 
 def _identified(images: str) -> Iterator[FoundImage]:

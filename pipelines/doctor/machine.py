@@ -39,7 +39,7 @@ def check_python() -> Check:
 
 
 def check_libraries() -> Check:
-    """Each library against the floor that this distribution declares."""
+    """Each library against the floor that this distribution declares for labelling."""
     wanted = [r for r in map(Requirement, requires("possam") or []) if _applies(r)]
     unfit = [problem for requirement in wanted if (problem := _unfit(requirement))]
     shown = ", ".join(f"{name} {version(name)}" for name in SHOWN_LIBRARIES if not unfit)
@@ -149,7 +149,7 @@ def check_leftovers() -> Check:
 
 
 def _applies(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    return requirement.marker is None or requirement.marker.evaluate({"extra": "label"})
 
 
 def _unfit(requirement: Requirement) -> str | None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import botocore.session
 import obstore
 from obstore.store import LocalStore, ObjectStore
 
@@ -64,6 +63,8 @@ class Trial:
 
 def check_credentials() -> Check:
     """Where credentials for S3 come from; never what they are."""
+    import botocore.session  # of the extra [s3]
+
     found = botocore.session.get_session().get_credentials()
     if found is None:
         return Check(

@@ -11,7 +11,7 @@ from numpy import ndarray
 from pipelines.report.picture import LabelLayer, Picture, draw_picture
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.labels.masks import areas_and_boxes
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 

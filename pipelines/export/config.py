@@ -11,7 +11,14 @@ from possam_core.settings import Setting, require_valid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """What to export of which run, in which format, and where to."""
+    """What to export of which run, in which format, and where to.
+
+    Example:
+        >>> from pipelines import ExportConfig, ExportFormat
+        >>> config = ExportConfig(run="run", output="coco", format=ExportFormat.COCO_PANOPTIC)
+        >>> config.format.value
+        'coco-panoptic'
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 

@@ -14,7 +14,13 @@ from pipelines.export.webdataset import WebDataset
 
 
 class ExportFormat(StrEnum):
-    """Names of the formats, as the command takes them."""
+    """Names of the formats, as the command takes them.
+
+    Example:
+        >>> from pipelines import ExportFormat
+        >>> ExportFormat("coco-panoptic").name
+        'COCO_PANOPTIC'
+    """
 
     COCO_PANOPTIC = "coco-panoptic"
     COCO_INSTANCES = "coco-instances"

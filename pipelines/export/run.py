@@ -60,6 +60,12 @@ def run_export(
     Raises:
         ConfigError: there is no such run, the filter or the classes are not understood, the output
             holds something else, no image is left, or a store failed.
+
+    Example:
+        >>> from pipelines import ExportConfig, ExportFormat, run_export
+        >>> config = ExportConfig(run="run", output="coco", format=ExportFormat.COCO_PANOPTIC)
+        >>> run_export(config).num_images
+        {'train': 4}
     """
     if where is not None and config.where is not None:
         raise ConfigError(

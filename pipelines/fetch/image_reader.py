@@ -31,7 +31,14 @@ class Fetched:
 
 
 class ImageReader:
-    """Reads images wherever they are; safe to call from many threads."""
+    """Reads images wherever they are; safe to call from many threads.
+
+    Example:
+        >>> from pipelines import ImageReader, open_run
+        >>> reader = ImageReader(["images.example.org"])  # web addresses of this host alone
+        >>> len([image.pixels(reader) for image in open_run("run")])
+        4
+    """
 
     def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
         """Read web addresses only of `allowed_hosts`."""

@@ -24,7 +24,7 @@ from pipelines.schema import Row
 from possam_core.ahead import run_ahead
 from possam_core.evaluation.consistency import CHANGES, is_sampled, measure_consistency
 from possam_core.images.decode import DecodedImage, ImageError, ImageErrorCode, decode_image
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 
 logger = logging.getLogger(__name__)
 

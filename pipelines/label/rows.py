@@ -15,9 +15,9 @@ from pipelines.run.folder import SCHEMA_VERSION
 from pipelines.schema import ERROR, OK, ROW_SCHEMA, QualityRecord, Row, SegmentInfo
 from possam_core.images.decode import DecodedImage, ImageError
 from possam_core.labels.boundary import boundary_sharpness
-from possam_core.labels.panoptic import PanopticSegmentation
 from possam_core.labels.quality import Quality, assess
 from possam_core.labels.rle import rle_counts
+from possam_core.labels.segmentation import PanopticSegmentation
 
 MAX_MESSAGE_CHARS = 500
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in texts of other libraries; differs every time

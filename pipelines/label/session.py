@@ -78,6 +78,12 @@ def run_label(
 
     Raises:
         PossamError: something about `config` cannot work.
+
+    Example:
+        >>> from pipelines import LabelConfig, run_label
+        >>> report = run_label(LabelConfig(images="images", output="labels", num_workers=1))
+        >>> report.manifest.totals.images
+        5
     """
     console = console or Console(stderr=True)
     with planning_note(console) as on_listed:

@@ -89,6 +89,11 @@ def read_status(location: str) -> RunStatus:
 
     Raises:
         ConfigError: there is no run, or its store does not answer.
+
+    Example:
+        >>> from pipelines import read_status
+        >>> read_status("run").state
+        'finalised'
     """
     run = RunFolder(normalise_location(location))
     with trouble_named(run.location):

@@ -23,7 +23,7 @@ from possam_core.errors import ConfigError
 from possam_core.images.decode import decode_image
 
 if TYPE_CHECKING:
-    from possam_core.labels.panoptic import PanopticSegmentation, Segment
+    from possam_core.labels.segmentation import PanopticSegmentation, Segment
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +50,14 @@ class PlannedImages:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledImage:
-    """An image and its labels."""
+    """An image and its labels.
+
+    Example:
+        >>> from pipelines import open_run
+        >>> image = next(iter(open_run("run")))
+        >>> image.pixels().shape[:2] == image.segmentation.ids.shape
+        True
+    """
 
     row: LabelledRow  # of `schema.ROW_SCHEMA`
     correction: Correction | None  # who and when, if people have corrected it
@@ -74,7 +81,7 @@ class LabelledImage:
         Raises:
             ConfigError: a class of it is not one of the run's, or its segments are damaged.
         """
-        from possam_core.labels.panoptic import PanopticSegmentation  # seconds, for torch
+        from possam_core.labels.segmentation import PanopticSegmentation
 
         segments = tuple(map(self._segment, self.row["segments_info"]))
         return PanopticSegmentation(ids=id_map(self.row), segments=segments)
@@ -92,7 +99,7 @@ class LabelledImage:
         return decode_image((reader or self.planned.reader).read(planned)).pixels
 
     def _segment(self, record: SegmentInfo) -> "Segment":
-        from possam_core.labels.panoptic import Segment
+        from possam_core.labels.segmentation import Segment
 
         if record["category_id"] not in self.class_indices:
             raise ConfigError(

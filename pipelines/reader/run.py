@@ -45,6 +45,12 @@ def open_run(location: str, *, where: Where = None) -> "LabelledRun":
 
     Raises:
         ConfigError: there is no run, it has another schema, or `where` is not understood.
+
+    Example:
+        >>> from pipelines import open_run
+        >>> good = open_run("run", where="mean_score > 0.65")
+        >>> [round(image.row["quality"]["mean_score"], 1) for image in good]
+        [0.9, 0.7]
     """
     with trouble_named(location):
         run, commits = find_commits(location)
@@ -60,6 +66,14 @@ class LabelledRun:
     """A run to read from; it holds names of files and no rows, so it is cheap to make and to send.
 
     It stays as it was when it was opened: open it again to see what has been added since.
+
+    Example:
+        >>> from pipelines import open_run
+        >>> run = open_run("run")
+        >>> sum(table.num_rows for table in run.tables())  # failed images among them
+        5
+        >>> len(list(run))
+        4
     """
 
     location: str

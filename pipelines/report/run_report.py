@@ -48,6 +48,11 @@ def write_report(
 
     Raises:
         ConfigError: there is no run with labels, or the report cannot be written.
+
+    Example:
+        >>> from pipelines import write_report
+        >>> write_report("run", "page").endswith("page/index.html")
+        True
     """
     if max_images < 1:
         raise ConfigError(f"max_images must be at least 1, got {max_images}; leave it out")

@@ -13,7 +13,13 @@ from possam_core.settings import Setting, require_valid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelConfig:
-    """What to label, with what, and where to."""
+    """What to label, with what, and where to.
+
+    Example:
+        >>> from pipelines import LabelConfig
+        >>> LabelConfig(images="s3://street/photos", output="s3://street/labels").shard_size
+        1024
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 

@@ -51,6 +51,12 @@ def run_statistics(
 
     Raises:
         ConfigError: there is no run, its store does not answer, or a file of it is damaged.
+
+    Example:
+        >>> from pipelines import run_statistics
+        >>> found = run_statistics("run")
+        >>> found.num_images, found.num_ok
+        (5, 4)
     """
     run, commits = find_commits(location)
     with trouble_named(run.location):

@@ -88,7 +88,14 @@ class SegmentFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Of some rows, one an image; `+` gives those of both."""
+    """Of some rows, one an image; `+` gives those of both.
+
+    Example:
+        >>> from pipelines import run_statistics
+        >>> found = run_statistics("run")
+        >>> (found + found).num_images
+        10
+    """
 
     num_images: int = 0
     num_ok: int = 0

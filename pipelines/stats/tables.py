@@ -76,7 +76,13 @@ SCHEMAS = {
 
 
 def make_tables(statistics: Statistics) -> dict[str, pa.Table]:
-    """Each table of `SCHEMAS`, in an order that depends on the content alone."""
+    """Each table of `SCHEMAS`, in an order that depends on the content alone.
+
+    Example:
+        >>> from pipelines import make_tables, run_statistics
+        >>> make_tables(run_statistics("run"))["errors"].to_pylist()
+        [{'error_code': 'not_an_image', 'num_images': 1}]
+    """
     rows = {
         "classes": [
             _class_row(c) | {"num_images": statistics.num_images_with(c.name)} | _figures(f)

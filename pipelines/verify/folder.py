@@ -4,9 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import fsspec
-from botocore.exceptions import BotoCoreError, ClientError
-
 from pipelines.run.folder import RunFolder
 from pipelines.storage.addresses import is_s3, split_s3
 from pipelines.verify.planned import PlannedRound, one_line
@@ -37,6 +34,8 @@ def open_uploads(location: str) -> Iterator[str]:
     """Uploads in parts that were never finished: unseen by listings, but stored and paid for."""
     if not is_s3(location):
         return
+    from botocore.exceptions import BotoCoreError, ClientError  # of the extra [s3]
+
     bucket, prefix = split_s3(location)
     root = f"{prefix}/" if prefix else ""
     try:
@@ -60,6 +59,8 @@ def _is_shard_file(key: str, rounds: list[PlannedRound]) -> bool:
 
 
 def _uploads(bucket: str, prefix: str) -> Iterable[dict[str, Any]]:
+    import fsspec
+
     filesystem = fsspec.filesystem("s3")
     next_page: dict[str, str] = {}
     while True:

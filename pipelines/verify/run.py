@@ -40,6 +40,11 @@ def verify_run(
 
     Raises:
         ConfigError: there is no run, its plan cannot be understood, or reading failed.
+
+    Example:
+        >>> from pipelines import verify_run
+        >>> verify_run("run").problems
+        []
     """
     run = RunFolder(normalise_location(location))
     try:

@@ -23,7 +23,7 @@ from possam_core.evaluation.panoptic_quality import (
     summarise,
 )
 from possam_core.labels.masks import VOID_ID, present_ids
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 
 SCALE = 0.75
 VOID_CATEGORY = -1  # stands for void, so that it is compared like a class

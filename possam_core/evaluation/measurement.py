@@ -23,8 +23,8 @@ from possam_core.evaluation.panoptic_quality import (
 from possam_core.evaluation.reliability import CLAIMS, Reliability, measure_reliability
 from possam_core.evaluation.semantic_quality import count_pixels
 from possam_core.labels.instances import ImageForms
-from possam_core.labels.panoptic import PanopticSegmentation
 from possam_core.labels.quality import grade
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from numpy import ndarray
 
 from possam_core.evaluation.panoptic_quality import SegmentOverlaps
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 
 NUM_BINS = 15
 # Claims about a segment, and what each is compared with.

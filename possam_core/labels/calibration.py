@@ -22,12 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from possam_core.errors import ConfigError
-from possam_core.labels.panoptic import (
-    Expectation,
-    Merged,
-    PanopticSegmentation,
-    Segment,
-)
+from possam_core.labels.panoptic import Merged
+from possam_core.labels.segmentation import Expectation, PanopticSegmentation, Segment
 
 LEAST_PROB = 1e-12  # so that a class that float32 has rounded to nothing keeps a logarithm
 LEAST_SHARE = 0.01  # and 1 minus it the largest, where a logit is taken

@@ -14,8 +14,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from possam_core.labels.mask_contest import Frame, resize_logits
-from possam_core.labels.panoptic import PanopticSegmentation, ScoredMasks
+from possam_core.labels.panoptic import ScoredMasks
 from possam_core.labels.rle import rle_counts
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 MAX_INSTANCES = 100  # of an image; COCO counts no more

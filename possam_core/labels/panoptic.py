@@ -13,64 +13,11 @@ from jaxtyping import Bool, Float, Int32, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from possam_core.errors import ConfigError, PossamError
+from possam_core.errors import ConfigError
 from possam_core.labels.mask_contest import Contest, Frame, hold_contest
-from possam_core.labels.masks import VOID_ID, areas_and_boxes, present_ids
+from possam_core.labels.masks import VOID_ID, areas_and_boxes
+from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.vocabulary.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """One thing instance, or all the stuff of one class."""
-
-    id: int  # value in `PanopticSegmentation.ids`; positive and unique within the image
-    class_index: int  # position in the vocabulary
-    category_id: int  # id in the data set
-    category_name: str
-    is_thing: bool
-    area_px: int
-    bbox_xywh: tuple[int, int, int, int]  # in pixels; x y of the top-left pixel
-    score: float  # predicted IoU^eta times class probability after void, or calibrated, in [0, 1]
-    predicted_iou: float  # the IoU head's estimate for the mask, or calibrated, in [0, 1]
-    margin: float  # best minus second-best class probability, in [0, 1]
-    stability_score: float  # IoU of the mask cut a little higher and a little lower, in [0, 1]
-    entropy: float  # of the class probabilities, over ln(number of classes), in [0, 1]
-    clip_agrees: bool  # LDP and frozen CLIP name the same class
-    is_seen: bool  # a name of the class was in the training vocabulary
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """How good a calibrated model expects its labels of one image to be."""
-
-    pq: float  # panoptic quality of the image, in [0, 1]
-    low: tuple[str, ...]  # measures below what the model usually has, or else the lowest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PanopticSegmentation:
-    """Every pixel of one image belongs to one segment or to void."""
-
-    ids: Int32[ndarray, "H W"]  # segment id of each pixel; 0 is void
-    segments: tuple[Segment, ...]
-    expected: Expectation | None = None  # None: nobody calibrated the model, or a person labelled
-
-    def __post_init__(self) -> None:
-        ids = [s.id for s in self.segments]
-        if len(set(ids)) != len(ids) or min(ids, default=1) <= VOID_ID:
-            raise PossamError(f"segment ids must be unique and positive, got {ids}")
-        stuff = [s.class_index for s in self.segments if not s.is_thing]
-        if len(set(stuff)) != len(stuff):
-            raise PossamError(f"stuff of one class must be one segment, got classes {stuff}")
-        present = present_ids(self.ids) - {VOID_ID}
-        if present != set(ids):
-            raise PossamError(f"the map holds ids {sorted(present)}, the segments {sorted(ids)}")
-
-    @property
-    def image_hw(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        height, width = self.ids.shape
-        return height, width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from possam_core.labels.panoptic import PanopticSegmentation, Segment
+from possam_core.labels.segmentation import PanopticSegmentation, Segment
 
 GRADES = ("A", "B", "C", "D")
 # Least expected PQ of an image for grades A, B and C; below C is D.

@@ -12,7 +12,7 @@ from possam_core.evaluation.panoptic_quality import (
     summarise,
     vocabulary_categories,
 )
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.model import PosSAM
 from possam_core.predictor import Predictor
 from possam_core.training.data.labelled import LabelledImage, LabelledImages

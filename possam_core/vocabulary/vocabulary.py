@@ -50,7 +50,16 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """An ordered list of classes; a class's position in it is its class index."""
+    """An ordered list of classes; a class's position in it is its class index.
+
+    Example:
+        >>> from possam_core import Vocabulary
+        >>> cup = {"name": "cup", "kind": "thing", "synonyms": ["mug"]}
+        >>> floor = {"name": "wooden floor", "kind": "stuff"}
+        >>> kitchen = Vocabulary.from_records("kitchen", [cup, floor])
+        >>> len(kitchen), kitchen.class_index("wooden floor")
+        (2, 1)
+    """
 
     name: str
     classes: tuple[VocabularyClass, ...]
@@ -163,22 +172,30 @@ class VocabularyDraft:
         return Vocabulary(name=self.name, classes=self.classes)
 
 
-def load_vocabulary(path: Path) -> Vocabulary:
+def load_vocabulary(path: Path | str) -> Vocabulary:
     """Read a YAML vocabulary: `classes:` with one `{name, kind, synonyms?, parent?, id?}` each.
 
     Raises:
         VocabularyError: the file is missing, is not YAML, or breaks that form; the message has
             every mistake.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from possam_core import load_vocabulary
+        >>> _ = Path("kitchen.yaml").write_text("classes: [{name: cup, kind: thing}]")
+        >>> load_vocabulary("kitchen.yaml").classes[0].name
+        'cup'
     """
     return load_draft(path).finish()
 
 
-def load_draft(path: Path) -> VocabularyDraft:
+def load_draft(path: Path | str) -> VocabularyDraft:
     """Read a YAML vocabulary as far as it can be read.
 
     Raises:
         VocabularyError: the file is missing, is not YAML, or is no list of classes.
     """
+    path = Path(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     except (OSError, UnicodeDecodeError) as error:

@@ -24,7 +24,7 @@ from possam_core.labels.masks import areas_and_boxes
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from possam_core.labels.panoptic import PanopticSegmentation
+    from possam_core.labels.segmentation import PanopticSegmentation
 
 # Images of one colour that make the process die; JPEG changes them by a grey level at most.
 EXIT_COLOUR = (255, 0, 255)
@@ -64,7 +64,7 @@ class StandIn:
 
     def _segment(self, pixels: ndarray) -> "PanopticSegmentation":
         # Seconds of imports, which drivers do without.
-        from possam_core.labels.panoptic import PanopticSegmentation
+        from possam_core.labels.segmentation import PanopticSegmentation
         from tests.factories import make_segment
 
         ids = np.where(pixels.mean(axis=-1) >= BRIGHT, THING_ID, STUFF_ID).astype(np.int32)

@@ -16,7 +16,7 @@ from pipelines.run.plan import PlanSettings, load_plan
 from pipelines.storage import retry
 from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.masks import areas_and_boxes
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.playground import PLAYGROUND, generate_scene, write_corpus
 from tests.factories import make_segment
 from tests.pipelines.clock import Clock

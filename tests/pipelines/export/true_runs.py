@@ -18,7 +18,7 @@ from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_tr
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.images.decode import decode_image
 from possam_core.labels.masks import areas_and_boxes
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
 from tests.factories import make_segment
 

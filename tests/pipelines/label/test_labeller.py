@@ -12,7 +12,7 @@ from pipelines.fetch.image_reader import ImageReader
 from pipelines.label import labeller as labeller_module
 from pipelines.label.labeller import ImageLabeller
 from possam_core.evaluation.consistency import is_sampled
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 from tests.factories import encode, list_images, make_pixels
 
 

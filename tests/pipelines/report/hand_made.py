@@ -17,7 +17,7 @@ from pipelines.run.parts import read_shard
 from pipelines.run.plan import PlanSettings, load_plan
 from possam_core.images.decode import ImageError, ImageErrorCode, decode_image
 from possam_core.labels.masks import areas_and_boxes
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.playground import PLAYGROUND
 from tests.factories import make_segment
 

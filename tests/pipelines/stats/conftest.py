@@ -9,7 +9,7 @@ import pytest
 from pipelines.corpus.image import InputImage
 from pipelines.label.rows import error_row, label_row
 from possam_core.images.decode import DecodedImage, ImageError, ImageErrorCode
-from possam_core.labels.panoptic import PanopticSegmentation, Segment
+from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from tests.factories import make_segment
 
 Row = dict[str, Any]

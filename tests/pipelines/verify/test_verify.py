@@ -649,7 +649,7 @@ class TwoPages:
 
 
 def test_unfinished_uploads_are_listed_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder.fsspec, "filesystem", lambda protocol: TwoPages())
+    monkeypatch.setattr("fsspec.filesystem", lambda protocol: TwoPages())
     assert list(folder.open_uploads("s3://verify/run")) == [
         "a: has an unfinished upload (1); abort it",
         "b: has an unfinished upload (2); abort it",

@@ -12,7 +12,7 @@ from possam_core.evaluation.consistency import (
     unshrink,
 )
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.labels.panoptic import PanopticSegmentation
+from possam_core.labels.segmentation import PanopticSegmentation
 from tests.factories import make_panoptic, make_pixels, make_segment
 
 BALL, LAWN = 1, 9

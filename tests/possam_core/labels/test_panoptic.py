@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from possam_core.errors import PossamError
-from possam_core.labels.panoptic import MergeConfig, PanopticSegmentation, ScoredMasks, merge
+from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 from tests.factories import make_panoptic, make_segment
 
