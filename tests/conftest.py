@@ -22,6 +22,7 @@ SLOW_PLACES = (
     "tests/pipelines/cli/test_demo.py",
     "tests/pipelines/doctor/",
     "tests/pipelines/evaluate/",
+    "tests/pipelines/export/test_run.py",
     "tests/pipelines/label/test_careful.py",
     "tests/pipelines/probe/",
     "tests/pipelines/reader/test_torch_dataset.py",
