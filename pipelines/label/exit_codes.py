@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
 
 
 MEANINGS = {
-    ExitCode.DONE: "done, and nothing is wrong; of a run: every shard is committed, and the"
+    ExitCode.DONE: "done, and nothing is wrong; of a run, every shard is committed and the"
     " manifest is written",
     ExitCode.INCOMPLETE: "the work was done, and the answer is no: shards are open, `verify` or"
     " `doctor` found something; the report says what",

@@ -57,7 +57,12 @@ class LabelConfig:
     ] = 1024
     limit: Annotated[
         int | None,
-        Setting(help="plan at most so many images, the first of the corpus", ge=1, unset="all"),
+        Setting(
+            help="plan at most so many images, the first of the corpus",
+            ge=1,
+            unset="all",
+            example=100_000,
+        ),
     ] = None
     sample: Annotated[
         float | None,
@@ -97,6 +102,7 @@ class LabelConfig:
             ge=1,
             advice="leave it out for the default",
             unset="CPUs - 1, or one for each GPU",
+            example=8,
         ),
     ] = None
     gpus_per_worker: Annotated[
@@ -116,6 +122,7 @@ class LabelConfig:
             ge=0,
             le=1,
             advice="1 never stops a run",
+            example=0.05,
         ),
     ] = 0.5
     single_writer: Annotated[

@@ -40,7 +40,7 @@ class NetworkConfig:
         Setting("published SAM encoder", unset="the checkpoint's", example="vit_b"),
     ] = None
     sam_weights: Annotated[
-        str | None, Setting("its file", unset="where `possam weights fetch` puts it")
+        str | None, Setting("file of the SAM encoder", unset="where `possam weights fetch` puts it")
     ] = None
     clip: Annotated[
         str | None,
@@ -49,7 +49,7 @@ class NetworkConfig:
         ),
     ] = None
     clip_weights: Annotated[
-        str | None, Setting("its file", unset="where `possam weights fetch` puts it")
+        str | None, Setting("file of the CLIP", unset="where `possam weights fetch` puts it")
     ] = None
     warm_start: Annotated[
         str | None,
