@@ -30,7 +30,7 @@ def example_yaml(cls: type, *, chosen: tuple[str, ...] = ()) -> str:
     for each in fields(cls):
         setting, hint = settings_of(cls)[each.name], types_of(cls)[each.name]
         is_needed = each.name in chosen or _is_needed(each)
-        if is_dataclass(hint):
+        if _is_group(hint):
             lines = [f"{each.name}:"]
             for inner in fields(hint):
                 what = settings_of(hint)[inner.name]
@@ -46,7 +46,7 @@ def _rows(cls: type, prefix: str) -> Iterator[str]:
     for each in fields(cls):
         setting, hint = settings_of(cls)[each.name], types_of(cls)[each.name]
         name = f"{prefix}{each.name}"
-        if is_dataclass(hint):
+        if _is_group(hint):
             left_out = "it is needed" if _is_needed(each) else "as below"
             yield f"| **`{name}`** | {_cell(setting.help)} | settings | {left_out} |"
             yield from _rows(hint, f"{name}.")
@@ -86,6 +86,10 @@ def _comment(setting: Setting, *, indent: str = "") -> list[str]:
     text = f"{setting.help[0].upper()}{setting.help[1:]}{bounds}.{unset}"
     mark = f"{indent}# "
     return textwrap.wrap(text, WIDTH, initial_indent=mark, subsequent_indent=mark)
+
+
+def _is_group(hint: Any) -> bool:
+    return is_dataclass(hint)
 
 
 def _is_needed(each: "Field[Any]") -> bool:

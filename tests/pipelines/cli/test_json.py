@@ -56,7 +56,7 @@ def test_of_commands_about_a_run(call: Call, make_run, tmp_path: Path) -> None: 
     assert (code, verified["is_complete"], len(verified["problems"])) == (1, False, 1)
     finalise(RunFolder(str(small.run)))
     assert call("status", small.run)[1]["state"] == "finalised"
-    assert [entry["count"] for entry in call("errors", small.run)[1]["codes"]] == [1]
+    assert [entry["num_images"] for entry in call("errors", small.run)[1]["codes"]] == [1]
     code, verified = call("verify", small.run)
     assert (code, verified["problems"], verified["num_images"]) == (0, [], 3)
     assert call("stats", small.run)[1]["num_planned"] == 3
