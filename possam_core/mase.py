@@ -9,30 +9,33 @@ and float32.
 Axes: B images, Q mask queries, K classes.
 """
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaseConfig:
     """Weights and threshold of the ensemble."""
 
-    alpha: float = 0.4  # weight of CLIP for classes that LDP is trusted with, in [0, 1]
-    beta: float = 0.8  # weight of CLIP for all others, in [0, 1]
-    tau: float = 0.5  # IoU times LDP probability from which LDP is sure; 0: of all, 2: of none
+    alpha: Annotated[
+        float, Setting("weight of CLIP for classes that LDP is trusted with", ge=0, le=1)
+    ] = 0.4
+    beta: Annotated[float, Setting("weight of CLIP for all others", ge=0, le=1)] = 0.8
+    tau: Annotated[
+        float,
+        Setting(
+            "IoU times LDP probability from which LDP is sure; 0: of all, 2: of none", finite=False
+        ),
+    ] = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"mase.{name} must be in [0, 1], got {getattr(self, name)}")
-        if math.isnan(self.tau):
-            raise ConfigError("mase.tau must be a number, got nan")
+        require_valid(self, prefix="mase.")
 
 
 def trusted_classes(

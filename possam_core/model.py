@@ -4,7 +4,7 @@ Axes: B images, Q mask queries, C channels, h w feature grid, D joint width, K c
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from possam_core.decoder.mask_decoder import (
     MaskPrediction,
 )
 from possam_core.decoder.pixel_decoder import (
+    FPN_NORM_GROUPS,
     FULL_SIZE_PIXEL_DECODER,
     PixelDecoderConfig,
     make_pixel_decoder,
@@ -36,6 +37,7 @@ from possam_core.ldp import (
     mask_pool,
 )
 from possam_core.mase import MaseConfig
+from possam_core.settings import Setting, require_valid
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -44,11 +46,26 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 class PosSAMConfig:
     """The architecture; what a checkpoint must agree with."""
 
-    sam: SamConfig = field(default_factory=SamConfig)
-    clip: ClipConfig = field(default_factory=ClipConfig)
-    pyramid_channels: int = 64
-    pixel_decoder: PixelDecoderConfig = field(default_factory=PixelDecoderConfig)
-    decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    sam: Annotated[SamConfig, Setting("SAM's encoder")] = field(default_factory=SamConfig)
+    clip: Annotated[ClipConfig, Setting("CLIP's two towers")] = field(default_factory=ClipConfig)
+    pyramid_channels: Annotated[
+        int, Setting("channels of every pyramid level; a multiple of 8", ge=1)
+    ] = 64
+    pixel_decoder: Annotated[PixelDecoderConfig, Setting("fuses the pyramid's levels")] = field(
+        default_factory=PixelDecoderConfig
+    )
+    decoder: Annotated[MaskDecoderConfig, Setting("turns queries into masks")] = field(
+        default_factory=MaskDecoderConfig
+    )
+
+    def __post_init__(self) -> None:
+        wrong = ""
+        if self.pyramid_channels % FPN_NORM_GROUPS:
+            wrong = (
+                f"pyramid_channels must be a multiple of {FPN_NORM_GROUPS}, got"
+                f" {self.pyramid_channels}"
+            )
+        require_valid(self, wrong)
 
 
 def full_size(sam: str, clip: str = "convnext_large_d_320") -> PosSAMConfig:
@@ -76,9 +93,15 @@ def full_size(sam: str, clip: str = "convnext_large_d_320") -> PosSAMConfig:
 class InferenceConfig:
     """How masks become classes and segments, and what the figures of segments mean."""
 
-    mase: MaseConfig = field(default_factory=MaseConfig)
-    merge: MergeConfig = field(default_factory=MergeConfig)
-    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    mase: Annotated[MaseConfig, Setting("how far to trust LDP and how far CLIP")] = field(
+        default_factory=MaseConfig
+    )
+    merge: Annotated[MergeConfig, Setting("which masks become segments")] = field(
+        default_factory=MergeConfig
+    )
+    calibration: Annotated[CalibrationConfig, Setting("what was fitted on held-out images")] = (
+        field(default_factory=CalibrationConfig)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ from YAML, flags and forms, finds the same bounds by the two hooks below; the co
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from possam_core.errors import ConfigError
 
@@ -23,7 +24,7 @@ class OutOfBoundsError(ConfigError):
 class Setting:
     """One setting for people: what it is, and which values make sense."""
 
-    help: str
+    help: str = field(kw_only=False)
     title: str = ""  # in forms; empty: made from the field's name
     ge: float | None = None
     gt: float | None = None
@@ -36,15 +37,18 @@ class Setting:
     flag: str = ""  # of the command; empty: made from the field's name
 
     def check(self, value: object) -> None:
-        """Return only if `value` is None, no number, or within the bounds.
+        """Return only if every number that `value` is or holds is within the bounds.
 
         Raises:
-            OutOfBoundsError: it is not; the message lacks the name of the setting.
+            OutOfBoundsError: one is not; the message lacks the name of the setting.
         """
-        if isinstance(value, bool) or not isinstance(value, int | float) or self._holds(value):
-            return
-        remedy = f"; {self.advice}" if self.advice else ""
-        raise OutOfBoundsError(f"must be {self.bounds or 'a finite number'}, got {value}{remedy}")
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            if not self._holds(number):
+                remedy = f"; {self.advice}" if self.advice else ""
+                wanted = self.bounds or ("a finite number" if self.finite else "a number")
+                raise OutOfBoundsError(f"must be {wanted}, got {number}{remedy}")
 
     @property
     def bounds(self) -> str:
@@ -100,10 +104,9 @@ class Setting:
         }
         given = {name: bound for name, bound in bounds.items() if bound is not None}
         schema = handler(core_schema)
-        # Of a number that may be left out, the bounds belong to the number.
-        numbers = [s for s in schema.get("anyOf", ()) if s.get("type") in ("integer", "number")]
-        for bounded in numbers or [schema]:
-            bounded |= given
+        for part in (schema, schema.get("items", {}), *schema.get("anyOf", ())):
+            if part.get("type") in ("integer", "number"):
+                part |= given
         schema["description"] = self.help
         if self.title:
             schema["title"] = self.title
@@ -117,15 +120,26 @@ def settings_of(cls: type) -> Mapping[str, Setting]:
     """The settings of a dataclass by the name of their field; fields without one are left out."""
     hints = get_type_hints(cls, include_extras=True)
     found: dict[str, Setting] = {}
-    for field in fields(cls):
-        for metadata in getattr(hints[field.name], "__metadata__", ()):
+    for each in fields(cls):
+        for metadata in getattr(hints[each.name], "__metadata__", ()):
             if isinstance(metadata, Setting):
-                found[field.name] = metadata
+                found[each.name] = metadata
     return found
 
 
+@cache
+def types_of(cls: type) -> Mapping[str, Any]:
+    """The types of a dataclass's fields; of one that may be None, the other type."""
+    return {name: _without_none(hint) for name, hint in get_type_hints(cls).items()}
+
+
+def choices_of(hint: object) -> tuple[object, ...]:
+    """The values that a `Literal` allows; none for any other type."""
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
 def mistakes_in_bounds(config: object, *, prefix: str = "") -> list[str]:
-    """A sentence for each setting of a dataclass that is out of its bounds.
+    """A sentence for each setting of a dataclass that is out of its bounds or no choice of its.
 
     Args:
         config: an instance whose fields may be annotated with `Setting`.
@@ -134,10 +148,14 @@ def mistakes_in_bounds(config: object, *, prefix: str = "") -> list[str]:
     found = []
     cls: type = type(config)
     for name, setting in settings_of(cls).items():
+        value, choices = getattr(config, name), choices_of(types_of(cls)[name])
         try:
-            setting.check(getattr(config, name))
+            setting.check(value)
         except OutOfBoundsError as error:
             found.append(f"{prefix}{name} {error}")
+        if choices and value is not None and value not in choices:
+            known = " or ".join(map(str, choices))
+            found.append(f"{prefix}{name} must be {known}, got {value!r}")
     return found
 
 
@@ -156,3 +174,10 @@ def require_valid(config: object, *others: str, prefix: str = "") -> None:
     wrong = [*mistakes_in_bounds(config, prefix=prefix), *filter(None, others)]
     if wrong:
         raise ConfigError("; ".join(wrong))
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        others = [part for part in get_args(hint) if part is not NoneType]
+        return others[0] if len(others) == 1 else hint
+    return hint

@@ -1,11 +1,13 @@
 """The documentation claims what was measured, and names what exists."""
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipelines.label.exit_codes import ExitCode
 from possam_core.checkpoints.weights import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +31,26 @@ def test_the_table_of_possam_tiny_is_the_one_in_its_checkpoint(document: str) ->
     for name, quality in load_model("possam-tiny").card.metrics["quality"].items():
         scores = [f"{100 * quality[score]:.1f}" for score in ("pq", "sq", "rq")]
         assert f"| {name} | {' | '.join(scores)} |" in text
+
+
+def test_the_page_of_settings_and_the_example_are_made_from_the_classes() -> None:
+    spec = importlib.util.spec_from_file_location("make_settings", ROOT / "docs/make_settings.py")
+    assert spec
+    assert spec.loader
+    make_settings = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_settings)
+    for file, content in (
+        (make_settings.PAGE, make_settings.page()),
+        (make_settings.EXAMPLE, make_settings.example()),
+    ):
+        assert file.read_text(encoding="utf-8") == content, "run python docs/make_settings.py"
+
+
+def test_the_table_of_exit_codes_is_the_one_in_the_module() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("## Exit codes\n")
+    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert rows[1:] == [f"| {code.value} | {code.meaning} |" for code in ExitCode]
 
 
 def test_every_file_that_a_document_links_to_exists() -> None:

@@ -1,11 +1,12 @@
 """weights, vocabulary and config: what a run is made with."""
 
-import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import BAD_INPUT
+from pipelines.cli.options import JsonOption, print_json
+from pipelines.label.exit_codes import ExitCode
 
 weights_app = typer.Typer(help="Published weights of the frozen encoders.", no_args_is_help=True)
 
@@ -17,11 +18,14 @@ FetchNames = Annotated[
 
 
 @weights_app.command("list")
-def list_weights() -> None:
+def list_weights(as_json: JsonOption = False) -> None:
     """Print what each model needs, where it is published, and where it was found."""
-    from pipelines.cli.weights import describe_weights
+    from pipelines.cli.weights import describe_weights, weights_records
 
-    typer.echo(describe_weights())
+    if as_json:
+        print_json(weights_records())
+    else:
+        typer.echo(describe_weights())
 
 
 @weights_app.command("fetch")
@@ -62,23 +66,31 @@ VocabularyArgument = Annotated[
 
 
 @vocabulary_app.command("list")
-def list_builtin_vocabularies() -> None:
+def list_builtin_vocabularies(as_json: JsonOption = False) -> None:
     """Print the built-in vocabularies."""
     from rich.console import Console
 
-    from pipelines.cli.vocabulary import list_vocabularies
+    from pipelines.cli.vocabulary import list_vocabularies, vocabulary_sizes
 
-    Console().print(list_vocabularies())
+    if as_json:
+        print_json([asdict(size) for size in vocabulary_sizes()])
+    else:
+        Console().print(list_vocabularies())
 
 
 @vocabulary_app.command("show")
-def show(vocabulary: VocabularyArgument) -> None:
+def show(vocabulary: VocabularyArgument, as_json: JsonOption = False) -> None:
     """Print the classes of a vocabulary."""
     from rich.console import Console
 
     from pipelines.cli.vocabulary import show_vocabulary
+    from possam_core.vocabulary.builtin import find_vocabulary
 
-    Console().print(show_vocabulary(vocabulary))
+    if as_json:
+        found = find_vocabulary(vocabulary)
+        print_json({"name": found.name, "classes": found.to_records()})
+    else:
+        Console().print(show_vocabulary(vocabulary))
 
 
 @vocabulary_app.command("lint")
@@ -87,14 +99,18 @@ def lint(
     model: Annotated[
         str | None, typer.Option(help="checkpoint; seek near-duplicates by its CLIP, too")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print what to mend in a vocabulary; exit with 2 if there are errors."""
     from pipelines.cli.vocabulary import lint as lint_one
 
     report = lint_one(vocabulary, model=model)
-    typer.echo(report.to_text())
+    if as_json:
+        print_json(report)
+    else:
+        typer.echo(report.to_text())
     if report.has_errors:
-        raise typer.Exit(BAD_INPUT)
+        raise typer.Exit(ExitCode.BAD_INPUT)
 
 
 config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
@@ -106,9 +122,21 @@ def _config() -> None:
 
 
 @config_app.command("schema")
-def schema() -> None:
-    """Print the JSON schema of the settings of possam label."""
-    from pipelines.settings.label import LabelConfig
+def schema(
+    job: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JOB",
+            help="label, train, evaluate, calibrate or export",
+            show_default="all, by their names",
+        ),
+    ] = None,
+) -> None:
+    """Print the JSON schema of a job's settings: names, descriptions, bounds and defaults."""
+    from pipelines.cli.jobs import JOBS, find_job
     from pipelines.settings.load import config_schema
 
-    typer.echo(json.dumps(config_schema(LabelConfig), indent=2))
+    if job is None:
+        print_json({name: config_schema(cls) for name, cls in JOBS.items()})
+    else:
+        print_json(config_schema(find_job(job)))

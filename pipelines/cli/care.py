@@ -1,12 +1,14 @@
 """status, errors, verify, compact and doctor: what takes care of a run."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import JsonOption, RunArgument, print_report
-
-NOT_SOUND = 1
+from pipelines.cli.options import JsonOption, RunArgument, print_json, print_report
+from pipelines.cli.settings_flags import setting_flag
+from pipelines.label.exit_codes import ExitCode
+from pipelines.settings.label import LabelConfig
 
 care_app = typer.Typer()
 
@@ -18,7 +20,10 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     from pipelines.monitor.status_table import status_table
 
     report = read_status(run)
-    print_report(report.to_json() if as_json else status_table(report))
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(status_table(report))
 
 
 @care_app.command()
@@ -32,11 +37,14 @@ def errors(
     from pipelines.monitor.failures_table import failures_table
 
     report = read_failures(run, samples=samples)
-    print_report(report.to_json() if as_json else failures_table(report))
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(failures_table(report))
 
 
 @care_app.command()
-def verify(run: RunArgument) -> None:
+def verify(run: RunArgument, as_json: JsonOption = False) -> None:
     """Recount a run with code of its own; exit with 1 if anything is not as promised."""
     from pipelines.bars import bars
     from pipelines.verify import verify_run
@@ -46,18 +54,21 @@ def verify(run: RunArgument) -> None:
         report = verify_run(
             run, on_file=lambda done, total: progress.update(task, completed=done, total=total)
         )
-    for problem in report.problems:
-        typer.echo(problem)
-    typer.echo(
-        f"{report.num_images:,} images, {report.num_files:,} files, {report.num_segments:,}"
-        f" segments checked: {len(report.problems):,} problems"
-    )
+    if as_json:
+        print_json(report)
+    else:
+        for problem in report.problems:
+            typer.echo(problem)
+        typer.echo(
+            f"{report.num_images:,} images, {report.num_files:,} files, {report.num_segments:,}"
+            f" segments checked: {len(report.problems):,} problems"
+        )
     if report.problems:
-        raise typer.Exit(NOT_SOUND)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @care_app.command()
-def compact(run: RunArgument) -> None:
+def compact(run: RunArgument, as_json: JsonOption = False) -> None:
     """Write the labels of a finished run as a few large files; the run stays the truth."""
     from pipelines.bars import bars
     from pipelines.run.compact import compact_run
@@ -67,6 +78,9 @@ def compact(run: RunArgument) -> None:
         report = compact_run(
             run, on_shard=lambda done, total: progress.update(task, completed=done, total=total)
         )
+    if as_json:
+        print_json(report)
+        return
     verb = "wrote" if report.is_new else "found"
     rows, num_bytes = sum(f.rows for f in report.files), sum(f.bytes for f in report.files)
     typer.echo(
@@ -81,29 +95,30 @@ def compact(run: RunArgument) -> None:
 
 @care_app.command()
 def doctor(
-    images: Annotated[str | None, typer.Option(help="corpus to try")] = None,
-    output: Annotated[str | None, typer.Option(metavar="RUN", help="run folder to try")] = None,
-    model: Annotated[str, typer.Option(help="bundled name or path")] = "possam-tiny",
-    allowed_hosts: Annotated[
-        list[str] | None, typer.Option("--allowed-host", help="as for possam label")
-    ] = None,
-    gpus: Annotated[bool, typer.Option("--gpus", help="warn if there is no GPU")] = False,
+    images: Annotated[str | None, setting_flag(LabelConfig, "images")] = None,
+    output: Annotated[str | None, setting_flag(LabelConfig, "output")] = None,
+    model: Annotated[str, setting_flag(LabelConfig, "model")] = "possam-tiny",
+    allowed_hosts: Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")] = None,
+    gpus_per_worker: Annotated[float | None, setting_flag(LabelConfig, "gpus_per_worker")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Try everything that a run needs, and say how to mend what fails."""
     from pipelines.doctor import run_doctor
 
-    has_failed = False
-    checks = run_doctor(
+    checks = []
+    for check in run_doctor(
         output=output,
         images=images,
         allowed_hosts=tuple(allowed_hosts or ()),
         model=model,
-        are_gpus_wanted=gpus,
-    )
-    for check in checks:
-        typer.echo(f"{check.verdict:8} {check.name}: {check.finding}")
-        if check.remedy:
-            typer.echo(f"{'':8} -> {check.remedy}")
-        has_failed |= check.verdict == "failed"
-    if has_failed:
-        raise typer.Exit(NOT_SOUND)
+        are_gpus_wanted=bool(gpus_per_worker),
+    ):
+        checks.append(check)
+        if not as_json:
+            typer.echo(f"{check.verdict:8} {check.name}: {check.finding}")
+            if check.remedy:
+                typer.echo(f"{'':8} -> {check.remedy}")
+    if as_json:
+        print_json({"checks": [asdict(check) for check in checks]})
+    if any(check.verdict == "failed" for check in checks):
+        raise typer.Exit(ExitCode.INCOMPLETE)

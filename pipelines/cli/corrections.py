@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import RunArgument
+from pipelines.cli.options import JsonOption, RunArgument, print_json
 from pipelines.cli.settings_flags import setting_flag
 from pipelines.settings.label import LabelConfig
 
@@ -25,6 +25,7 @@ def correct(
         typer.Option(help="coco-panoptic or label-studio", show_default="what the file looks like"),
     ] = None,
     single_writer: Annotated[bool | None, setting_flag(LabelConfig, "single_writer")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put the labels of annotators into a run, where they win over the machine's."""
     from pipelines.bars import bars
@@ -40,6 +41,9 @@ def correct(
             single_writer=bool(single_writer),
             on_image=lambda done, total: progress.update(task, completed=done, total=total),
         )
+    if as_json:
+        print_json(report)
+        return
     again = f", {report.num_again:,} of them once more" if report.num_again else ""
     typer.echo(
         f"corrected {report.num_images:,} images{again}; wrote {report.location}/{report.key}"

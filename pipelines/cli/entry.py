@@ -7,11 +7,10 @@ from typing import NoReturn
 
 from pipelines.cli.overview import print_overview
 from pipelines.cli.termination import take_sigterm
+from pipelines.label.exit_codes import ExitCode
 from pipelines.redaction import without_secrets
 from possam_core.errors import PossamError
 from possam_core.extras import missing_extra
-
-BAD_INPUT = 2  # exit code of a mistake of the caller's
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
 
 def _refuse(message: str) -> NoReturn:
     print("possam:", without_secrets(" ".join(message.split())), file=sys.stderr)  # noqa: T201
-    sys.exit(BAD_INPUT)
+    sys.exit(ExitCode.BAD_INPUT)
 
 
 def _draw_bars_on_terminals_alone() -> None:

@@ -1,8 +1,7 @@
 """evaluate: how good the labels of a run are, and how good a checkpoint is."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,20 +10,15 @@ from pipelines.cli.labelled_data import (
     DataLimitOption,
     DataOption,
     DataVocabularyOption,
-    GpuOption,
     MasksOption,
     SceneSeedOption,
     ScenesOption,
     data_settings,
 )
+from pipelines.cli.options import JsonOption, print_json
 from pipelines.cli.settings_flags import setting_flag
-from pipelines.settings.label import LabelConfig
+from pipelines.evaluate.config import EvaluateConfig
 from possam_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pipelines.evaluate import EvaluateConfig
-
-PrecisionOption = Annotated[str | None, setting_flag(LabelConfig, "precision")]
 
 evaluation_app = typer.Typer()
 
@@ -47,36 +41,26 @@ def evaluate(
     num_scenes: ScenesOption = None,
     scene_seed: SceneSeedOption = None,
     limit: DataLimitOption = None,
-    report: Annotated[
-        str | None, typer.Option(metavar="DIR", help="write a page there, local or s3://")
-    ] = None,
-    num_worst: Annotated[
-        int | None, typer.Option(help="images on the page, the worst", show_default="24")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="write all figures there")
-    ] = None,
-    use_gpu: GpuOption = None,
-    precision: PrecisionOption = None,
+    report: Annotated[str | None, setting_flag(EvaluateConfig, "report")] = None,
+    num_worst: Annotated[int | None, setting_flag(EvaluateConfig, "num_worst")] = None,
+    gpus_per_worker: Annotated[int | None, setting_flag(EvaluateConfig, "gpus_per_worker")] = None,
+    precision: Annotated[str | None, setting_flag(EvaluateConfig, "precision")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print PQ, SQ and RQ of a run; of a checkpoint AP, mIoU and reliability as well."""
     of_data = {"images": images, "masks": masks, "vocabulary": vocabulary, "limit": limit}
     of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}
-    of_model = {"report": report, "num_worst": num_worst, "use_gpu": use_gpu}
-    of_model |= {"precision": precision}
-    _require_folder_of(json_file)
+    of_model = {"report": report, "num_worst": num_worst, "precision": precision}
+    of_model |= {"gpus_per_worker": gpus_per_worker}
     if _kind(subject, data) == "run":
         _refuse_for_run(subject, {"data": data, **of_data, **of_model})
-        record = _evaluate_run(subject, ground_truth)
+        _evaluate_run(subject, ground_truth, as_json=as_json)
     else:
         _refuse_ground_truth(subject, ground_truth)
-        from pipelines.evaluate import EvaluateConfig
         from pipelines.settings.load import load_config
 
         flags = {"model": subject, "data": data_settings(subject, data, of_data), **of_model}
-        record = _evaluate_model(load_config(EvaluateConfig, None, flags))
-    if json_file:
-        _write_json(json_file, record)
+        _evaluate_model(load_config(EvaluateConfig, None, flags), as_json=as_json)
 
 
 def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
@@ -99,7 +83,9 @@ def _holds_run(subject: str) -> bool:
 
 
 def _refuse_for_run(run: str, flags: dict[str, Any]) -> None:
-    if wrong := [_flag(name) for name, value in flags.items() if value is not None]:
+    if wrong := [
+        f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None
+    ]:
         raise ConfigError(
             f"expected only --ground-truth and --json for the run {run}, got {', '.join(wrong)},"
             " which is about checkpoints; leave it out, or name a checkpoint"
@@ -114,15 +100,7 @@ def _refuse_ground_truth(model: str, ground_truth: Path | None) -> None:
         )
 
 
-def _require_folder_of(json_file: Path | None) -> None:
-    """Return only if there is one: measuring takes a while."""
-    if json_file is not None and not json_file.parent.is_dir():
-        raise ConfigError(
-            f"expected a folder at {json_file.parent} for --json, but there is none; make it"
-        )
-
-
-def _evaluate_run(run: str, ground_truth: Path | None) -> dict[str, Any]:
+def _evaluate_run(run: str, ground_truth: Path | None, *, as_json: bool) -> None:
     from rich.console import Console
 
     from pipelines.evaluate.run import evaluate_run
@@ -133,11 +111,13 @@ def _evaluate_run(run: str, ground_truth: Path | None) -> dict[str, Any]:
             " name what is true"
         )
     report = evaluate_run(run, ground_truth)
-    Console().print(report.to_table())
-    return report.to_json()
+    if as_json:
+        print_json(report.to_json())
+    else:
+        Console().print(report.to_table())
 
 
-def _evaluate_model(config: "EvaluateConfig") -> dict[str, Any]:
+def _evaluate_model(config: EvaluateConfig, *, as_json: bool) -> None:
     from rich.console import Console
 
     from pipelines.bars import bars
@@ -150,22 +130,10 @@ def _evaluate_model(config: "EvaluateConfig") -> dict[str, Any]:
             config,
             on_images=lambda done, total: progress.update(task, completed=done, total=total),
         )
+    address = page.write(evaluation, config) if page else None
+    if as_json:
+        print_json(to_record(evaluation) | {"page": address})
+        return
     Console().print(to_terminal(evaluation))
-    if page:
-        typer.echo(f"wrote {page.write(evaluation, config)}")
-    return to_record(evaluation)
-
-
-def _write_json(file: Path, record: dict[str, Any]) -> None:
-    try:
-        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"expected a file to write at {file}, but writing failed ({error.strerror}); choose"
-            " another --json"
-        ) from error
-    typer.echo(f"wrote {file}")
-
-
-def _flag(name: str) -> str:
-    return "--gpu/--cpu" if name == "use_gpu" else f"--{name.replace('_', '-')}"
+    if address:
+        typer.echo(f"wrote {address}")

@@ -1,75 +1,33 @@
 """export: labels in the formats of other programs."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from pipelines.cli.options import RunArgument
-from pipelines.cli.settings_flags import setting_flag
-from pipelines.settings.label import LabelConfig
+from pipelines.cli.options import JsonOption, interruptible, print_json
+from pipelines.cli.settings_flags import takes_settings
+from pipelines.export.config import ExportConfig
 
 if TYPE_CHECKING:
     from pipelines.export import ExportReport
-
-INTERRUPTED = 130
-
-HostsOption = Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")]
 
 export_app = typer.Typer()
 
 
 @export_app.command()
-def export(
-    run: RunArgument,
-    format: Annotated[
-        str,
-        typer.Option(
-            help="coco-panoptic, coco-instances, semantic-png, huggingface, webdataset, detectron2,"
-            " fiftyone or label-studio"
-        ),
-    ],
-    output: Annotated[str, typer.Option(metavar="DIR", help="folder of its own, local or s3://")],
-    where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SQL", help="keep these images, such as \"grade <= 'B' and mean_score > 0.6\""
-        ),
-    ] = None,
-    min_grade: Annotated[
-        str | None, typer.Option(metavar="A|B|C|D", help="keep this grade and better ones")
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES|FILE",
-            help="names with commas, or YAML of old names by new one; the rest becomes void",
-        ),
-    ] = None,
-    val_share: Annotated[
-        float | None, typer.Option(help="share of the images to validate on", show_default="0")
-    ] = None,
-    labels_only: Annotated[
-        bool | None, typer.Option("--labels-only", help="do not copy the images")
-    ] = None,
-    num_workers: Annotated[
-        int | None, typer.Option(help="processes", show_default="one for each CPU")
-    ] = None,
-    allowed_hosts: HostsOption = None,
-) -> None:
+@takes_settings(ExportConfig, arguments=("run",))
+def export(settings: ExportConfig, as_json: JsonOption = False) -> None:
     """Write labels in another format; the same command again does only what is left."""
-    flags = dict(locals())
     from rich.console import Console
 
-    from pipelines.export import ExportConfig, run_export
-    from pipelines.settings.load import load_config
+    from pipelines.export import run_export
 
-    config = load_config(ExportConfig, None, flags)
-    try:
-        report = run_export(config, console=Console(stderr=True))
-    except KeyboardInterrupt:
-        typer.echo("possam: stopped; run the same command again to export the rest", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with interruptible("export the rest"):
+        report = run_export(settings, console=Console(stderr=True))
+    if as_json:
+        print_json(report)
+        return
     typer.echo(_summary(report))
     for code, number in sorted(Counter(image.code for image in report.left_out).items()):
         example = next(image for image in report.left_out if image.code == code)

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.cli.settings_flags import setting_flag
+from pipelines.train.config import DataConfig
 from possam_core.errors import ConfigError, nearest
 
 WORLDS = ("playground", "workshop")
@@ -17,26 +19,14 @@ DataOption = Annotated[
         help="of a checkpoint: playground, workshop, or a JSON in COCO panoptic format",
     ),
 ]
-DataImagesOption = Annotated[
-    str | None, typer.Option(metavar="DIR", help="the JSON's images, local or s3://")
-]
-MasksOption = Annotated[
-    str | None,
-    typer.Option(metavar="DIR", help="its id PNGs", show_default="the JSON without its suffix"),
-]
-DataVocabularyOption = Annotated[
-    str | None, typer.Option(help="its classes: built-in name or YAML file")
-]
-ScenesOption = Annotated[
-    int | None, typer.Option(help="scenes to draw", show_default=f"{DEFAULT_SCENES}")
-]
+DataImagesOption = Annotated[str | None, setting_flag(DataConfig, "images")]
+MasksOption = Annotated[str | None, setting_flag(DataConfig, "masks")]
+DataVocabularyOption = Annotated[str | None, setting_flag(DataConfig, "vocabulary")]
+ScenesOption = Annotated[int | None, setting_flag(DataConfig, "num_scenes", default=DEFAULT_SCENES)]
 SceneSeedOption = Annotated[
-    int | None, typer.Option(help="of the scenes", show_default=f"{DEFAULT_SEED}")
+    int | None, setting_flag(DataConfig, "scene_seed", default=DEFAULT_SEED)
 ]
-DataLimitOption = Annotated[int | None, typer.Option(help="take the first so many images")]
-GpuOption = Annotated[
-    bool | None, typer.Option("--gpu/--cpu", help="where the checkpoint runs", show_default="--cpu")
-]
+DataLimitOption = Annotated[int | None, setting_flag(DataConfig, "limit")]
 
 
 def data_settings(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,24 +1,26 @@
 """plan, probe, label and retry: what makes a run."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import JsonOption, RunArgument, print_report
+from pipelines.cli.options import (
+    JsonOption,
+    RunArgument,
+    interruptible,
+    print_json,
+    print_report,
+)
 from pipelines.cli.settings_flags import setting_flag, takes_settings
-from pipelines.cli.termination import TERMINATED
+from pipelines.label.exit_codes import ExitCode, exit_code
 from pipelines.settings.label import LabelConfig
 
 if TYPE_CHECKING:
     from pipelines.label.session import LabelReport
 
-SHARDS_OPEN = 1
-INTERRUPTED = 130
-
 IMAGES = ("images",)
+GOES_ON = "label what is left"
 WHILE_LABELLING = ("gpus_per_worker", "error_budget")  # of no use to a plan
 
 WorkersOption = Annotated[int | None, setting_flag(LabelConfig, "num_workers")]
@@ -32,7 +34,7 @@ labelling_app = typer.Typer()
 
 @labelling_app.command()
 @takes_settings(LabelConfig, arguments=IMAGES, without=("num_workers", *WHILE_LABELLING))
-def plan(settings: LabelConfig) -> None:
+def plan(settings: LabelConfig, as_json: JsonOption = False) -> None:
     """Freeze the list of images, and label none yet."""
     from rich.console import Console
 
@@ -42,6 +44,9 @@ def plan(settings: LabelConfig) -> None:
     with planning_note(Console(stderr=True)) as on_listed:
         prepared = prepare(settings, on_listed=on_listed)
     plan = prepared.plan
+    if as_json:
+        print_json({"location": settings.output, **asdict(plan)})
+        return
     typer.echo(
         f"planned {plan.num_images:,} images in {plan.num_shards:,} shards of"
         f" {plan.settings.shard_size:,}; plan {plan.plan_id} in {settings.output}"
@@ -64,18 +69,21 @@ def probe(
     from pipelines.probe.probe import run_probe
 
     report = run_probe(settings, num_images=num_images)
-    print_report(report.to_json() if as_json else report.to_text())
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(report.to_text())
 
 
 @labelling_app.command()
 @takes_settings(LabelConfig, arguments=IMAGES)
-def label(settings: LabelConfig) -> None:
+def label(settings: LabelConfig, as_json: JsonOption = False) -> None:
     """Label images; the same command again does only what is left."""
     from pipelines.label.session import run_label
 
     _warn_of_single_writer(settings)
-    with _interruptible():
-        _finish(run_label(settings))
+    with interruptible(GOES_ON):
+        _finish(run_label(settings), as_json=as_json)
 
 
 @labelling_app.command()
@@ -92,6 +100,7 @@ def retry(
     allowed_hosts: HostsOption = None,
     error_budget: BudgetOption = None,
     single_writer: SingleWriterOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Label again the images that failed; their newest row counts."""
     from pipelines.label.session import run_retry
@@ -108,8 +117,8 @@ def retry(
     )
     _warn_of_single_writer(settings)
     asked = tuple(code.strip() for code in (codes or "").split(",") if code.strip())
-    with _interruptible():
-        _finish(run_retry(settings, asked))
+    with interruptible(GOES_ON):
+        _finish(run_retry(settings, asked), as_json=as_json)
 
 
 def _warn_of_single_writer(settings: LabelConfig) -> None:
@@ -120,22 +129,17 @@ def _warn_of_single_writer(settings: LabelConfig) -> None:
         )
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("possam: stopped; run the same command again to label what is left", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _finish(report: "LabelReport") -> None:
+def _finish(report: "LabelReport", *, as_json: bool) -> None:
     """Print what became of the run; the exit code says whether it is complete."""
     from rich.console import Console
 
-    from pipelines.label.summary import summarise
+    from pipelines.label.summary import summarise, to_record
 
-    is_complete = report.manifest is not None
-    Console(stderr=not is_complete, soft_wrap=True, highlight=False).print(summarise(report))
-    if not is_complete:
-        raise typer.Exit(TERMINATED if report.is_stopped else SHARDS_OPEN)
+    code = exit_code(report)
+    if as_json:
+        print_json(to_record(report))
+    else:
+        console = Console(stderr=code is not ExitCode.DONE, soft_wrap=True, highlight=False)
+        console.print(summarise(report))
+    if code is not ExitCode.DONE:
+        raise typer.Exit(code)

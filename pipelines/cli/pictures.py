@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import RunArgument, print_report
+from pipelines.cli.options import JsonOption, RunArgument, print_json, print_report
 from pipelines.cli.settings_flags import setting_flag
 from pipelines.settings.label import LabelConfig
 
@@ -28,13 +28,18 @@ def report(
     max_images: Annotated[
         int, typer.Option(min=1, help="pictures at most: half the worst, half a random sample")
     ] = 2000,
-    allowed_host: HostsOption = None,
+    allowed_hosts: HostsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a folder that shows a run in a browser: filters, histograms, overlays, worst first."""
     from pipelines.report import write_report
 
-    page = write_report(run, output, max_images=max_images, allowed_hosts=tuple(allowed_host or ()))
-    typer.echo(f"wrote {page}")
+    hosts = tuple(allowed_hosts or ())
+    page = write_report(run, output, max_images=max_images, allowed_hosts=hosts)
+    if as_json:
+        print_json({"page": page})
+    else:
+        typer.echo(f"wrote {page}")
 
 
 @pictures_app.command()
@@ -42,13 +47,17 @@ def compare(
     run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="run that is taken as truth")],
     run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="run of the same images")],
     output: FolderOption = None,
-    allowed_host: HostsOption = None,
+    allowed_hosts: HostsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print how the labels of two runs differ, and write a page of both side by side."""
     from pipelines.compare import compare_runs
 
-    compared = compare_runs(run_a, run_b, output, allowed_hosts=tuple(allowed_host or ()))
-    print_report(compared.to_terminal())
+    compared = compare_runs(run_a, run_b, output, allowed_hosts=tuple(allowed_hosts or ()))
+    if as_json:
+        print_json(compared.to_json())
+    else:
+        print_report(compared.to_terminal())
 
 
 @pictures_app.command()

@@ -11,13 +11,13 @@ and default.
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from possam_core.settings import Setting, settings_of
+from possam_core.settings import Setting, choices_of, settings_of, types_of
 
 CONFIG = "config"
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -29,7 +29,11 @@ ConfigOption = Annotated[
 
 
 def takes_settings(
-    cls: type, *, arguments: tuple[str, ...] = (), without: tuple[str, ...] = ()
+    cls: type,
+    *,
+    arguments: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+    config: Any = ConfigOption,
 ) -> Callable[[Command], Command]:
     """A decorator: the command's first parameter is filled from flags and a YAML file.
 
@@ -37,6 +41,7 @@ def takes_settings(
         cls: a dataclass of settings.
         arguments: settings given by position; all others are flags.
         without: settings that this command has no use for; the YAML file may hold them.
+        config: how the YAML file is given.
     """
     flags = [field for field in fields(cls) if field.name not in without]
 
@@ -51,8 +56,8 @@ def takes_settings(
             command(load_config(cls, file, named), **given)
 
         parameters = [_parameter(cls, field, arguments) for field in flags]
-        config = inspect.Parameter(CONFIG, KEYWORD, default=None, annotation=ConfigOption)
-        signature = [*(p for p in parameters if p is not None), config]
+        file = inspect.Parameter(CONFIG, KEYWORD, default=None, annotation=config)
+        signature = [*(p for p in parameters if p is not None), file]
         signature += [parameter.replace(kind=KEYWORD) for parameter in own]
         run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in signature}
@@ -62,13 +67,21 @@ def takes_settings(
     return decorate
 
 
-def setting_flag(cls: type, name: str) -> Any:
+def setting_flag(cls: type, name: str, *, default: object = None) -> Any:
     """Typer's description of the flag of one setting, for a command that takes few of its class.
 
     None stands for "not given": `Annotated[int | None, setting_flag(LabelConfig, "num_workers")]`.
+
+    Args:
+        cls: a dataclass of settings.
+        name: of the setting.
+        default: what the command takes instead of the setting's own.
     """
     field = next(field for field in fields(cls) if field.name == name)
-    return _option(field, settings_of(cls)[name], _without_none(get_type_hints(cls)[name]))
+    option = _option(field, settings_of(cls)[name], types_of(cls)[name])
+    if default is not None:
+        option.show_default = str(default)
+    return option
 
 
 def _parameter(
@@ -76,7 +89,7 @@ def _parameter(
 ) -> inspect.Parameter | None:
     """The parameter that Typer reads; None: the field is a group of settings, for YAML alone."""
     setting = settings_of(cls)[field.name]
-    hint = _without_none(get_type_hints(cls)[field.name])
+    hint = types_of(cls)[field.name]
     if is_dataclass(hint):
         return None
     kind = _parsed_kind(hint)
@@ -90,7 +103,7 @@ def _parameter(
 
 def _option(field: "Field[Any]", setting: Setting, hint: Any) -> Any:
     flag = setting.flag or f"--{field.name.replace('_', '-')}"
-    choices = " or ".join(get_args(hint)) if get_origin(hint) is Literal else ""
+    choices = " or ".join(_choices(hint))
     help = ", ".join(filter(None, (setting.help, choices, setting.bounds)))
     return typer.Option(flag, help=help, show_default=_shown_default(field, setting))
 
@@ -99,17 +112,18 @@ def _shown_default(field: "Field[Any]", setting: Setting) -> str | bool:
     """What `--help` prints; the parameter's own default, None, stands for "not given"."""
     if field.default is MISSING or field.default in ((), False):
         return False
-    return (setting.unset or False) if field.default is None else str(field.default)
+    if field.default is not None:
+        return str(field.default)
+    return False if setting.unset == "none" else setting.unset
 
 
-def _without_none(hint: Any) -> Any:
-    if get_origin(hint) in (Union, UnionType):
-        (hint,) = (part for part in get_args(hint) if part is not NoneType)
-    return hint
+def _choices(hint: Any) -> list[str]:
+    names = hint if isinstance(hint, type) and issubclass(hint, StrEnum) else choices_of(hint)
+    return [str(name) for name in names]
 
 
 def _parsed_kind(hint: Any) -> Any:
     """The type that Typer parses: of a tuple its list; of choices, text, which is checked later."""
     if get_origin(hint) is tuple:
         return list[get_args(hint)[0]]  # type: ignore[misc]
-    return str if get_origin(hint) is Literal else hint
+    return str if _choices(hint) else hint

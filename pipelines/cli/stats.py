@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import JsonOption, RunArgument, print_report
+from pipelines.cli.options import JsonOption, RunArgument, print_json, print_report
 
 stats_app = typer.Typer()
 
@@ -31,4 +31,7 @@ def stats(
             reference=against,
             on_shard=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    print_report(report.to_json() if as_json else statistics_view(report))
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(statistics_view(report))

@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 
+from pipelines.label.exit_codes import ExitCode
+
 SIGTERM = {signal.SIGTERM}
-TERMINATED = 128 + signal.SIGTERM  # as a shell calls the end by a signal
 
 
 def take_sigterm() -> None:
@@ -32,5 +33,5 @@ def _wait() -> None:
         number = signal.sigwait(SIGTERM)
         handler = signal.getsignal(number)
         if not callable(handler):
-            os._exit(TERMINATED)
+            os._exit(ExitCode.TERMINATED)
         handler(number, None)

@@ -6,53 +6,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.options import JsonOption, interruptible, print_json
+from pipelines.cli.settings_flags import takes_settings
+from pipelines.train.config import TrainConfig
 from possam_core.extras import require
 
 if TYPE_CHECKING:
     from pipelines.train.job import TrainReport
 
-INTERRUPTED = 130
+ConfigArgument = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG.yaml", show_default=False, help="settings; flags win over it"),
+]
 
 training_app = typer.Typer()
 
 
 @training_app.command()
-def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings")],
-    output: Annotated[
-        str | None, typer.Option(metavar="DIR", help="folder to write to, local or s3://")
-    ] = None,
-    num_workers: Annotated[
-        int | None,
-        typer.Option(help="processes on a Ray cluster", show_default="this one, without Ray"),
-    ] = None,
-    use_gpu: Annotated[bool | None, typer.Option("--gpu/--cpu", help="one GPU a worker")] = None,
-    feature_cache: Annotated[
-        str | None, typer.Option(metavar="DIR", help="keep the frozen encoders' features there")
-    ] = None,
-) -> None:
+@takes_settings(TrainConfig, config=ConfigArgument)
+def train(settings: TrainConfig, as_json: JsonOption = False) -> None:
     """Train a model; the same command again goes on where it was interrupted."""
     require("tensorboard", "possam train")
-    from pipelines.settings.load import load_config
-    from pipelines.train.config import TrainConfig
-
-    flags = {
-        "output": output,
-        "num_workers": num_workers,
-        "use_gpu": use_gpu,
-        "feature_cache": feature_cache,
-    }
-    settings = load_config(TrainConfig, config, flags)
     from pipelines.train.job import run_train
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for name in ("possam_core.training", "pipelines"):
         logging.getLogger(name).setLevel(logging.INFO)
-    try:
-        typer.echo(_summary(run_train(settings)))
-    except KeyboardInterrupt:
-        typer.echo("possam: stopped; run the same command again to go on", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with interruptible("go on"):
+        report = run_train(settings)
+    if as_json:
+        print_json(report)
+    else:
+        typer.echo(_summary(report))
 
 
 def _summary(report: "TrainReport") -> str:

@@ -34,14 +34,35 @@ class LintReport:
         return "\n".join(line for line in lines if line)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularySize:
+    """How many classes a built-in vocabulary has."""
+
+    name: str
+    classes: int
+    things: int
+    stuff: int
+
+
+def vocabulary_sizes() -> list[VocabularySize]:
+    """Of each built-in vocabulary."""
+    sizes = []
+    for name in builtin_vocabularies():
+        kinds = [c.is_thing for c in find_vocabulary(name).classes]
+        things = sum(kinds)
+        sizes.append(
+            VocabularySize(name=name, classes=len(kinds), things=things, stuff=len(kinds) - things)
+        )
+    return sizes
+
+
 def list_vocabularies() -> Table:
     """The built-in vocabularies and how many classes each has, for a terminal."""
     table = Table("name")
     for column in ("classes", "things", "stuff"):
         table.add_column(column, justify="right")
-    for name in builtin_vocabularies():
-        kinds = [c.is_thing for c in find_vocabulary(name).classes]
-        table.add_row(name, *(f"{n:,}" for n in (len(kinds), sum(kinds), kinds.count(False))))
+    for size in vocabulary_sizes():
+        table.add_row(size.name, *(f"{n:,}" for n in (size.classes, size.things, size.stuff)))
     return table
 
 

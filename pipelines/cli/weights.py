@@ -3,8 +3,9 @@
 import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from possam_core.checkpoints.header import PART_NAMES, bundled_models, file_sha256, read_header
 from possam_core.checkpoints.published import PUBLISHED, PublishedWeights, fetched_file, remote_file
@@ -41,6 +42,12 @@ def describe_weights() -> str:
             f"  {f'found at {file}' if file.exists() else 'not fetched'}"
         )
     return "\n".join(blocks)
+
+
+def weights_records() -> list[dict[str, Any]]:
+    """The same of published weights, for programs; `file` is null where it was not fetched."""
+    found = [(weights, fetched_file(weights)) for weights in PUBLISHED]
+    return [asdict(w) | {"file": str(file) if file.exists() else None} for w, file in found]
 
 
 def fetch_weights(weights: PublishedWeights, on_bytes: Callable[[int], None]) -> Path:

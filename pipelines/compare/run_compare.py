@@ -1,8 +1,9 @@
 """`possam compare`: class shifts, PQ between two runs, and the images that changed most."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -41,6 +42,19 @@ class ComparisonReport:
 
     comparison: Comparison
     page: str  # address
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures for programs: of all classes, as shares of 1."""
+        compared = self.comparison
+        return {
+            "page": self.page,
+            "num_images": compared.num_images,
+            "num_only_in": compared.num_only_in,
+            "outcomes": dict(compared.outcomes),
+            "changed": compared.changed,
+            "quality": {name: asdict(quality) for name, quality in compared.quality().items()},
+            "classes": [asdict(shift) for shift in compared.class_shifts()],
+        }
 
     def to_terminal(self) -> RenderableType:
         """The tables, and where the page is."""

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from pipelines.evaluate.tables import CLAIM_NAMES, percent
+from pipelines.settings.shared_fields import Model, OneGpu
 from pipelines.train.config import DataConfig
 from pipelines.train.data import open_images
 from possam_core.checkpoints.header import SUFFIX, resolve_model
 from possam_core.checkpoints.weights import copy_with_card
 from possam_core.errors import ConfigError
 from possam_core.predictor import load_predictor
+from possam_core.settings import Setting, require_valid
 from possam_core.training.calibrate import Calibrated, calibrate_model
 from possam_core.training.data.labelled import EveryOther
 
@@ -25,18 +27,19 @@ class CalibrateConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    model: str  # bundled name, path, s3:// or hf:// address that was fetched
-    data: DataConfig  # images that the model has not learned from
-    output: str  # file to write
-    use_gpu: bool = False
+    model: Model
+    data: Annotated[DataConfig, Setting("labelled images that the model has not learned from")]
+    output: Annotated[str, Setting("checkpoint to write", example="calibrated.safetensors")]
+    gpus_per_worker: OneGpu = 0
 
     def __post_init__(self) -> None:
-        path = Path(self.output)
+        path, wrong = Path(self.output), ""
         if path.suffix != SUFFIX or not path.parent.is_dir():
-            raise ConfigError(
+            wrong = (
                 f"expected a {SUFFIX} file in an existing folder for output, got {self.output};"
                 " name one"
             )
+        require_valid(self, wrong)
 
 
 def calibrate_checkpoint(
@@ -54,7 +57,7 @@ def calibrate_checkpoint(
     images = open_images(config.data)
     if len(images) < 2:
         raise ConfigError(f"expected two images at least to calibrate with, got {len(images)}")
-    device = "cuda" if config.use_gpu else "cpu"
+    device = "cuda" if config.gpus_per_worker else "cpu"
     model = load_predictor(config.model, images.vocabulary, device=device).model
     num_done = 0
 

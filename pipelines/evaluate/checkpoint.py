@@ -55,7 +55,7 @@ def open_predictor(config: EvaluateConfig, images: LabelledImages) -> Predictor:
     return load_predictor(
         config.model,
         images.vocabulary,
-        device="cuda" if config.use_gpu else "cpu",
+        device="cuda" if config.gpus_per_worker else "cpu",
         precision=config.precision,
     )
 

@@ -1,11 +1,12 @@
 """The settings of an evaluation of a checkpoint."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from pipelines.settings.shared_fields import Model, OneGpu, Precision
 from pipelines.storage.addresses import normalise_location
 from pipelines.train.config import DataConfig
-from possam_core.errors import ConfigError
-from possam_core.predictor import Precision
+from possam_core.settings import Setting, require_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,15 +15,19 @@ class EvaluateConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    model: str  # bundled name, path, s3:// or hf:// address that was fetched
-    data: DataConfig
-    use_gpu: bool = False
+    model: Model
+    data: Annotated[DataConfig, Setting("labelled images to measure it on")]
+    gpus_per_worker: OneGpu = 0
     precision: Precision = "float32"
-    report: str | None = None  # folder of a page, local or s3://; None: no page
-    num_worst: int = 24  # images on the page
+    report: Annotated[
+        str | None,
+        Setting(
+            "folder to write a page to, local or s3://", unset="no page", example="build/val2017"
+        ),
+    ] = None
+    num_worst: Annotated[int, Setting("images on the page, the worst", ge=0)] = 24
 
     def __post_init__(self) -> None:
-        if self.num_worst < 0:
-            raise ConfigError(f"num_worst must be 0 or more, got {self.num_worst}")
+        require_valid(self)
         if self.report is not None:
             object.__setattr__(self, "report", normalise_location(self.report))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pipelines.export.export_format import ExportFormat
 from pipelines.export.protocol import ImageUse
+from pipelines.settings.shared_fields import AllowedHosts
 from pipelines.storage.addresses import normalise_location
 from possam_core.settings import Setting, require_valid
 
@@ -81,15 +82,7 @@ class ExportConfig:
             unset="one for each CPU",
         ),
     ] = None
-    allowed_hosts: Annotated[
-        tuple[str, ...],
-        Setting(
-            title="Web hosts",
-            help="host whose web addresses the run's manifest may name",
-            flag="--allowed-host",
-            example="images.example.org",
-        ),
-    ] = ()
+    allowed_hosts: AllowedHosts = ()
 
     def __post_init__(self) -> None:
         for name in ("run", "output"):

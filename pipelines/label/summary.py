@@ -1,5 +1,8 @@
 """What the user reads when a run ends."""
 
+from dataclasses import asdict, fields
+from typing import Any
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +29,18 @@ def summarise(report: LabelReport) -> RenderableType:
         Text(f"manifest  root hash {report.manifest.root_hash[:16]}"),
         Text(f"next      possam report {report.location}", overflow="fold"),
     )
+
+
+def to_record(report: LabelReport) -> dict[str, Any]:
+    """The same for programs; `totals` and `root_hash` are null while shards are open."""
+    content = {f.name: getattr(report, f.name) for f in fields(report) if f.name != "manifest"}
+    manifest = report.manifest
+    return {
+        **content,
+        "is_complete": manifest is not None,
+        "totals": None if manifest is None else asdict(manifest.totals),
+        "root_hash": None if manifest is None else manifest.root_hash,
+    }
 
 
 def why_open(report: LabelReport) -> str:

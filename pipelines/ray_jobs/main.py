@@ -10,13 +10,13 @@ import sys
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from pipelines.label.exit_codes import ExitCode, exit_code
 from pipelines.label.session import run_label, run_retry
 from pipelines.label.summary import summarise, why_open
 from pipelines.ray_jobs.client import OUR_OWN_LINE, JobRequest
 from pipelines.redaction import without_secrets
 from possam_core.errors import PossamError
 
-DONE, SHARDS_OPEN, BAD_INPUT, TERMINATED = 0, 1, 2, 143
 LOG_WIDTH = 100  # characters
 
 
@@ -33,12 +33,12 @@ def main(content: str) -> int:
             report = run_retry(request.config, request.codes, console=nowhere)
     except PossamError as error:
         console.print(without_secrets(f"{OUR_OWN_LINE}{' '.join(str(error).split())}"))
-        return BAD_INPUT
+        return ExitCode.BAD_INPUT
     console.print(summarise(report))
-    if report.manifest is not None:
-        return DONE
-    console.print(without_secrets(f"{OUR_OWN_LINE}{why_open(report)}"))
-    return TERMINATED if report.is_stopped else SHARDS_OPEN
+    code = exit_code(report)
+    if code is not ExitCode.DONE:
+        console.print(without_secrets(f"{OUR_OWN_LINE}{why_open(report)}"))
+    return code
 
 
 def _log_to_stdout() -> None:

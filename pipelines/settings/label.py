@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pipelines.corpus.glob_pattern import folder_of
 from pipelines.settings.prices import PriceConfig
+from pipelines.settings.shared_fields import AllowedHosts, Model, Precision
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 from possam_core.settings import Setting, require_valid
@@ -37,20 +38,12 @@ class LabelConfig:
             example="s3://street-labels/photos-2026-11",
         ),
     ]
-    model: Annotated[
-        str,
-        Setting(
-            help="bundled name or path of a checkpoint; s3:// or hf:// if it was fetched",
-            example="/models/possam-vit-b-head.safetensors",
-        ),
-    ] = "possam-tiny"
+    model: Model = "possam-tiny"
     vocabulary: Annotated[
         str | None,
         Setting(help="built-in name or YAML file", unset="the model's own", example="street.yaml"),
     ] = None
-    precision: Annotated[
-        Literal["float32", "bfloat16"], Setting(help="number format of the model's arithmetic")
-    ] = "float32"
+    precision: Precision = "float32"
     shard_size: Annotated[
         int,
         Setting(
@@ -64,7 +57,12 @@ class LabelConfig:
     ] = 1024
     limit: Annotated[
         int | None,
-        Setting(help="plan at most so many images, the first of the corpus", ge=1, unset="all"),
+        Setting(
+            help="plan at most so many images, the first of the corpus",
+            ge=1,
+            unset="all",
+            example=100_000,
+        ),
     ] = None
     sample: Annotated[
         float | None,
@@ -95,15 +93,7 @@ class LabelConfig:
             example=0.05,
         ),
     ] = 0.0
-    allowed_hosts: Annotated[
-        tuple[str, ...],
-        Setting(
-            title="Web hosts",
-            help="host whose web addresses a manifest may name",
-            flag="--allowed-host",
-            example="images.example.org",
-        ),
-    ] = ()
+    allowed_hosts: AllowedHosts = ()
     num_workers: Annotated[
         int | None,
         Setting(
@@ -112,6 +102,7 @@ class LabelConfig:
             ge=1,
             advice="leave it out for the default",
             unset="CPUs - 1, or one for each GPU",
+            example=8,
         ),
     ] = None
     gpus_per_worker: Annotated[
@@ -131,6 +122,7 @@ class LabelConfig:
             ge=0,
             le=1,
             advice="1 never stops a run",
+            example=0.05,
         ),
     ] = 0.5
     single_writer: Annotated[

@@ -9,8 +9,8 @@ BYTES_PER_GB = 10**9  # as stores bill
 THOUSAND = 1000
 
 
-def _price(help: str) -> Setting:
-    return Setting(help=help, ge=0, advice="leave it out if there is none")
+def _price(help: str, example: float) -> Setting:
+    return Setting(help=help, ge=0, advice="leave it out if there is none", example=example)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,17 +21,17 @@ class PriceConfig:
 
     currency: Annotated[str, Setting(help="its name; nothing is converted", example="EUR")] = "USD"
     worker_hour: Annotated[
-        float, _price("price of a worker-hour: its share of a machine, its GPU included")
+        float, _price("price of a worker-hour: its share of a machine, its GPU included", 1.2)
     ] = 0.0
-    get_per_1000: Annotated[float, _price("price of 1,000 requests that read")] = 0.0
+    get_per_1000: Annotated[float, _price("price of 1,000 requests that read", 0.0004)] = 0.0
     put_per_1000: Annotated[
-        float, _price("price of 1,000 requests that write, and of listings")
+        float, _price("price of 1,000 requests that write, and of listings", 0.005)
     ] = 0.0
     egress_per_gb: Annotated[
-        float, _price("price of 10^9 bytes that leave the store; 0 inside most regions")
+        float, _price("price of 10^9 bytes that leave the store; 0 inside most regions", 0.0)
     ] = 0.0
     storage_gb_month: Annotated[
-        float, _price("price of keeping 10^9 bytes of labels for a month")
+        float, _price("price of keeping 10^9 bytes of labels for a month", 0.023)
     ] = 0.0
 
     def __post_init__(self) -> None:

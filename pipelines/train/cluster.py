@@ -49,18 +49,18 @@ def train_on_cluster(config: TrainConfig) -> WorkerReport:
     Raises:
         PossamError: as raised by a worker, or the cluster has no room for them.
     """
-    num_workers = config.num_workers or 1
+    num_workers, use_gpu = config.num_workers or 1, config.gpus_per_worker > 0
     with (
-        ray_cluster(num_workers, num_gpus=float(config.use_gpu)),
+        ray_cluster(num_workers, num_gpus=float(config.gpus_per_worker)),
         tempfile.TemporaryDirectory(prefix="possam-train-") as scratch,
     ):
-        _require_room(num_workers, use_gpu=config.use_gpu)
+        _require_room(num_workers, use_gpu=use_gpu)
         notes: Notes = ray.remote(num_cpus=0)(NoteBoard).remote()
         trainer = TorchTrainer(
             _train,  # type: ignore[arg-type] # what it returns is in the result
             train_loop_config={"config": config, "notes": notes},
-            torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
-            scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=config.use_gpu),
+            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+            scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
             run_config=RunConfig(
                 name="possam",
                 storage_path=scratch,

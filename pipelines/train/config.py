@@ -1,10 +1,11 @@
 """The settings of a training: the YAML file and the command's flags."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pipelines.settings.shared_fields import OneGpu
 from pipelines.storage.addresses import normalise_location
-from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 from possam_core.training.data.augment import AugmentConfig
 from possam_core.training.losses import LossConfig
 from possam_core.training.network import NetworkConfig
@@ -14,7 +15,7 @@ from possam_core.training.stage import LoopConfig
 CHANGEABLE = (
     "output",
     "num_workers",
-    "use_gpu",
+    "gpus_per_worker",
     "max_restarts",
     "num_readers",
     "feature_cache",
@@ -30,45 +31,79 @@ class DataConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    source: Literal["playground", "coco-panoptic"]
-    limit: int | None = None  # take at most so many images, the first
-    # playground
-    world: Literal["playground", "workshop"] = "playground"
-    num_scenes: int | None = None
-    scene_seed: int = 0
-    seen_only: bool = False  # only the classes that training may show
-    # coco-panoptic; folders and JSON are local or s3://
-    vocabulary: str | None = None  # built-in name or YAML file: what the classes are
-    images: str | None = None  # folder
-    annotations: str | None = None  # JSON
-    masks: str | None = None  # folder of the id PNGs; None: the JSON without its suffix
+    source: Annotated[
+        Literal["playground", "coco-panoptic"],
+        Setting("scenes drawn on the fly, or a data set in COCO panoptic format"),
+    ]
+    limit: Annotated[
+        int | None, Setting("take at most so many images, the first", ge=1, unset="all")
+    ] = None
+    world: Annotated[
+        Literal["playground", "workshop"], Setting("of a drawn source: what the scenes are of")
+    ] = "playground"
+    num_scenes: Annotated[
+        int | None, Setting("of a drawn source: scenes to draw", ge=1, unset="none", example=16000)
+    ] = None
+    scene_seed: Annotated[
+        int, Setting("of a drawn source: the same seed gives the same scenes", ge=0)
+    ] = 0
+    seen_only: Annotated[
+        bool, Setting("of a drawn source: only the classes that training may show")
+    ] = False
+    vocabulary: Annotated[
+        str | None,
+        Setting(
+            "of a data set: what its classes are, a built-in name or a YAML file",
+            unset="the world's",
+            example="coco-panoptic",
+        ),
+    ] = None
+    images: Annotated[
+        str | None,
+        Setting(
+            "of a data set: folder of the images, local or s3://",
+            unset="none",
+            example="data/coco/val2017",
+        ),
+    ] = None
+    annotations: Annotated[
+        str | None,
+        Setting(
+            "of a data set: JSON in COCO panoptic format, local or s3://",
+            unset="none",
+            example="data/coco/annotations/panoptic_val2017.json",
+        ),
+    ] = None
+    masks: Annotated[
+        str | None,
+        Setting(
+            "of a data set: folder of the id PNGs, local or s3://",
+            unset="the JSON without its suffix",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        wrong = []
+        require_valid(self, *self._contradictions())
+        for name in ("images", "annotations", "masks"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, normalise_location(getattr(self, name)))
+
+    def _contradictions(self) -> list[str]:
+        """What is wrong with the source and what belongs to it together."""
         is_coco = self.source == "coco-panoptic"
+        wrong = []
         for name in ("vocabulary", "images", "annotations"):
             if is_coco != (getattr(self, name) is not None):
-                wrong.append(
-                    f"{name} {'must be named' if is_coco else 'must be left out'} for the source"
-                    f" {self.source!r}"
-                )
+                verb = "must be named" if is_coco else "must be left out"
+                wrong.append(f"{name} {verb} for the source {self.source!r}")
         if is_coco != (self.num_scenes is None):
             verb = "must be left out" if is_coco else "must be named"
             wrong.append(f"num_scenes {verb} for the source {self.source!r}")
         if is_coco and self.world != "playground":
             wrong.append(f"world must be left out for the source {self.source!r}")
-        for name in ("num_scenes", "limit"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                wrong.append(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.scene_seed < 0:
-            wrong.append(f"scene_seed must be 0 or more, got {self.scene_seed}")
         if self.annotations is not None and not self.annotations.endswith(".json"):
             wrong.append(f"annotations must be a .json file, got {self.annotations}")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
-        for name in ("images", "annotations", "masks"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, normalise_location(getattr(self, name)))
+        return wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,35 +112,62 @@ class TrainConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    output: str  # folder: local, or an s3:// prefix
-    network: NetworkConfig
-    data: DataConfig  # its vocabulary is what the classifier learns
-    validation: DataConfig  # the same vocabulary or another
-    loop: LoopConfig
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    num_workers: int | None = None  # processes on a Ray cluster; None: this process, without Ray
-    use_gpu: bool = False  # one for each worker
-    max_restarts: int = 0  # of all workers, when one is lost; they go on from the last state
-    num_readers: int = 4  # threads of each worker that read and decode images
-    num_examples: int = 4  # held-out images that TensorBoard shows
-    feature_cache: str | None = None  # local folder; needs fixed views
+    output: Annotated[
+        str,
+        Setting(
+            "folder to write to, local or s3://; the same one again goes on", example="build/t"
+        ),
+    ]
+    network: Annotated[NetworkConfig, Setting("what the training starts from")]
+    data: Annotated[
+        DataConfig, Setting("what it learns from; the vocabulary is what the classifier learns")
+    ]
+    validation: Annotated[
+        DataConfig, Setting("what it is measured on; the same vocabulary or another")
+    ]
+    loop: Annotated[LoopConfig, Setting("how long and how fast it learns")]
+    augment: Annotated[AugmentConfig, Setting("how views of an image are drawn")] = field(
+        default_factory=AugmentConfig
+    )
+    loss: Annotated[
+        LossConfig, Setting("weights of the terms, in the matching cost and in the loss alike")
+    ] = field(default_factory=LossConfig)
+    num_workers: Annotated[
+        int | None,
+        Setting(
+            "processes on a Ray cluster",
+            ge=1,
+            advice="leave it out to train without Ray",
+            unset="this process, without Ray",
+        ),
+    ] = None
+    gpus_per_worker: OneGpu = 0
+    max_restarts: Annotated[
+        int,
+        Setting("restarts of all workers when one is lost; they go on from the last state", ge=0),
+    ] = 0
+    num_readers: Annotated[
+        int, Setting("threads of each worker that read and decode images", ge=1)
+    ] = 4
+    num_examples: Annotated[int, Setting("held-out images that TensorBoard shows", ge=0)] = 4
+    feature_cache: Annotated[
+        str | None,
+        Setting(
+            "local folder to keep the frozen encoders' features in; needs fixed views",
+            unset="none is kept",
+            example="/scratch/features",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", normalise_location(self.output))
-        workers = self.num_workers or 1
-        wrong = [
-            f"{name} must be {wanted}, got {getattr(self, name)}{remedy}"
-            for name, is_fine, wanted, remedy in (
-                ("num_workers", self.num_workers is None or self.num_workers >= 1, "at least 1",
-                 "; leave it out to train without Ray"),
-                ("max_restarts", self.max_restarts >= 0, "0 or more", ""),
-                ("num_readers", self.num_readers >= 1, "at least 1", ""),
-                ("num_examples", self.num_examples >= 0, "0 or more", ""),
-            )
-            if not is_fine
-        ]  # fmt: skip
-        if workers >= 1 and self.loop.batch_size % workers:
+        require_valid(self)
+        require_valid(self, *self._contradictions())
+
+    def _contradictions(self) -> list[str]:
+        """What is wrong with several settings together."""
+        wrong, workers = [], self.num_workers or 1
+        if self.loop.batch_size % workers:
             wrong.append(
                 f"loop.batch_size must be a multiple of num_workers {workers}, got"
                 f" {self.loop.batch_size}"
@@ -116,8 +178,7 @@ class TrainConfig:
                 " augment.min_scale and augment.max_scale to 1 and leave out"
                 " network.sam_learns_until, or the cache"
             )
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+        return wrong
 
 
 def learned_from(config: TrainConfig) -> dict[str, Any]:

@@ -62,12 +62,12 @@ def run_train(config: TrainConfig) -> TrainReport:
 
 
 def _device(config: TrainConfig) -> torch.device:
-    if config.use_gpu and not torch.cuda.is_available():
+    if config.gpus_per_worker and not torch.cuda.is_available():
         raise ConfigError(
-            "expected a GPU for use_gpu, but torch finds none here; train on the CPU, or mend the"
-            " driver"
+            "expected a GPU for gpus_per_worker, but torch finds none here; train on the CPU, or"
+            " mend the driver"
         )
-    return torch.device("cuda" if config.use_gpu else "cpu")
+    return torch.device("cuda" if config.gpus_per_worker else "cpu")
 
 
 def _require_agreement(report: WorkerReport) -> None:

@@ -7,6 +7,7 @@ Axes: B images, Q mask queries, C channels, h w feature grid, S tokens to look a
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,19 +16,21 @@ from torch.nn import functional
 
 from possam_core.decoder.pixel_decoder import PixelFeatures, padding_cells, sine_position_encoding
 from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskDecoderConfig:
     """Size of the decoder."""
 
-    num_queries: int = 32
-    num_layers: int = 3  # levels are cycled coarse to fine
-    width: int = 128
-    num_heads: int = 8
-    ffn_width: int = 512
+    num_queries: Annotated[int, Setting("masks that it proposes for an image", ge=1)] = 32
+    num_layers: Annotated[int, Setting("layers; levels are cycled coarse to fine", ge=1)] = 3
+    width: Annotated[int, Setting("channels of a query", ge=1)] = 128
+    num_heads: Annotated[int, Setting("attention heads of a layer", ge=1)] = 8
+    ffn_width: Annotated[int, Setting("width inside the feed-forward network", ge=1)] = 512
 
     def __post_init__(self) -> None:
+        require_valid(self, prefix="decoder.")
         if self.width % self.num_heads or self.width % 4:
             raise ConfigError(
                 f"decoder.width must be a multiple of num_heads {self.num_heads} and of 4, got"

@@ -6,7 +6,7 @@ Axes: B images, C channels, h w feature grid, S cells of all levels one after an
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,8 +15,10 @@ from torch.nn import functional
 
 from possam_core.decoder.deformable_attention import MultiScaleDeformableAttention, cell_centres
 from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 
 PixelDecoderKind = Literal["fpn", "deformable"]
+FPN_NORM_GROUPS = 8
 NORM_GROUPS = 32  # of the deformable pixel decoder's group norms
 
 
@@ -24,23 +26,14 @@ NORM_GROUPS = 32  # of the deformable pixel decoder's group norms
 class PixelDecoderConfig:
     """Which pixel decoder; the sizes are those of the deformable one (docs/method.md 2.3)."""
 
-    kind: PixelDecoderKind = "fpn"
-    num_layers: int = 6
-    num_heads: int = 8
-    num_points: int = 4  # that each head samples on each level
-    ffn_width: int = 1024
+    kind: Annotated[PixelDecoderKind, Setting("how levels are fused")] = "fpn"
+    num_layers: Annotated[int, Setting("layers of deformable attention", ge=1)] = 6
+    num_heads: Annotated[int, Setting("attention heads of a layer", ge=1)] = 8
+    num_points: Annotated[int, Setting("points that each head samples on each level", ge=1)] = 4
+    ffn_width: Annotated[int, Setting("width inside the feed-forward network", ge=1)] = 1024
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(PixelDecoderKind):
-            raise ConfigError(
-                f"pixel_decoder.kind must be one of {', '.join(get_args(PixelDecoderKind))}, got"
-                f" {self.kind!r}"
-            )
-        for name in ("num_layers", "num_heads", "num_points", "ffn_width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"pixel_decoder.{name} must be at least 1, got {getattr(self, name)}"
-                )
+        require_valid(self, prefix="pixel_decoder.")
 
 
 FULL_SIZE_PIXEL_DECODER = PixelDecoderConfig(kind="deformable")  # on 256 channels
@@ -90,7 +83,7 @@ class PixelDecoder(nn.Module):
         self.outputs = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-                nn.GroupNorm(8, channels),
+                nn.GroupNorm(FPN_NORM_GROUPS, channels),
                 nn.ReLU(),
             )
             for _ in range(num_levels)

@@ -1,13 +1,14 @@
 """Which CLIP: a model that `open_clip` knows by name, or the small towers of `possam-tiny`."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 import open_clip
 import timm
 from timm.models import ConvNeXt, build_model_with_cfg, is_model_in_modules, register_model
 
 from possam_core.errors import ConfigError, nearest
+from possam_core.settings import Setting, require_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,20 +22,40 @@ class ClipConfig:
     for those the name must end in `-quickgelu`, as in `ViT-L-14-336-quickgelu`.
     """
 
-    model: str | None = None
-    input_side: int | None = None  # pixels; None: the nearest to the canvas that has whole cells
-    embed_dim: int = 128  # joint width D
-    timm_model_name: str = "possam_convnext_tiny"  # empty: a ViT
-    context_length: int = 32  # text tokens
-    text_width: int = 64
-    text_heads: int = 4
-    text_layers: int = 2
+    model: Annotated[
+        str | None,
+        Setting(
+            "name of the model in open_clip",
+            unset="small towers as the fields below say",
+            example="convnext_large_d_320",
+        ),
+    ] = None
+    input_side: Annotated[
+        int | None,
+        Setting(
+            "side of the input, in pixels",
+            ge=1,
+            unset="the nearest to the canvas that has whole cells",
+        ),
+    ] = None
+    embed_dim: Annotated[int, Setting("joint width of images and text", ge=1)] = 128
+    timm_model_name: Annotated[str, Setting("image tower as timm calls it; empty: a ViT")] = (
+        "possam_convnext_tiny"
+    )
+    context_length: Annotated[int, Setting("tokens of a text", ge=1)] = 32
+    text_width: Annotated[int, Setting("width of the text tower", ge=1)] = 64
+    text_heads: Annotated[int, Setting("attention heads of the text tower", ge=1)] = 4
+    text_layers: Annotated[int, Setting("layers of the text tower", ge=1)] = 2
 
     def __post_init__(self) -> None:
-        if self.input_side is not None and self.input_side < 1:
-            raise ConfigError(f"clip.input_side must be 1 or more, got {self.input_side}")
+        require_valid(self, prefix="clip.")
         if self.model is not None:
             self._take_shape(self.model)
+        elif self.text_width % self.text_heads:
+            raise ConfigError(
+                f"clip.text_width must be a multiple of clip.text_heads {self.text_heads}, got"
+                f" {self.text_width}"
+            )
         elif not timm.is_model(self.timm_model_name):
             raise ConfigError(
                 f"clip.timm_model_name must be a model that timm knows, got"

@@ -6,6 +6,7 @@ Axes: B images, S side of the canvas, C channels, h w feature grid.
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from possam_core.encoders.mobile_sam import UNUSED_KEY, MobileSamEncoder, offici
 from possam_core.encoders.sam_vit import SamVit
 from possam_core.errors import CheckpointError, ConfigError, PossamError
 from possam_core.images.batch import ImageBatch, normalise
+from possam_core.settings import Setting, require_valid
 
 SAM_PIXEL_MEAN = (123.675, 116.28, 103.53)  # grey levels 0-255, RGB
 SAM_PIXEL_STD = (58.395, 57.12, 57.375)
@@ -42,21 +44,25 @@ class SamConfig:
     MobileSAM's TinyViT has one shape: of its config only `image_size` may change.
     """
 
-    image_size: int = 192  # largest side of the square canvas, in pixels
-    patch_size: int = 12
-    embed_dim: int = 160
-    depth: int = 5
-    num_heads: int = 5
-    out_channels: int = 128
-    use_rel_pos: bool = False
-    architecture: str = "vit"  # or "mobile_sam"
-    window_size: int = 0  # tokens a side; 0: every block attends to the whole image
-    global_attn_indexes: tuple[int, ...] = ()  # blocks without windows
+    image_size: Annotated[
+        int, Setting("largest side of the square canvas, in pixels", ge=1, example=1024)
+    ] = 192
+    patch_size: Annotated[int, Setting("side of a patch, in pixels", ge=1)] = 12
+    embed_dim: Annotated[int, Setting("width of the blocks", ge=1)] = 160
+    depth: Annotated[int, Setting("number of blocks", ge=1)] = 5
+    num_heads: Annotated[int, Setting("attention heads of a block", ge=1)] = 5
+    out_channels: Annotated[int, Setting("channels of the neck's map", ge=4)] = 128
+    use_rel_pos: Annotated[bool, Setting("add relative positions to the attention")] = False
+    architecture: Annotated[
+        Literal["vit", "mobile_sam"], Setting("which family the encoder is of")
+    ] = "vit"
+    window_size: Annotated[
+        int, Setting("tokens a side; 0: every block attends to the whole image", ge=0)
+    ] = 0
+    global_attn_indexes: Annotated[tuple[int, ...], Setting("blocks without windows", ge=0)] = ()
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "patch_size", "embed_dim", "depth", "num_heads", "out_channels"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"sam.{name} must be 1 or more, got {getattr(self, name)}")
+        require_valid(self, prefix="sam.")
         if self.image_size % self.patch_size:
             raise ConfigError(
                 f"sam.image_size must be a multiple of sam.patch_size {self.patch_size}, got"
@@ -64,12 +70,8 @@ class SamConfig:
             )
         if self.architecture == "vit":
             self._check_vit()
-        elif self.architecture == "mobile_sam":
-            self._check_mobile_sam()
         else:
-            raise ConfigError(
-                f"sam.architecture must be 'vit' or 'mobile_sam', got {self.architecture!r}"
-            )
+            self._check_mobile_sam()
 
     def _check_vit(self) -> None:
         if self.embed_dim % self.num_heads:
@@ -77,9 +79,7 @@ class SamConfig:
                 f"sam.embed_dim must be a multiple of sam.num_heads {self.num_heads}, got"
                 f" {self.embed_dim}"
             )
-        if self.window_size < 0:
-            raise ConfigError(f"sam.window_size must be 0 or more, got {self.window_size}")
-        if any(not 0 <= index < self.depth for index in self.global_attn_indexes):
+        if any(index >= self.depth for index in self.global_attn_indexes):
             raise ConfigError(
                 f"sam.global_attn_indexes must lie in 0 to {self.depth - 1}, got"
                 f" {self.global_attn_indexes}"

@@ -16,14 +16,15 @@ Axes: N segments, Q mask queries, K classes.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from possam_core.errors import ConfigError
 from possam_core.labels.panoptic import Merged
 from possam_core.labels.segmentation import Expectation, PanopticSegmentation, Segment
+from possam_core.settings import Setting, require_valid
 
 LEAST_PROB = 1e-12  # so that a class that float32 has rounded to nothing keeps a logarithm
 LEAST_SHARE = 0.01  # and 1 minus it the largest, where a logit is taken
@@ -33,15 +34,11 @@ LEAST_SHARE = 0.01  # and 1 minus it the largest, where a logit is taken
 class LogitMap:
     """p becomes sigmoid(scale * logit(p) + shift): rising, so no order changes."""
 
-    scale: float = 1.0
-    shift: float = 0.0
+    scale: Annotated[float, Setting("slope on the logit", gt=0)] = 1.0
+    shift: Annotated[float, Setting("added to the logit")] = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.scale > 0 and math.isfinite(self.scale) and math.isfinite(self.shift)):
-            raise ConfigError(
-                "a calibration's scale must be above 0 and its shift a number, got"
-                f" {self.scale} and {self.shift}"
-            )
+        require_valid(self, prefix="calibration.")
 
     def __call__(self, probs: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
         """The calibrated probabilities; those given as they are where nothing was fitted."""
@@ -60,37 +57,40 @@ class ExpectedPqConfig:
     No weight is negative, so more of any never promises less.
     """
 
-    intercept: float
-    of_segments: float
-    of_coverage: float
-    of_few: float
-    usual_coverage: float  # means over the images that it was fitted on
-    usual_score: float
-    usual_predicted_iou: float
+    intercept: Annotated[float, Setting("logit of the quality before anything is added")]
+    of_segments: Annotated[
+        float, Setting("weight of the mean of score times predicted IoU over the segments", ge=0)
+    ]
+    of_coverage: Annotated[float, Setting("weight of the share of labelled pixels", ge=0)]
+    of_few: Annotated[float, Setting("weight of one over the number of segments", ge=0)]
+    usual_coverage: Annotated[
+        float, Setting("mean coverage of the images that it was fitted on", gt=0)
+    ]
+    usual_score: Annotated[float, Setting("mean score of theirs", gt=0)]
+    usual_predicted_iou: Annotated[float, Setting("mean predicted IoU of theirs", gt=0)]
 
     def __post_init__(self) -> None:
-        weights = (self.of_segments, self.of_coverage, self.of_few)
-        if not all(weight >= 0 for weight in weights):
-            raise ConfigError(
-                f"the weights of an expected quality must be 0 or more, got {weights}"
-            )
-        usual = (self.usual_coverage, self.usual_score, self.usual_predicted_iou)
-        if not all(value > 0 for value in usual):
-            raise ConfigError(f"what a calibrated model usually has must be above 0, got {usual}")
+        require_valid(self, prefix="calibration.expected_pq.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationConfig:
     """What was fitted on held-out images; the defaults change nothing."""
 
-    temperature: float = 1.0  # of the class probabilities; above 1 it makes them more modest
-    presence: LogitMap = field(default_factory=LogitMap)  # of IoU^eta * (1 - void)
-    iou: LogitMap = field(default_factory=LogitMap)  # of the predicted IoU
-    expected_pq: ExpectedPqConfig | None = None  # None: the grade goes by fixed thresholds
+    temperature: Annotated[
+        float, Setting("of the class probabilities; above 1 it makes them more modest", gt=0)
+    ] = 1.0
+    presence: Annotated[LogitMap, Setting("map of IoU^eta * (1 - void)")] = field(
+        default_factory=LogitMap
+    )
+    iou: Annotated[LogitMap, Setting("map of the predicted IoU")] = field(default_factory=LogitMap)
+    expected_pq: Annotated[
+        ExpectedPqConfig | None,
+        Setting("what an image's quality follows from", unset="the grade goes by fixed thresholds"),
+    ] = None
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            raise ConfigError(f"calibration.temperature must be above 0, got {self.temperature}")
+        require_valid(self, prefix="calibration.")
 
 
 def tempered(probs: Float[Tensor, "N K"], temperature: float) -> Float[Tensor, "N K"]:

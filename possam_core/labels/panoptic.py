@@ -6,6 +6,7 @@ Axes: Q mask queries, N kept masks, K classes, h w mask grid, H W pixels of the 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ from jaxtyping import Bool, Float, Int32, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from possam_core.errors import ConfigError
 from possam_core.labels.mask_contest import Contest, Frame, hold_contest
 from possam_core.labels.masks import VOID_ID, areas_and_boxes
 from possam_core.labels.segmentation import PanopticSegmentation, Segment
+from possam_core.settings import Setting, require_valid
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 
@@ -24,16 +25,16 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 class MergeConfig:
     """Which masks become segments."""
 
-    object_threshold: float = 0.1  # least score of a mask, in [0, 1]
-    overlap_threshold: float = 0.6  # least share of its own pixels that a mask must win
-    eta: float = 1.0  # exponent of the predicted IoU in a mask's score; 0 ignores it
+    object_threshold: Annotated[float, Setting("least score of a mask", ge=0, le=1)] = 0.1
+    overlap_threshold: Annotated[
+        float, Setting("least share of its own pixels that a mask must win", ge=0, le=1)
+    ] = 0.6
+    eta: Annotated[
+        float, Setting("exponent of the predicted IoU in a mask's score; 0 ignores it", ge=0)
+    ] = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("object_threshold", "overlap_threshold"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"merge.{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.eta < 0:
-            raise ConfigError(f"merge.eta must not be negative, got {self.eta}")
+        require_valid(self, prefix="merge.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

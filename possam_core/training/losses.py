@@ -9,6 +9,7 @@ of all images together, K classes, P cells of the mask grid or points.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from possam_core.errors import ConfigError
 from possam_core.model import MaskClassification
+from possam_core.settings import Setting, require_valid
 from possam_core.training.points import PointSampler, sample_maps
 
 
@@ -29,23 +30,24 @@ class LossConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    classes: float = 2.0
-    mask_bce: float = 5.0
-    dice: float = 5.0
-    iou: float = 1.0  # loss only
-    void: float = 0.1  # weight of the void class in the cross-entropy
-    num_points: int | None = None  # at which masks are compared; None: on the whole mask grid
+    classes: Annotated[float, Setting("weight of the classes' cross-entropy", ge=0)] = 2.0
+    mask_bce: Annotated[float, Setting("weight of the masks' cross-entropy", ge=0)] = 5.0
+    dice: Annotated[float, Setting("weight of the masks' dice", ge=0)] = 5.0
+    iou: Annotated[
+        float, Setting("weight of the predicted IoU's squared error; in the loss alone", ge=0)
+    ] = 1.0
+    void: Annotated[
+        float, Setting("weight of the void class in the classes' cross-entropy", ge=0)
+    ] = 0.1
+    num_points: Annotated[
+        int | None,
+        Setting(
+            "points at which masks are compared", ge=1, unset="the whole mask grid", example=12544
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"loss.{name} must be 0 or more, got {getattr(self, name)}"
-            for name in ("classes", "mask_bce", "dice", "iou", "void")
-            if not getattr(self, name) >= 0
-        ]
-        if self.num_points is not None and self.num_points < 1:
-            wrong.append(f"loss.num_points must be at least 1, got {self.num_points}")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+        require_valid(self, prefix="loss.")
 
 
 @dataclass(frozen=True, slots=True)

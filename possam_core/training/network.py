@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
@@ -14,6 +15,7 @@ from possam_core.encoders.clip import load_clip_weights
 from possam_core.encoders.sam import load_sam_weights
 from possam_core.errors import CheckpointError, ConfigError
 from possam_core.model import ModelCard, PosSAM, full_size
+from possam_core.settings import Setting, require_valid
 from possam_core.training.warm_start import load_warm_start
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -24,14 +26,39 @@ class NetworkConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    checkpoint: str | None = None  # bundled name, path, s3:// or hf:// address that was fetched
-    fresh_head: bool = False  # of the checkpoint keep the encoders alone
-    sam: str | None = None  # a key of SAM_CONFIGS
-    sam_weights: str | None = None  # path; None: where `possam weights fetch` puts them
-    clip: str | None = None  # a model that open_clip knows
-    clip_weights: str | None = None  # likewise
-    warm_start: str | None = None  # path of decoder weights in Mask2Former's or FC-CLIP's naming
-    sam_learns_until: float = 0.0  # share of the steps; 0: SAM is frozen all along
+    checkpoint: Annotated[
+        str | None,
+        Setting(
+            "bundled name, path, s3:// or hf:// address that was fetched",
+            unset="a new head on published encoders",
+            example="possam-tiny",
+        ),
+    ] = None
+    fresh_head: Annotated[bool, Setting("keep of the checkpoint the encoders alone")] = False
+    sam: Annotated[
+        str | None,
+        Setting("published SAM encoder", unset="the checkpoint's", example="vit_b"),
+    ] = None
+    sam_weights: Annotated[
+        str | None, Setting("file of the SAM encoder", unset="where `possam weights fetch` puts it")
+    ] = None
+    clip: Annotated[
+        str | None,
+        Setting(
+            "CLIP, as open_clip calls it", unset="the checkpoint's", example="convnext_large_d_320"
+        ),
+    ] = None
+    clip_weights: Annotated[
+        str | None, Setting("file of the CLIP", unset="where `possam weights fetch` puts it")
+    ] = None
+    warm_start: Annotated[
+        str | None,
+        Setting("file of decoder weights in Mask2Former's or FC-CLIP's naming", unset="none"),
+    ] = None
+    sam_learns_until: Annotated[
+        float,
+        Setting("share of the steps in which SAM learns, too; 0: it is frozen", ge=0, le=1),
+    ] = 0.0
 
     def __post_init__(self) -> None:
         wrong = []
@@ -45,10 +72,7 @@ class NetworkConfig:
             )
         if self.fresh_head and self.checkpoint is None:
             wrong.append("network.fresh_head is about a checkpoint, got none; leave it out")
-        if not 0 <= self.sam_learns_until <= 1:
-            wrong.append(f"network.sam_learns_until must be in [0, 1], got {self.sam_learns_until}")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+        require_valid(self, *wrong, prefix="network.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 
 ScheduleKind = Literal["cosine", "step", "poly"]
 COSINE_FLOOR = 0.01  # of the peak
@@ -17,21 +17,22 @@ class ScheduleConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    kind: ScheduleKind = "cosine"
-    warmup_steps: int = 100  # linear, up to the peak
-    drop_steps: tuple[int, ...] = ()  # step: from each of these on, a tenth of the rate before
-    power: float = 0.9  # poly: of the share of steps that is left
+    kind: Annotated[ScheduleKind, Setting("how the rate falls after warm-up")] = "cosine"
+    warmup_steps: Annotated[int, Setting("steps that rise linearly to the peak", ge=0)] = 100
+    drop_steps: Annotated[
+        tuple[int, ...],
+        Setting("step: from each of these on, a tenth of the rate before", ge=1, example=[9000]),
+    ] = ()
+    power: Annotated[float, Setting("poly: exponent of the share of steps left", gt=0)] = 0.9
 
     def __post_init__(self) -> None:
-        if self.warmup_steps < 0:
-            raise ConfigError(f"schedule.warmup_steps must be 0 or more, got {self.warmup_steps}")
+        wrong = ""
         if (self.kind == "step") != bool(self.drop_steps):
-            raise ConfigError(
+            wrong = (
                 "schedule.drop_steps must name steps for the kind 'step' and for no other, got"
                 f" {list(self.drop_steps)} for {self.kind!r}"
             )
-        if self.power <= 0:
-            raise ConfigError(f"schedule.power must be above 0, got {self.power}")
+        require_valid(self, wrong, prefix="schedule.")
 
 
 def learning_rate(step: int, *, peak: float, num_steps: int, schedule: ScheduleConfig) -> float:

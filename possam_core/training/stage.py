@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from possam_core.errors import ConfigError
+from possam_core.settings import Setting, require_valid
 from possam_core.training.schedule import ScheduleConfig
 
 
@@ -16,36 +16,37 @@ class LoopConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    num_steps: int
-    batch_size: int = 16  # images that a step learns from, of all workers together
-    images_at_once: int | None = None  # of one worker; fewer than its share add up gradients
-    learning_rate: float = 1e-3  # peak, after warm-up
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    weight_decay: float = 0.05  # zero on biases, norms and embeddings
-    max_grad_norm: float = 1.0
-    precision: Literal["float32", "bfloat16"] = "bfloat16"  # of the network; losses are float32
-    log_every: int = 50
-    save_every: int = 200
-    evaluate_every: int = 500
-    seed: int = 0  # of weights, batches and views
+    num_steps: Annotated[int, Setting("steps in all", ge=1, example=368750)]
+    batch_size: Annotated[
+        int, Setting("images that a step learns from, of all workers together", ge=1)
+    ] = 16
+    images_at_once: Annotated[
+        int | None,
+        Setting(
+            "images that a worker holds at once; fewer than its share add up gradients",
+            ge=1,
+            unset="its share",
+        ),
+    ] = None
+    learning_rate: Annotated[float, Setting("peak of the rate, after warm-up", gt=0)] = 1e-3
+    schedule: Annotated[ScheduleConfig, Setting("how the rate runs over the steps")] = field(
+        default_factory=ScheduleConfig
+    )
+    weight_decay: Annotated[
+        float, Setting("decay of weights; none on biases, norms and embeddings", ge=0)
+    ] = 0.05
+    max_grad_norm: Annotated[float, Setting("longer gradients are cut to this norm", gt=0)] = 1.0
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Setting("number format of the network; matching and losses are float32"),
+    ] = "bfloat16"
+    log_every: Annotated[int, Setting("steps between lines of the log", ge=1)] = 50
+    save_every: Annotated[int, Setting("steps between saved states", ge=1)] = 200
+    evaluate_every: Annotated[int, Setting("steps between measurements", ge=1)] = 500
+    seed: Annotated[int, Setting("of weights, batches and views", ge=0)] = 0
 
     def __post_init__(self) -> None:
-        at_least_one = ("num_steps", "batch_size", "log_every", "save_every", "evaluate_every")
-        wrong = [
-            f"loop.{name} must be at least 1, got {getattr(self, name)}"
-            for name in at_least_one
-            if getattr(self, name) < 1
-        ]
-        if self.images_at_once is not None and self.images_at_once < 1:
-            wrong.append(f"loop.images_at_once must be at least 1, got {self.images_at_once}")
-        for name in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                wrong.append(f"loop.{name} must be above 0, got {getattr(self, name)}")
-        for name in ("weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
-                wrong.append(f"loop.{name} must be 0 or more, got {getattr(self, name)}")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+        require_valid(self, prefix="loop.")
 
 
 @dataclass(frozen=True, slots=True)

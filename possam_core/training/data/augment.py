@@ -6,6 +6,7 @@ Axes: H W pixels of the image, S side of the square canvas.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
-from possam_core.errors import ConfigError
 from possam_core.images.batch import resized_size
+from possam_core.settings import Setting, require_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +25,21 @@ class AugmentConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
-    min_scale: float = 0.1
-    max_scale: float = 2.0  # above 1 the canvas shows a part of the image
-    flip: bool = True  # left to right, with probability one half
+    min_scale: Annotated[float, Setting("smallest scale", gt=0, le=16)] = 0.1
+    max_scale: Annotated[
+        float,
+        Setting("largest scale; above 1 the canvas shows a part of the image", gt=0, le=16),
+    ] = 2.0
+    flip: Annotated[bool, Setting("left to right, with probability one half")] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_scale <= self.max_scale <= 16:
-            raise ConfigError(
-                "augment.min_scale and max_scale must rise within (0, 16], got"
-                f" {self.min_scale} and {self.max_scale}; 1 and 1 show each image whole"
+        wrong = ""
+        if self.min_scale > self.max_scale:
+            wrong = (
+                f"augment.min_scale must be at most max_scale {self.max_scale:g}, got"
+                f" {self.min_scale:g}; 1 and 1 show each image whole"
             )
+        require_valid(self, wrong, prefix="augment.")
 
     @property
     def is_fixed(self) -> bool:

@@ -204,8 +204,14 @@ def test_without_a_corpus_the_missing_settings_are_named(call) -> None:  # type:
 
 
 def test_the_schema_of_the_settings_is_json(call) -> None:  # type: ignore[no-untyped-def]
-    outcome = call("config", "schema")
-    assert {"images", "output", "prices"} <= set(json.loads(outcome.out)["properties"])
+    one = json.loads(call("config", "schema", "label").out)
+    assert {"images", "output", "prices"} <= set(one["properties"])
+    assert one["properties"]["shard_size"]["description"] == "images in one file"
+    assert one["properties"]["shard_size"]["maximum"] == 100_000
+    every = json.loads(call("config", "schema").out)
+    assert list(every) == ["label", "train", "evaluate", "calibrate", "export"]
+    assert every["label"] == one
+    assert call("config", "schema", "lable").is_one_sentence_about("did you mean 'label'?")
 
 
 def test_a_finished_run_can_be_asked_verified_and_compacted(  # type: ignore[no-untyped-def]

@@ -182,17 +182,17 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
-def test_the_command_prints_figures_and_writes_record_and_page(
+def test_the_command_prints_figures_or_json_and_writes_a_page(
     call: Call, tiny_model: str, tmp_path: Path
 ) -> None:
     scenes = ("--data", "workshop", "--num-scenes", 2, "--scene-seed", 5)
-    written = ("--json", tmp_path / "figures.json", "--report", tmp_path / "page")
-    code, out, _ = call(tiny_model, *scenes, *written)
+    code, out, _ = call(tiny_model, *scenes, "--report", tmp_path / "page")
     assert code == 0
     assert "Average precision" in out
-    record = json.loads((tmp_path / "figures.json").read_text())
-    assert (record["num_images"], record["data"]["world"]) == (2, "workshop")
     assert (tmp_path / "page/index.html").exists()
+    record = json.loads(call(tiny_model, *scenes, "--json")[1])
+    assert (record["num_images"], record["data"]["world"]) == (2, "workshop")
+    assert record["page"] is None
 
 
 @pytest.mark.parametrize(
@@ -205,13 +205,15 @@ def test_the_command_prints_figures_and_writes_record_and_page(
         (["possam-tiny", "--data", "playgroud"], ["did you mean 'playground'"]),
         (["possam-tiny", "--data", "a.json"], ["vocabulary must be named", "images must be named"]),
         (["possam-tiny", "--data", "playground", "--images", "x"], ["images must be left out"]),
-        (["possam-tiny", "--data", "workshop", "--limit", "0"], ["limit must be at least 1"]),
-        (["possam-tiny", "--data", "playground", "--num-scenes", "0"], ["num_scenes must be"]),
-        (["possam-tiny", "--data", "playground", "--precision", "float16"], ["'bfloat16'"]),
         (
-            ["possam-tiny", "--data", "playground", "--json", "nowhere/a.json"],
-            ["folder at nowhere"],
+            ["possam-tiny", "--data", "workshop", "--limit", "0"],
+            ["data.limit on the command line must be at least 1"],
         ),
+        (
+            ["possam-tiny", "--data", "playground", "--num-scenes", "0"],
+            ["data.num_scenes on the command line must be"],
+        ),
+        (["possam-tiny", "--data", "playground", "--precision", "float16"], ["'bfloat16'"]),
         (["nowhere.safetensors", "--data", "playground"], ["nowhere.safetensors"]),
     ],
 )
@@ -223,16 +225,18 @@ def test_wrong_combinations_are_told_in_one_sentence(
     assert all(word in err for word in words)
 
 
-def test_a_run_takes_ground_truth_and_nothing_else(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_takes_ground_truth_and_nothing_else(call: Call, make_run) -> None:  # type: ignore[no-untyped-def]
     small = make_run(2)
     truth = ("--ground-truth", small.ground_truth)
-    code, out, _ = call(small.run, *truth, "--json", tmp_path / "run.json")
+    code, out, _ = call(small.run, *truth)
     assert (code, "100.0" in out) == (0, True)
-    assert json.loads((tmp_path / "run.json").read_text())["panoptic"]["all"]["pq"] == 1.0
-    code, _, err = call(small.run, "--data", "playground", "--num-scenes", 3, "--gpu")
+    code, out, _ = call(small.run, *truth, "--json")
+    assert (code, json.loads(out)["panoptic"]["all"]["pq"]) == (0, 1.0)
+    gpu = ("--gpus-per-worker", 1)
+    code, _, err = call(small.run, "--data", "playground", "--num-scenes", 3, *gpu)
     assert code == 2
     assert "expected only --ground-truth" in err
-    assert "--data, --num-scenes, --gpu/--cpu" in err
+    assert "--data, --num-scenes, --gpus-per-worker" in err
 
 
 def evaluate_coco(call: Call, corpus: Path, vocabulary: str = "playground") -> tuple[object, str]:

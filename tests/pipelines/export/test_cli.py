@@ -4,7 +4,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipelines.cli import command
+from pipelines.cli import main
 from pipelines.cli.export import export_app
 from pipelines.export import ExportFormat
 from tests.pipelines.conftest import SmallRun
@@ -14,7 +14,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """The exit code of `possam ...`."""
     monkeypatch.setattr("sys.argv", ["possam", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
-        command.main()
+        main()
     return int(ended.value.code or 0)
 
 

@@ -1,12 +1,14 @@
 """What the user reads when a run has ended."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
+from pipelines.label.exit_codes import exit_code
 from pipelines.label.session import LabelReport
-from pipelines.label.summary import summarise
+from pipelines.label.summary import summarise, to_record
 from pipelines.run.manifest import Manifest, Totals
 
 MANIFEST = Manifest(
@@ -41,3 +43,35 @@ def test_images_a_second_are_those_of_the_report_and_not_all_by_part_of_the_time
     )
     (line,) = [line for line in text_of(report).splitlines() if "images/s" in line]
     assert line.strip("│ ").split()[1:] == ["│", shown]
+
+
+def test_the_record_for_programs_says_whether_the_run_is_complete() -> None:
+    done = json.loads(
+        json.dumps(to_record(LabelReport(location="run", num_shards=2, manifest=MANIFEST)))
+    )
+    assert (done["is_complete"], done["totals"]["images"]) == (True, 60)
+    assert done["root_hash"] == "0" * 64
+    stopped = LabelReport(
+        location="run", num_shards=2, manifest=None, open_shards={1: "no file"}, is_stopped=True
+    )
+    left = json.loads(json.dumps(to_record(stopped)))
+    assert (left["is_complete"], left["totals"], left["root_hash"]) == (False, None, None)
+    assert left["open_shards"] == {"1": "no file"}
+
+
+def test_the_exit_code_says_how_a_run_ended() -> None:
+    assert exit_code(LabelReport(location="run", num_shards=2, manifest=MANIFEST)) == 0
+    assert (
+        exit_code(
+            LabelReport(location="run", num_shards=2, manifest=None, open_shards={1: "no file"})
+        )
+        == 1
+    )
+    assert (
+        exit_code(
+            LabelReport(
+                location="run", num_shards=2, manifest=None, open_shards={1: ""}, is_stopped=True
+            )
+        )
+        == 143
+    )

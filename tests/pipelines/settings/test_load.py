@@ -181,6 +181,7 @@ def test_the_schema_names_types_choices_and_what_is_required() -> None:
     assert schema["properties"]["precision"]["enum"] == ["float32", "bfloat16"]
     prices = schema["$defs"]["PriceConfig"]
     assert prices["properties"]["worker_hour"] == {
+        "examples": [1.2],
         "description": "price of a worker-hour: its share of a machine, its GPU included",
         "minimum": 0,
         "default": 0.0,

@@ -47,7 +47,7 @@ def test_every_mistake_is_told_at_once_with_what_may_have_been_meant(tmp_path: P
         load(
             tmp_path,
             loop={"num_step": 4, "learning_rate": "fast", "schedule": {"kind": "linear"}},
-            augment={"min_scale": 3},
+            augment={"min_scale": 30},
             los={"dice": 5},
         )
     message = str(caught.value)
@@ -56,7 +56,7 @@ def test_every_mistake_is_told_at_once_with_what_may_have_been_meant(tmp_path: P
         "expected loop.num_steps in",
         "expected loop.learning_rate",
         "expected loop.schedule.kind",
-        "augment.min_scale and max_scale must rise",
+        "augment.min_scale in",
         "got los; did you mean 'loss'?",
     ):
         assert part in message
@@ -66,7 +66,7 @@ def test_every_mistake_is_told_at_once_with_what_may_have_been_meant(tmp_path: P
     ("changes", "reason"),
     [
         ({"num_workers": 3, "loop": {"num_steps": 1}}, "multiple of num_workers 3, got 16"),
-        ({"num_workers": 0}, "num_workers must be at least 1"),
+        ({"num_workers": 0}, "num_workers in .* must be at least 1"),
         ({"feature_cache": "c"}, "feature_cache needs views that come again"),
         ({"data": {"source": "playground"}}, "num_scenes must be named"),
         (
@@ -74,8 +74,12 @@ def test_every_mistake_is_told_at_once_with_what_may_have_been_meant(tmp_path: P
             "vocabulary must be named.*images must be named.*annotations.*num_scenes must be left",
         ),
         (
-            {"data": {"source": "playground", "num_scenes": 0, "images": "x"}},
-            "images must be left out.*num_scenes must be at least 1",
+            {"data": {"source": "playground", "num_scenes": 0, "limit": 0}},
+            "data.limit in .* must be at least 1, got 0.*data.num_scenes in .* must be at least 1",
+        ),
+        (
+            {"data": {"source": "playground", "images": "x"}},
+            "images must be left out.*num_scenes must be named",
         ),
         (
             {"data": {"source": "coco-panoptic", "world": "workshop"}},
@@ -98,7 +102,9 @@ def test_a_training_goes_on_with_its_own_settings_alone(tmp_path: Path) -> None:
     require_same_settings(folder, config)
     write_settings(folder, config)
     require_same_settings(folder, config)
-    elsewhere = replace(config, num_workers=2, use_gpu=True, loop=replace(config.loop, log_every=1))
+    elsewhere = replace(
+        config, num_workers=2, gpus_per_worker=1, loop=replace(config.loop, log_every=1)
+    )
     require_same_settings(folder, elsewhere)
     other = replace(config, loop=LoopConfig(num_steps=9, seed=3))
     with pytest.raises(

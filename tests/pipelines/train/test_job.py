@@ -210,7 +210,9 @@ def test_bad_input_is_one_sentence_that_names_it(
     file.write_text(text.replace("num_steps", "num_stepz"))
     assert "did you mean 'num_steps'?" in call(capsys, monkeypatch, file)
     file.write_text(text)
-    assert "expected a GPU for use_gpu" in call(capsys, monkeypatch, file, "--gpu")
+    assert "expected a GPU for gpus_per_worker" in call(
+        capsys, monkeypatch, file, "--gpus-per-worker", "1"
+    )
 
 
 def test_a_state_of_another_architecture_is_refused(tmp_path: Path, tiny_model: str) -> None:

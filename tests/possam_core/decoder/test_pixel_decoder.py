@@ -198,5 +198,5 @@ def test_impossible_settings_are_refused() -> None:
 
 def test_an_unknown_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object first
-    with pytest.raises(ConfigError, match=r"kind must be one of fpn, deformable, got 'bifpn'"):
+    with pytest.raises(ConfigError, match=r"kind must be fpn or deformable, got 'bifpn'"):
         PixelDecoderConfig(kind="bifpn")

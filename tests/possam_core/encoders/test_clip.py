@@ -96,7 +96,7 @@ def test_an_input_side_must_hold_whole_cells() -> None:
         make_encoder("tiny-vit", input_side=30)
     with pytest.raises(ConfigError, match=r"multiple of the 32 pixels"):
         make_encoder("tiny-convnext", input_side=40)
-    with pytest.raises(ConfigError, match="1 or more"):
+    with pytest.raises(ConfigError, match="at least 1"):
         ClipConfig(input_side=0)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -281,9 +282,8 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "resnet"}, "'vit' or 'mobile_sam', got 'resnet'"),
         ({"num_heads": 5}, "embed_dim must be a multiple of sam.num_heads 5, got 24"),
-        ({"depth": 0}, "depth must be 1 or more, got 0"),
+        ({"depth": 0}, "depth must be at least 1, got 0"),
         ({"window_size": -1}, "window_size must be 0 or more, got -1"),
         ({"global_attn_indexes": (3,)}, r"must lie in 0 to 2, got \(3,\)"),
         ({"architecture": "mobile_sam"}, "patch_size must be 16 for mobile_sam, got 8"),
@@ -292,6 +292,12 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(SMALL, **changes)
+
+
+def test_an_unknown_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object first
+    with pytest.raises(ConfigError, match="architecture must be vit or mobile_sam, got 'resnet'"):
+        replace(SMALL, architecture="resnet")
 
 
 def test_possam_tiny_keeps_its_shape_and_features() -> None:

@@ -146,9 +146,9 @@ def test_the_expectation_comes_with_the_calibrated_segmentation() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: CalibrationConfig(temperature=0.0), "temperature must be above 0"),
-        (lambda: LogitMap(scale=-1.0), "scale must be above 0"),
-        (lambda: LogitMap(shift=math.nan), "shift a number"),
+        (lambda: CalibrationConfig(temperature=0.0), "temperature must be more than 0"),
+        (lambda: LogitMap(scale=-1.0), "scale must be more than 0"),
+        (lambda: LogitMap(shift=math.nan), "shift must be a finite number"),
         (
             lambda: ExpectedPqConfig(
                 intercept=0.0,

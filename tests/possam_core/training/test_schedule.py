@@ -34,7 +34,7 @@ def test_poly_falls_with_the_power_of_what_is_left() -> None:
         ({"kind": "step"}, "drop_steps must name steps"),
         ({"kind": "poly", "drop_steps": (5,)}, "for no other"),
         ({"warmup_steps": -1}, "warmup_steps must be 0 or more"),
-        ({"power": 0.0}, "power must be above 0"),
+        ({"power": 0.0}, "power must be more than 0"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused(settings: dict, reason: str) -> None:
