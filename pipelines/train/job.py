@@ -28,7 +28,7 @@ class TrainReport:
     num_new: int  # of those, by this call
     loss: float | None  # of the last step
     best: Mapping[str, float]  # held-out figures of the best checkpoint
-    num_spoiled: int  # steps that were skipped, for their gradients were no numbers
+    num_skipped: int  # steps that were skipped, for their gradients were no numbers
     weights_sha256: tuple[str, ...]  # by worker
 
 
@@ -56,7 +56,7 @@ def run_train(config: TrainConfig) -> TrainReport:
         num_new=loop.num_new,
         loss=loop.loss,
         best=loop.best,
-        num_spoiled=loop.num_spoiled,
+        num_skipped=loop.num_skipped,
         weights_sha256=report.weights_sha256,
     )
 

@@ -1,7 +1,7 @@
-"""Stage 1: CLIP-tiny learns region-text contrast; it plays the web-trained CLIP.
+"""Stage 1: trains CLIP-tiny, in place of a web-trained CLIP, by region-text contrast.
 
 Regions are true masks on whole scenes, captions are prompts around a name of their class. It is the
-one stage that sees every class by name; worlds take turns, each with the captions of its own.
+only stage that sees every class by name; batches alternate between worlds, with their own captions.
 
 Axes: N regions, D joint width, K classes.
 """
@@ -20,19 +20,24 @@ from torch.nn.utils.rnn import pad_sequence
 from possam_core.encoders.clip import ClipEncoder
 from possam_core.ldp import mask_pool
 from possam_core.training.batches import ReadAhead
-from possam_core.training.data.scenes import SceneBatch, SceneStore, StoredScenes, TakingTurns
+from possam_core.training.data.scenes import (
+    AlternatingBatches,
+    SceneBatch,
+    SceneStore,
+    StoredScenes,
+)
 from possam_core.training.evaluating import evaluating
 from possam_core.training.files import Folder
 from possam_core.training.loop import train_stage
 from possam_core.training.stage import Evaluation, LoopConfig, Stage, StepResult
 from possam_core.vocabulary.vocabulary import PROMPT_TEMPLATES, Vocabulary
 
-MAX_SHIFT_PX = 3  # regions are displaced by up to this, for predicted masks are not exact either
+MAX_SHIFT_PX = 3  # regions are displaced by up to this: predicted masks are not exact either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """Scenes of one world, and the names of what they show."""
+    """Scenes of one world, and the names of their classes."""
 
     vocabulary: Vocabulary  # classes of scenes are positions in it
     scenes: SceneStore
@@ -44,7 +49,7 @@ def train_clip(
 ) -> None:
     """Train both towers of `clip` on the regions of the lessons' scenes; resumes from `folder`."""
     device = clip.pixel_mean.device
-    batches = TakingTurns(
+    batches = AlternatingBatches(
         [
             StoredScenes(
                 lesson.scenes,
@@ -83,15 +88,15 @@ def train_clip(
 
     stage = Stage(name="clip", module=clip, learn=learn, evaluate=evaluate)
     try:
-        with _quick_gradients(clip):
+        with _fast_gradients(clip):
             train_stage(stage, config, folder)
     finally:
         reader.close()
 
 
 @contextmanager
-def _quick_gradients(module: nn.Module) -> Iterator[None]:
-    """Depthwise convolutions in float32, on CPUs: their gradient in bfloat16 takes 2.5 times it."""
+def _fast_gradients(module: nn.Module) -> Iterator[None]:
+    """Depthwise convolutions in float32 on CPUs: their bfloat16 gradient is 2.5 times as slow."""
 
     def forward(convolution: nn.Conv2d, x: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
@@ -110,7 +115,7 @@ def _quick_gradients(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def clip_accuracy(clip: ClipEncoder, lesson: Lesson) -> dict[str, float]:
-    """Share of true regions whose class the text embeddings name, over held-out scenes."""
+    """Share of true regions that the text embeddings classify correctly, over held-out scenes."""
     with evaluating(clip):
         return _accuracy(clip, lesson)
 
@@ -144,7 +149,7 @@ def embed_regions(
 
 
 def _text_to_region(logits: Tensor, truth: Tensor) -> Tensor:
-    """Each caption that some region shows: likelihood that a region drawn for it is one of them."""
+    """Mean over captions with a region: -log of the share of its regions in the softmax."""
     positive = functional.one_hot(truth, logits.shape[1]).bool()  # (N, K)
     present = positive.any(dim=0)
     over_regions = logits.log_softmax(dim=0).masked_fill(~positive, -torch.inf)
