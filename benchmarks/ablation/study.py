@@ -138,12 +138,12 @@ def run_study(
             run(job, device)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, spawn, _begin, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(num_processes, spawn, _set_up_child, max_tasks_per_child=1) as pool:
         for ended in [pool.submit(run, job, device) for job in left]:
             ended.result()
 
 
-def _begin() -> None:
+def _set_up_child() -> None:
     """Set up a child process: its log, its threads, and its end with its parent."""
     end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -67,5 +67,5 @@ def _summary(report: "TrainReport") -> str:
         f"the best on held-out images: {best}; PQ {figures}",
     ]
     if report.num_skipped:
-        lines.append(f"{report.num_skipped:,} steps were skipped: their gradients were no numbers")
+        lines.append(f"{report.num_skipped:,} steps were skipped: their gradients were not finite")
     return "\n".join(lines)

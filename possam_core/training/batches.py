@@ -118,7 +118,7 @@ class ReadAhead:
         if step != self._next_step:
             steps = range(step, self._num_steps)
             self._ahead = run_ahead(self._thread, self._read_parts, steps, 1)
-        self._next_step = None  # begin anew after a step that cannot be read
+        self._next_step = None  # start again after a step that cannot be read
         parts = next(self._ahead)
         self._next_step = step + 1
         return parts

@@ -126,7 +126,7 @@ def _weights_file(part: str, name: str, path: str | None) -> Path:
         file, how = fetched_file(published[name]), f"run `possam weights fetch {name}`"
     else:
         raise ConfigError(
-            f"expected network.{part}_weights for {name!r}, of which no published file is known;"
+            f"expected network.{part}_weights for {name!r}, which has no known published file;"
             f" name one (known are {', '.join(published)})"
         )
     if not file.is_file():

@@ -133,7 +133,7 @@ class WarmStart:
     taken: tuple[str, ...]  # their names
     of_other_shape: tuple[str, ...]
     unknown: tuple[str, ...]  # names without a counterpart, of the decoders
-    started_anew: tuple[str, ...]  # our names that nothing was found for
+    newly_initialised: tuple[str, ...]  # our names without a counterpart in the file
 
 
 def load_warm_start(model: PosSAM, path: Path) -> WarmStart:
@@ -171,7 +171,7 @@ def load_warm_start(model: PosSAM, path: Path) -> WarmStart:
         taken=tuple(sorted(taken)),
         of_other_shape=tuple(sorted(other)),
         unknown=tuple(sorted(decoders - set(taken) - set(other))),
-        started_anew=tuple(sorted(learned - set(news))),
+        newly_initialised=tuple(sorted(learned - set(news))),
     )
     _log(path, report)
     return report
@@ -215,7 +215,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in PICKLED:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, which no array needs")
+            raise pickle.UnpicklingError(
+                f"it needs {module}.{name}, which is not allowed in a pickle of arrays"
+            )
         return super().find_class(module, name)
 
 
@@ -251,9 +253,9 @@ def _reordering_projections(own: Mapping[str, Tensor], order: Tensor) -> dict[st
 def _log(path: Path, report: WarmStart) -> None:
     logger.info("warm start from %s: %d tensors taken", path, len(report.taken))
     for what, names in (
-        ("not taken, for their shapes differ", report.of_other_shape),
-        ("not taken, for they have no counterpart", report.unknown),
-        ("starting anew", report.started_anew),
+        ("not taken: their shapes differ", report.of_other_shape),
+        ("not taken: they have no counterpart", report.unknown),
+        ("newly initialised", report.newly_initialised),
     ):
         if names:
             shown = ", ".join(names[:NAMES_SHOWN])

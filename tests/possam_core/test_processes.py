@@ -15,11 +15,11 @@ SceneStore(SceneSet(world="playground", seed=1, num_scenes=1_000_000, canvas=32)
 """,
     "SAM beside CLIP": """
 import torch
-from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_lessons, train_encoders
+from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_scenes, train_encoders
 from tests.factories import small_model
 config = small_model().config
 recipe = EncoderRecipe(num_scenes=8, held_out_scenes=8, batch_size=2)
-clip_lessons(recipe, folder, canvas=config.sam.image_size)  # drawn by processes that end
+clip_scenes(recipe, folder, canvas=config.sam.image_size)  # drawn by processes that end
 train_encoders(config, recipe, folder, torch.device("cpu"))
 """,
     "two workers": """

@@ -36,7 +36,7 @@ MAX_SHIFT_PX = 3  # regions are displaced by up to this: predicted masks are not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class WorldScenes:
     """Scenes of one world, and the names of their classes."""
 
     vocabulary: Vocabulary  # classes of scenes are positions in it
@@ -45,28 +45,28 @@ class Lesson:
 
 
 def train_clip(
-    clip: ClipEncoder, lessons: Sequence[Lesson], config: LoopConfig, folder: Folder
+    clip: ClipEncoder, worlds: Sequence[WorldScenes], config: LoopConfig, folder: Folder
 ) -> None:
-    """Train both towers of `clip` on the regions of the lessons' scenes; resumes from `folder`."""
+    """Train both towers of `clip` on the regions of the worlds' scenes; resumes from `folder`."""
     device = clip.pixel_mean.device
     batches = AlternatingBatches(
         [
             StoredScenes(
-                lesson.scenes,
-                torch.arange(len(lesson.vocabulary)),
+                world.scenes,
+                torch.arange(len(world.vocabulary)),
                 batch_size=config.batch_size,
                 seed=config.seed,
             )
-            for lesson in lessons
+            for world in worlds
         ]
     )
     reader = ReadAhead(batches, [range(config.batch_size)], num_steps=config.num_steps)
 
     def learn(step: int) -> Iterator[StepResult]:
-        lesson = lessons[step % len(lessons)]
+        world = worlds[step % len(worlds)]
         batch = reader.read(step)[0].to(device)
         rng = np.random.default_rng((config.seed, step))
-        captions = [_caption(c.all_names, rng) for c in lesson.vocabulary.classes]
+        captions = [_caption(c.all_names, rng) for c in world.vocabulary.classes]
         shift = tuple(int(s) for s in rng.integers(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1, size=2))
         with torch.autocast(device.type, torch.bfloat16):
             regions = embed_regions(clip, batch, shift_px=(shift[0], shift[1]))
@@ -80,9 +80,9 @@ def train_clip(
     def evaluate() -> Evaluation:
         return Evaluation(
             {
-                f"{lesson.vocabulary.name} {kind}": value
-                for lesson in lessons
-                for kind, value in clip_accuracy(clip, lesson).items()
+                f"{world.vocabulary.name} {kind}": value
+                for world in worlds
+                for kind, value in clip_accuracy(clip, world).items()
             }
         )
 
@@ -114,20 +114,20 @@ def _fast_gradients(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def clip_accuracy(clip: ClipEncoder, lesson: Lesson) -> dict[str, float]:
+def clip_accuracy(clip: ClipEncoder, world: WorldScenes) -> dict[str, float]:
     """Share of true regions that the text embeddings classify correctly, over held-out scenes."""
     with evaluating(clip):
-        return _accuracy(clip, lesson)
+        return _accuracy(clip, world)
 
 
-def _accuracy(clip: ClipEncoder, lesson: Lesson) -> dict[str, float]:
+def _accuracy(clip: ClipEncoder, world: WorldScenes) -> dict[str, float]:
     device = clip.pixel_mean.device
-    text = clip.embed_vocabulary(lesson.vocabulary)
-    is_thing = torch.tensor([c.is_thing for c in lesson.vocabulary.classes], device=device)
+    text = clip.embed_vocabulary(world.vocabulary)
+    is_thing = torch.tensor([c.is_thing for c in world.vocabulary.classes], device=device)
     hits, things = [], []
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        batch = lesson.held_out.batch(rng, min(32, len(lesson.held_out))).to(device)
+        batch = world.held_out.batch(rng, min(32, len(world.held_out))).to(device)
         truth = torch.cat(batch.classes)
         predicted = text.class_logits(embed_regions(clip, batch)).argmax(dim=-1)
         hits.append(predicted == truth)

@@ -25,7 +25,7 @@ from possam_core.training.data.scenes import (
 from possam_core.training.files import LocalFolder
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import LoopConfig
-from possam_core.training.tiny.clip_stage import Lesson, train_clip
+from possam_core.training.tiny.clip_stage import WorldScenes, train_clip
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 logger = logging.getLogger(__name__)
@@ -61,17 +61,17 @@ def train_encoders(
     The two are independent, so SAM-tiny is trained in its own process: two processes of one thread
     see 1.5 times as many images as one of two threads.
     """
-    lessons = clip_lessons(recipe, folder, canvas=config.sam.image_size)
+    worlds = clip_scenes(recipe, folder, canvas=config.sam.image_size)
     share = max(1, torch.get_num_threads() // 2)
     process = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, process, initializer=_begin, initargs=(share,)) as beside:
+    with ProcessPoolExecutor(1, process, initializer=_set_up_child, initargs=(share,)) as beside:
         sam = beside.submit(train_sam, config, recipe, folder, device)
         model = _new_model(config, recipe, device)
         loop = LoopConfig(
             num_steps=recipe.clip_steps, batch_size=recipe.batch_size, seed=recipe.seed
         )
         with torch_threads(share):
-            train_clip(model.clip, lessons, loop, LocalFolder(folder))
+            train_clip(model.clip, worlds, loop, LocalFolder(folder))
         model.sam.load_state_dict(sam.result())
     return model
 
@@ -102,7 +102,7 @@ def train_sam(
     return {name: weight.cpu() for name, weight in model.sam.state_dict().items()}
 
 
-def _begin(num_threads: int) -> None:
+def _set_up_child(num_threads: int) -> None:
     """Set up the child process: its log, its threads, and its end with this one."""
     end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -115,10 +115,10 @@ def _new_model(config: PosSAMConfig, recipe: EncoderRecipe, device: torch.device
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def clip_lessons(recipe: EncoderRecipe, folder: Path, *, canvas: int) -> list[Lesson]:
+def clip_scenes(recipe: EncoderRecipe, folder: Path, *, canvas: int) -> list[WorldScenes]:
     """Scenes of all classes of each world, to learn from and held out."""
     return [
-        Lesson(
+        WorldScenes(
             vocabulary=world.vocabulary,
             scenes=_scenes(world, recipe, folder, canvas=canvas),
             held_out=SceneStore(

@@ -16,7 +16,7 @@ from possam_core.playground import PLAYGROUND, World
 from possam_core.training.calibrate import calibrate_model
 from possam_core.training.data.labelled import PlaygroundImages
 from possam_core.training.tiny.clip_stage import clip_accuracy
-from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_lessons, train_encoders
+from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_scenes, train_encoders
 from possam_core.training.tiny.evaluate import HeldOutScenes
 from possam_core.training.tiny.world_stage import WorldRecipe, stored_scenes, train_on_world
 from possam_core.training.workers import work_together
@@ -97,7 +97,7 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
         fit_on=_all_classes(recipe.calibration_seed, recipe.calibration_scenes),
         measure_on=_all_classes(recipe.report_seed, recipe.report_scenes),
     )
-    lesson, *_ = clip_lessons(recipe.encoders, folder, canvas=model.config.sam.image_size)
+    world, *_ = clip_scenes(recipe.encoders, folder, canvas=model.config.sam.image_size)
     model.card = replace(
         model.card,
         inference=calibrated.inference,
@@ -107,7 +107,7 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
             "quality": {name: dataclasses.asdict(q) for name, q in measured.groups.items()},
             "pq_by_class": {name: q.pq for name, q in measured.classes.items()},
             "calibration": calibrated.metrics,
-            "clip_accuracy_under_true_masks": clip_accuracy(model.clip, lesson),
+            "clip_accuracy_under_true_masks": clip_accuracy(model.clip, world),
         },
     )
     save_model(folder / "possam-tiny.safetensors", model)

@@ -121,8 +121,8 @@ def test_fitting_tensors_are_loaded_in_our_order_of_channels(tmp_path: Path) -> 
         PREDICTOR + "query_embed.weight",
     )
     assert report.unknown == (PREDICTOR + "class_embed.weight",)
-    assert "mask_decoder.query_positions.weight" in report.started_anew
-    assert "mask_decoder.iou_head.0.weight" in report.started_anew
+    assert "mask_decoder.query_positions.weight" in report.newly_initialised
+    assert "mask_decoder.iou_head.0.weight" in report.newly_initialised
 
 
 def test_maps_reach_the_queries_as_in_their_decoder(tmp_path: Path) -> None:
