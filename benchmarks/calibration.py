@@ -1,9 +1,9 @@
-"""What the grades promise, and whether it holds: panoptic quality of playground scenes, by grade.
+"""Whether the grades hold: panoptic quality of playground scenes, by grade.
 
-Scenes of two seeds are labelled and graded. Of a calibrated checkpoint neither seed was used
-before, and its header says what each grade was worth when it was calibrated; else the first seed
-served to choose the thresholds in `possam_core/labels/quality.py`, and the second gives its table
-EXPECTED_PQ. Printed are images and PQ of each grade, and how well each measure orders the images by
+Scenes of two seeds are labelled and graded. A calibrated checkpoint has used neither seed before,
+and its header holds the quality of each grade at calibration; for others, the first seed was used
+to choose the thresholds in `possam_core/labels/quality.py`, and the second gives its table
+EXPECTED_PQ. Prints images and PQ of each grade, and how well each measure orders the images by
 their own PQ (Spearman's rank correlation). Consistency is measured on a quarter of the scenes.
 Writes `build/bench/calibration.json`.
 
@@ -51,7 +51,7 @@ MEASURES = (
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """One labelled scene: what is said of its labels, and how they match the truth."""
+    """One labelled scene: the figures of its labels, and their matches with the truth."""
 
     quality: Quality
     expected_pq: float | None  # None: the model is not calibrated
@@ -59,7 +59,7 @@ class Graded:
 
     @property
     def pq(self) -> float:
-        """Of this scene alone; every scene has something to find."""
+        """PQ of this scene alone; every scene has true segments."""
         return image_pq(self.counts) or 0.0
 
 
@@ -79,14 +79,14 @@ def label_scenes(predictor: Predictor, seed: int) -> Iterator[Graded]:
 
 
 def truth_of(scene: Scene) -> PanopticAnnotation:
-    """The scene as ground truth names it."""
+    """The scene as ground truth."""
     classes = PLAYGROUND.vocabulary.classes
     names = {i: classes[c].category_id for i, c in enumerate(scene.class_indices, start=1)}
     return PanopticAnnotation(ids=scene.ids, category_ids=names)
 
 
 def grades_of(scenes: Sequence[Graded]) -> dict[str, dict[str, float]]:
-    """Images of each grade that occurs, PQ of them together, and the mean of their own."""
+    """Images of each grade that occurs, their PQ together, and the mean of their own PQ."""
     by_grade = defaultdict(list)
     for scene in scenes:
         by_grade[scene.quality.grade].append(scene)
@@ -117,7 +117,7 @@ def correlations_of(scenes: Sequence[Graded]) -> dict[str, float]:
 def grade_table(
     grades: Mapping[int, Mapping[str, Mapping[str, float]]], expected: Mapping[str, Any]
 ) -> Table:
-    """Images, PQ of all together, and the mean PQ of an image, beside what to expect."""
+    """Images, PQ of all together, and the mean PQ of an image, beside the expected ones."""
     titles = [f"seed {seed}: images, PQ, PQ of an image" for seed in grades]
     table = Table("grade", *titles, "expected", title=f"{NUM_SCENES} scenes a seed")
     for grade in GRADES:

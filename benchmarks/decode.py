@@ -1,4 +1,4 @@
-"""What a JPEG costs on its way to the padded uint8 canvas, next to two ways through Pillow.
+"""Cost of a JPEG from bytes to the padded uint8 canvas, next to two ways through Pillow.
 
 One way decodes and resizes in Pillow, on uint8; the other decodes in Pillow, then resizes,
 normalises and pads in float32 with torchvision. All alternate in one process, the least of five

@@ -1,7 +1,7 @@
-"""What the full-size pixel and mask decoder cost on one 1024 x 1024 image, and what that saves.
+"""Cost of the full-size pixel and mask decoder on one 1024 x 1024 image, and its savings.
 
 Compared with PyTorch's own attention, which copies the mask for each head, and with the masks of
-all layers, which only training reads. Both sides alternate in one process, and the least of five
+all layers, which only training needs. Both sides alternate in one process, and the least of five
 times counts. Prints a table and writes `build/bench/decoder.json`.
 """
 
@@ -74,7 +74,7 @@ def decoder_rows() -> list[tuple[str, str]]:
 
 
 def parameter_rows() -> list[tuple[str, str]]:
-    """Parameters of what trains at full size."""
+    """Parameters of the trained parts at full size."""
     width = FULL_SIZE_MASK_DECODER.width
     with torch.device("meta"):
         parts: dict[str, nn.Module] = {

@@ -1,8 +1,8 @@
-"""What each way of ensembling gives a trained network that has learned the playground.
+"""Quality of each way of ensembling on a trained network that was trained on the playground.
 
-All ways judge the same masks by the network's own LDP. Thresholds, eta, tau and weights of each are
-chosen on scenes of the playground; both worlds are measured on others. Prints a table and writes
-`build/bench/ensembles.json`.
+All ways classify the same masks by the network's own LDP. Thresholds, eta, tau and weights of each
+are chosen on scenes of the playground; both worlds are measured on others. Prints a table and
+writes `build/bench/ensembles.json`.
 
 usage: python -m benchmarks.ensembles [--model possam-tiny]
 """
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.ablation.measure import bootstrap, choose, count, pq, sit
+from benchmarks.ablation.measure import bootstrap, choose, count, pq, run_on_scenes
 from benchmarks.ablation.table import interval
 from benchmarks.report import write_json
 from possam_core.checkpoints.weights import load_model
@@ -26,7 +26,7 @@ from possam_core.playground import PLAYGROUND, WORKSHOP
 OUTPUT = Path("build/bench/ensembles.json")
 TUNING_SEED, NUM_TUNING = 201, 100
 REPORT_SEED, NUM_REPORTED = 301, 300
-WORTH = "MASE 1 over it"  # PQ of all: the mean, and the ends of a 95 % interval over scenes
+GAIN = "MASE 1 over it"  # PQ of all: the mean, and the ends of a 95 % interval over scenes
 WAYS = {
     "LDP alone": "ldp",
     "CLIP alone": "clip",
@@ -39,17 +39,17 @@ WAYS = {
 
 
 def figures(model: PosSAM, console: Console) -> list[dict[str, object]]:
-    """By world and way: PQ, what MASE 1 is worth over it, and the settings that were chosen."""
-    tuning = sit(model, PLAYGROUND, seed=TUNING_SEED, num_scenes=NUM_TUNING)
+    """By world and way: PQ, the gain of MASE 1 over it, and the chosen settings."""
+    tuning = run_on_scenes(model, PLAYGROUND, seed=TUNING_SEED, num_scenes=NUM_TUNING)
     settings = {
         way: choose(tuning, model.ldp, kind, None)
         for way, kind in track(WAYS.items(), "choosing settings", console=console)
     }
     rows: list[dict[str, object]] = []
     for world in (PLAYGROUND, WORKSHOP):
-        exam = sit(model, world, seed=REPORT_SEED, num_scenes=NUM_REPORTED)
-        counts = {way: count(exam, model.ldp, chosen) for way, chosen in settings.items()}
-        is_seen = exam.is_seen.numpy()
+        outputs = run_on_scenes(model, world, seed=REPORT_SEED, num_scenes=NUM_REPORTED)
+        counts = {way: count(outputs, model.ldp, chosen) for way, chosen in settings.items()}
+        is_seen = outputs.is_seen.numpy()
         for way, counted in counts.items():
             total = counted.sum(axis=0)
             rows.append(
@@ -59,7 +59,7 @@ def figures(model: PosSAM, console: Console) -> list[dict[str, object]]:
                     "all": float(pq(total)),
                     "seen": float(pq(total[is_seen])),
                     "unseen": float(pq(total[~is_seen])),
-                    WORTH: bootstrap(counts["MASE 1"][None], counted[None]).tolist(),
+                    GAIN: bootstrap(counts["MASE 1"][None], counted[None]).tolist(),
                     "settings": asdict(settings[way]),
                 }
             )
@@ -72,10 +72,10 @@ def main() -> None:
     parser.add_argument("--model", default="possam-tiny")
     model = parser.parse_args().model
     rows = figures(load_model(model).eval(), Console(stderr=True))
-    table = Table("world", "way", "all", "seen", "unseen", WORTH)
+    table = Table("world", "way", "all", "seen", "unseen", GAIN)
     for row in rows:
         qualities = (f"{row[group]:.1f}" for group in ("all", "seen", "unseen"))
-        table.add_row(str(row["world"]), str(row["way"]), *qualities, interval(row[WORTH]))
+        table.add_row(str(row["world"]), str(row["way"]), *qualities, interval(row[GAIN]))
     Console().print(table)
     about = {"date": datetime.now(UTC).date().isoformat(), "model": model}
     write_json(OUTPUT, about | {"rows": rows})

@@ -1,10 +1,10 @@
 """How fast labels are exported: images a second of each format, on all CPUs.
 
 The run holds the true segments of the photographs in `../shared/data` many times over, in shards of
-256; without that folder, segments of the same size with wavering borders on smooth pictures. The
-clock runs from the call to the end of it, with the start of the worker processes. The first rows
-tell what one image costs step by step, in one process. On a machine that does something else, too,
-the milliseconds of processors say more than the images a second. Writes `build/bench/export.json`.
+256; without that folder, segments of the same size with wavering borders on smooth pictures. Time
+is measured over the whole call, including the start of the worker processes. The first rows are
+the costs of the single steps for one image, in one process. On a machine with other load,
+milliseconds of CPU time are more reliable than images a second. Writes `build/bench/export.json`.
 
 usage: python -m benchmarks.export [--num-images N] [--format FORMAT ...]
 """
@@ -73,7 +73,7 @@ def measure_steps(corpus: Corpus) -> dict[str, float]:
 def measure_format(
     run: str, folder: Path, format: ExportFormat, **settings: bool
 ) -> tuple[float, float]:
-    """Images a second, and milliseconds of processors an image, all processes together."""
+    """Images a second, and milliseconds of CPU time per image, all processes together."""
     output = folder / "out"
     config = ExportConfig(run=run, output=str(output), format=format, **settings)
     started, busy = time.perf_counter(), _processor_seconds()
@@ -85,7 +85,7 @@ def measure_format(
 
 
 def _processor_seconds() -> float:
-    """Of this process, and of the children that have ended."""
+    """CPU time of this process, and of the children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 

@@ -1,4 +1,4 @@
-"""What the feature cache saves of a training step, once every view has been seen.
+"""Savings of the feature cache in a training step, once every view is in it.
 
 `possam-tiny` with a fresh head on fixed views of playground scenes, and with `--full-size` the head
 of full size on SAM ViT-B and CLIP ConvNeXt-L with random weights at 1024 x 1024. Both
@@ -37,7 +37,7 @@ STEPS, TURNS = 3, 2
 
 
 class SameBatch:
-    """One batch for every step: what is measured is the network, not the reading."""
+    """One batch for every step, so that the network is measured and not the reading."""
 
     def __init__(self, batch: SceneBatch) -> None:
         self.batch = batch
@@ -46,8 +46,8 @@ class SameBatch:
         return self.batch
 
 
-class Forgetful:
-    """A folder that keeps nothing."""
+class DiscardingFolder:
+    """A folder that discards its files."""
 
     def read(self, name: str) -> bytes | None:
         return None
@@ -57,7 +57,7 @@ class Forgetful:
 
 
 class Clock:
-    """An observer that notes when each step ended."""
+    """An observer that records when each step ended."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -78,12 +78,12 @@ def least_step_seconds(model: PosSAM, batch: SceneBatch, cache: FeatureCache | N
         cache=cache,
     )
     clock = Clock()
-    train_possam(model, training, Forgetful(), observer=clock)
+    train_possam(model, training, DiscardingFolder(), observer=clock)
     return min(end - start for start, end in pairwise(clock.times))
 
 
 def measure(model: PosSAM, batch_size: int) -> dict[str, float]:
-    """Seconds of a step both ways, and what the cache takes on disk."""
+    """Seconds of a step with and without the cache, and the cache's size on disk."""
     images = PlaygroundImages(seed=1, num_scenes=batch_size, vocabulary=VOCABULARY)
     fixed = AugmentConfig(min_scale=1.0, max_scale=1.0, flip=False)
     canvas = model.config.sam.image_size

@@ -1,4 +1,4 @@
-"""What one GPU does: SAM encoders, the whole model, merge and RLE, and how well bfloat16 agrees.
+"""Speed of one GPU: SAM encoders, the whole model, merge and RLE, and agreement of bfloat16.
 
 One command measures everything at full size with random weights: `python -m benchmarks.gpu`. Times
 are by CUDA events, the least of five; prints a table and writes `build/bench/gpu.json`. Without a
@@ -152,7 +152,7 @@ def _keeping(count: int, predictor: Predictor, batch: ImageBatch) -> InferenceCo
 
 
 def _smooth(result: MaskClassification) -> MaskClassification:
-    """With masks as smooth as a trained network's: of noise, outlines alone would be measured."""
+    """With masks as smooth as a trained network's: those of noise are almost all outline."""
     logits = result.prediction.mask_logits
     side = logits.shape[-1] // SMOOTHING // 2 * 2 + 1
     for _ in range(2):

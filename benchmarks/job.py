@@ -1,12 +1,12 @@
-"""What the labelling job costs on top of its model, and what a second worker gains.
+"""Cost of the labelling job beyond its model, and the gain of a second worker.
 
-A stand-in takes 25 ms an image while the CPU is free, as a GPU would. The job runs over one and
-over three shards of 1,024 images of 640 x 480 on a Ray that stands already: from the two times
-follow what each image costs beyond the model, and what is paid once. One shard more, on a Ray that
-the job starts and stops itself, tells what that costs. The second worker is measured with
-possam-tiny, which keeps a core busy. The size of the output is measured with the true segments of
-the photographs in `../shared/data`, as if they had been predicted, in one shard; without that
-folder it is left out. Writes `build/bench/job.json`.
+A stand-in takes 25 ms an image while the CPU is free, as with a GPU. The job runs over one and over
+three shards of 1,024 images of 640 x 480 on a Ray that is already running: the two times give the
+cost per image beyond the model, and the cost paid once. One more shard, on a Ray that the job
+starts and stops itself, gives the cost of Ray. The second worker is measured with possam-tiny,
+which keeps a core busy. The size of the output is measured with the true segments of the
+photographs in `../shared/data` in the place of predictions, in one shard; without that folder it
+is left out. Writes `build/bench/job.json`.
 
 usage: python -m benchmarks.job
 """
@@ -60,7 +60,7 @@ def write_images(folder: Path, num_images: int, *, size: tuple[int, int]) -> str
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
+    """A folder that is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="possam-bench-"))
     try:
         yield folder
@@ -76,7 +76,7 @@ def run(config: LabelConfig, load_model: ModelLoader | None = None) -> LabelRepo
 
 
 def measure_overhead(folder: Path) -> dict[str, float]:
-    """Cost beyond the model, for each image and once."""
+    """Cost beyond the model, per image and once."""
     images = write_images(folder / "images", 3 * SHARD_SIZE, size=(640, 480))
 
     def seconds_for(num_shards: int, name: str) -> float:
@@ -123,7 +123,7 @@ def measure_output() -> dict[str, float]:
                 is_thing=True,
                 area_px=geometry.area_px,
                 bbox_xywh=geometry.bbox_xywh,
-                # No two alike, as a model's would not be.
+                # All different, as a model's would be.
                 score=rng.random(),
                 predicted_iou=rng.random(),
                 margin=rng.random(),

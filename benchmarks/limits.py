@@ -1,8 +1,8 @@
-"""What limits a checkpoint: its judgement of its own masks replaced by the truth, part by part.
+"""What limits a checkpoint: its outputs replaced by the truth, part by part.
 
-Scenes are labelled as always; then the same masks are merged again with the true IoU of each, with
-true classes, or with the best mask of each true segment alone. Of things it is counted how far they
-come, from a raw mask to a match, and by size how many have a mask and a name. Prints tables and
+Scenes are labelled as usual; then the same masks are merged again with the true IoU of each, with
+true classes, or with the best mask of each true segment alone. Things are counted at each step from
+a raw mask to a match, and by size those with a mask and with the right class. Prints tables and
 writes `build/bench/limits.json`.
 
 usage: python -m benchmarks.limits [--model possam-tiny]
@@ -44,26 +44,26 @@ from possam_core.training.data.scenes import SceneBatch, whole_image
 from possam_core.training.tiny.clip_stage import embed_regions
 
 OUTPUT = Path("build/bench/limits.json")
-SEED, NUM_SCENES = 201, 100  # those that the thresholds were chosen on
-MEETS = 0.5  # IoU above it, as in a match
+SEED, NUM_SCENES = 201, 100  # the scenes that the thresholds were chosen on
+MATCH_IOU = 0.5  # a match is above it
 SIZES_PX = (12, 24, 48)  # on the canvas: side of a square of the thing's area
-STEPS = ("some raw mask meets it", "with its class", "above the threshold", "it is matched")
+STEPS = ("some raw mask matches it", "with its class", "above the threshold", "it is matched")
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A true thing of a scene, and how far the network comes with it."""
+    """A true thing of a scene, and the steps that the network passes for it."""
 
     side_px: float
     has_mask: bool
     has_class: bool
     is_kept: bool
     is_matched: bool
-    clip_names_it: bool  # under its true mask
+    is_named_by_clip: bool  # under its true mask
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class SceneResult:
     """One scene: counts by what was replaced, its things, and both IoUs of every mask."""
 
     counts: dict[str, PanopticQualityCounts]
@@ -73,7 +73,7 @@ class Looked:
 
 
 @torch.inference_mode()
-def look(predictor: Predictor, scene: LabelledImage) -> Looked:
+def measure_scene(predictor: Predictor, scene: LabelledImage) -> SceneResult:
     """Label one scene in every way."""
     model, merge = predictor.model, predictor.inference.merge
     canvas = model.config.sam.image_size
@@ -92,30 +92,30 @@ def look(predictor: Predictor, scene: LabelledImage) -> Looked:
         if name == "as it is":
             matched = overlaps.matches.any(axis=1)
     classes = torch.tensor(scene.class_indices)
-    meets = ious > MEETS
-    is_right = meets & (masks.class_probs.argmax(dim=-1)[:, None] == classes)
+    is_match = ious > MATCH_IOU
+    is_right = is_match & (masks.class_probs.argmax(dim=-1)[:, None] == classes)
     is_kept = is_right & (masks.scores(merge.eta) >= merge.object_threshold)[:, None]
     named = _clip_names(predictor, whole) == classes
     side = canvas / max(scene.ids.shape)
     things = [
         Thing(
             side_px=side * float(np.sqrt((scene.ids == n + 1).sum())),
-            has_mask=bool(meets[:, n].any()),
+            has_mask=bool(is_match[:, n].any()),
             has_class=bool(is_right[:, n].any()),
             is_kept=bool(is_kept[:, n].any()),
             is_matched=bool(matched[n]),
-            clip_names_it=bool(named[n]),
+            is_named_by_clip=bool(named[n]),
         )
         for n, index in enumerate(scene.class_indices)
         if predictor.vocabulary.classes[index].is_thing
     ]
-    return Looked(counts, things, masks.iou_scores, ious.amax(dim=1))
+    return SceneResult(counts, things, masks.iou_scores, ious.amax(dim=1))
 
 
 def _replaced(
     masks: ScoredMasks, ious: Tensor, class_indices: Sequence[int]
 ) -> dict[str, ScoredMasks]:
-    """The masks with one judgement after another from the truth; void stays as predicted."""
+    """The masks with one output after another from the truth; void stays as predicted."""
     best_iou, nearest = ious.max(dim=1)
     classes = torch.tensor(class_indices)[nearest]
     probs = functional.one_hot(classes, masks.class_probs.shape[1]).float()
@@ -132,7 +132,7 @@ def _replaced(
 
 
 def _true_ious(masks: ScoredMasks, scene: LabelledImage, frame: Frame) -> Tensor:
-    """(Q, N): of each raw mask, where its logit is above 0, with each true segment."""
+    """(Q, N): IoU of each raw mask, where its logit is above 0, with each true segment."""
     claimed = (resize_logits(masks.mask_logits, frame) > 0).flatten(1)
     wanted = torch.arange(1, len(scene.class_indices) + 1)[:, None]
     return pairwise_ious(claimed, torch.from_numpy(scene.ids).flatten() == wanted)
@@ -145,26 +145,26 @@ def _clip_names(predictor: Predictor, whole: SceneBatch) -> Tensor:
     return text.class_logits(embed_regions(clip, whole)).argmax(dim=-1)
 
 
-def figures(predictor: Predictor, looked: Sequence[Looked]) -> dict[str, object]:
+def figures(predictor: Predictor, results: Sequence[SceneResult]) -> dict[str, object]:
     """PQ of each way by group of classes, shares of things by step and by size, in percent."""
     names = predictor.model.card.training_names
     groups = category_groups(vocabulary_categories(predictor.vocabulary, names))
     pq = {}
-    for way in looked[0].counts:
-        counts = sum((scene.counts[way] for scene in looked), PanopticQualityCounts())
+    for way in results[0].counts:
+        counts = sum((scene.counts[way] for scene in results), PanopticQualityCounts())
         pq[way] = {name: 100 * q.pq for name, q in summarise(counts, groups).items()}
-    things = [thing for scene in looked for thing in scene.things]
+    things = [thing for scene in results for thing in scene.things]
     reached = [(t.has_mask, t.has_class, t.is_kept, t.is_matched) for t in things]
     by_size = {}
     for low, high in zip((0, *SIZES_PX), (*SIZES_PX, float("inf")), strict=True):
         some = [t for t in things if low <= t.side_px < high]
         by_size[f"{low} to {high:.0f}" if np.isfinite(high) else f"{low} and more"] = {
             "share of true things": 100 * len(some) / len(things),
-            "some raw mask meets it": 100 * float(np.mean([t.has_mask for t in some])),
+            "some raw mask matches it": 100 * float(np.mean([t.has_mask for t in some])),
             "CLIP names it under its true mask": 100
-            * float(np.mean([t.clip_names_it for t in some])),
+            * float(np.mean([t.is_named_by_clip for t in some])),
         }
-    ious = torch.cat([s.predicted_iou for s in looked]), torch.cat([s.true_iou for s in looked])
+    ious = torch.cat([s.predicted_iou for s in results]), torch.cat([s.true_iou for s in results])
     return {
         "pq": pq,
         "num_things": len(things),
@@ -182,10 +182,11 @@ def main() -> None:
     predictor = load_predictor(model, PLAYGROUND.vocabulary)
     scenes = PlaygroundImages(seed=SEED, num_scenes=NUM_SCENES, vocabulary=predictor.vocabulary)
     console = Console(stderr=True)
-    looked = [
-        look(predictor, scenes.read(i)) for i in track(range(NUM_SCENES), "scenes", console=console)
+    results = [
+        measure_scene(predictor, scenes.read(i))
+        for i in track(range(NUM_SCENES), "scenes", console=console)
     ]
-    found = figures(predictor, looked)
+    found = figures(predictor, results)
     for title in ("pq", "by_size"):
         _print(title, found[title])
     Console().print(found["num_things"], found["things"], found["iou_correlation"])

@@ -1,7 +1,7 @@
-"""What merging 250 masks into one map costs, next to the loop in the manner of Mask2Former.
+"""Cost of merging 250 masks into one map, next to a loop in the manner of Mask2Former.
 
-The loop brings every query to the image's size, takes the sigmoid of all, and then counts the
-pixels of each kept mask by itself. Both sides alternate in one process, the least of five times
+The loop resizes every query to the image's size, takes the sigmoid of all, and then counts the
+pixels of each kept mask separately. Both sides alternate in one process, the least of five times
 counts, and the map and every segment must agree. The peak memory of each side is the kernel's
 high-water mark of resident memory (VmHWM, reset before the call) in a process of its own. Prints a
 table and writes `build/bench/merge.json`.
@@ -57,7 +57,7 @@ def make_masks() -> ScoredMasks:
     void_probs = torch.full((NUM_QUERIES,), 0.97)
     void_probs[order[:NUM_KEPT]] = 0.5 * torch.rand(NUM_KEPT, generator=rng)
     class_logits = 3 * torch.randn((NUM_QUERIES, len(VOCABULARY.classes)), generator=rng)
-    class_logits[order, order % len(VOCABULARY.classes)] += 12  # the classifier is sure
+    class_logits[order, order % len(VOCABULARY.classes)] += 12  # the classifier is confident
     return ScoredMasks(
         mask_logits=(8 * (1 - distances) + uneven).clamp(-12, 12),
         class_probs=class_logits.softmax(dim=-1),
@@ -113,7 +113,7 @@ def merge_by_loop(
 
 
 def check_agreement(masks: ScoredMasks, frame: Frame) -> int:
-    """The number of segments, once both sides have given the same ones and the same pixels."""
+    """The number of segments, after checking that both sides give equal segments and pixels."""
     ours, (ids, segments) = merge_ours(masks, frame), merge_by_loop(masks, frame)
     np.testing.assert_array_equal(ours.ids, ids)
     assert [(s.id, s.class_index, s.area_px) for s in ours.segments] == segments
@@ -121,7 +121,7 @@ def check_agreement(masks: ScoredMasks, frame: Frame) -> int:
 
 
 def peak_bytes(side: str, size: str) -> int:
-    """How far resident memory rises above what it was when one side merges once."""
+    """The rise of resident memory when one side merges once."""
     masks, frame = make_masks(), FRAMES[size]
     function = {"ours": merge_ours, "loop": merge_by_loop}[side]
     tiny = Frame(canvas=GRID, resized_hw=(GRID, GRID), image_hw=(GRID, GRID))

@@ -1,18 +1,18 @@
-"""Can the network learn eight photographs by heart? Training PQ on COCO's 133 classes.
+"""Can the network memorise eight photographs? Training PQ on COCO's 133 classes.
 
-It shows that matching, losses, coordinates and merge are sound on real photographs with real
-panoptic truth; it says nothing of images that training has not seen. Needs `../shared/data`.
+This tests matching, losses, coordinates and merge on real photographs with real panoptic truth; it
+says nothing about images outside the training. Needs `../shared/data`.
 
 The photographs are the first eight by file name whose truth has three segments or more. MobileSAM
-is frozen, each photograph is encoded once, and what PosSAM trains learns from the features:
-pyramid, pixel decoder, mask decoder, LDP. Text is embedded by the real CLIP, see `read_text`, but
-there are no CLIP image weights beside it: the image tower is frozen with random weights. It knows
-no classes, LDP has to learn them from SAM's features, and MASE leaves CLIP out. All else is what
-users have: training stage, predictor, merge, default thresholds.
+is frozen, each photograph is encoded once, and the parts that PosSAM trains are trained on its
+features: pyramid, pixel decoder, mask decoder, LDP. Text is embedded by the real CLIP, see
+`read_text`, but its image weights are not available: the image tower is frozen with random weights.
+It carries no classes, LDP has to learn them from SAM's features, and MASE leaves CLIP out. The rest
+is what users have: training stage, predictor, merge, default thresholds.
 
-Prints progress, writes `build/bench/photographs.json` and, to be looked at, each photograph beside
-its truth and its labels in `build/bench/photographs.png`. The same command goes on where it was
-interrupted; to begin anew, remove `build/bench/photographs-seed-0`.
+Prints progress, writes `build/bench/photographs.json` and, for inspection, each photograph beside
+its truth and its labels in `build/bench/photographs.png`. The same command resumes an interrupted
+one; to start again, remove `build/bench/photographs-seed-0`.
 
 usage: python -m benchmarks.photographs [--shared ../shared] [--seed 0]
 """
@@ -32,12 +32,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.by_heart import (
+from benchmarks.memorisation import (
     HeldImages,
     contact_sheet,
     label,
-    learn,
     measure,
+    memorise,
     truth_on_grid,
 )
 from benchmarks.report import write_json
@@ -67,7 +67,7 @@ LOOP = LoopConfig(
     batch_size=4,
     learning_rate=1e-3,
     schedule=ScheduleConfig(warmup_steps=20),
-    weight_decay=0.0,  # what is learned by heart need not be simple
+    weight_decay=0.0,  # no regularisation, because memorising is the aim
     log_every=20,
     save_every=50,
     evaluate_every=100,
@@ -75,7 +75,7 @@ LOOP = LoopConfig(
 
 
 def read_photographs(coco: Path, vocabulary: Vocabulary) -> HeldImages:
-    """The first by file name, for that is the order of the JSON, with enough segments."""
+    """The first with enough segments, in the order of the JSON, which is by file name."""
     annotations = coco / "panoptic_train.json"
     files = CocoFiles(
         annotations=str(annotations),
@@ -90,13 +90,13 @@ def read_photographs(coco: Path, vocabulary: Vocabulary) -> HeldImages:
 
 
 def read_text(clip: ClipEncoder, vocabulary: Vocabulary, folder: Path) -> TextEmbeddings:
-    """CLIP's embeddings of COCO-Stuff's 171 names, as far as they name one of the 133 classes.
+    """CLIP's embeddings of COCO-Stuff's 171 names, where they name one of the 133 classes.
 
     The 133 are the same 80 things and 53 kinds of stuff, 17 of them merged (`sky-other-merged`). A
-    name goes to the class that `find_class` finds by it, the rule by which the truth is read, too:
+    name goes to the class that `find_class` returns for it, the same rule as for the truth:
     `wall-brick` to brick wall, `sky-other` to sky, `hill` to mountain, whose synonym it is. Each
     class gets a row in this way, four get two (cabinet, mountain, rock, rug), and 34 names (such as
-    `clouds`, `mud`, `plastic`) serve no class.
+    `clouds`, `mud`, `plastic`) are not used.
     """
     names = json.loads((folder / "coco_stuff_171_names.json").read_text())
     rows = torch.from_numpy(np.load(folder / "coco_multi.npy")).float()
@@ -125,7 +125,7 @@ def build_model(vocabulary: Vocabulary, sam_weights: Path, *, seed: int) -> PosS
 
 
 def main() -> None:
-    """Learn, measure, print, write."""
+    """Train, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--seed", type=int, default=0)
@@ -138,7 +138,7 @@ def main() -> None:
     text = read_text(model.clip, vocabulary, data / "clip_text_embeddings")
 
     started, cpu_started = time.perf_counter(), time.process_time()
-    report = learn(model, text, images, loop, OUTPUT / f"photographs-seed-{loop.seed}")
+    report = memorise(model, text, images, loop, OUTPUT / f"photographs-seed-{loop.seed}")
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
 
     labels = label(model, text, images)

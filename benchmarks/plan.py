@@ -1,5 +1,5 @@
-"""Ten million images from a manifest: how long planning takes, how much memory the driver needs,
-and how soon after it the first shard is taken.
+"""Planning ten million images from a manifest: its time, the memory of the driver, and the time
+until the first shard is taken.
 
 The manifest is Parquet with uri, size and etag; one in a thousand rows repeats another. The run is
 local, and its job is stopped once the first worker has asked for a shard. Memory is the driver's
@@ -38,7 +38,7 @@ STATM_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def write_manifest(path: Path, num_images: int) -> None:
-    """A manifest such as an export of a catalogue."""
+    """A manifest like an export of a catalogue."""
     rng = np.random.default_rng(0)
     schema = pa.schema({"uri": pa.string(), "size": pa.int64(), "etag": pa.string()})
     with pq.ParquetWriter(path, schema) as writer:
@@ -76,7 +76,7 @@ class MemoryWatch:
 
 
 class WatchedBoard(ProgressBoard):
-    """Remembers when a worker first asked whether it may start a shard."""
+    """Records when a worker first asks whether it may start a shard."""
 
     def __init__(self, error_budget: float, num_workers: int) -> None:
         super().__init__(error_budget, num_workers)

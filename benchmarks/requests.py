@@ -1,7 +1,7 @@
-"""How many requests a run makes, counted by a proxy in front of a stand-in for S3.
+"""Requests of a run, counted by a proxy in front of an S3 server.
 
-Once 10,240 small images lie each in an object of its own, once in ten tar files; corpus and run
-are in buckets, shards have 1,024 images, and all is counted: planning, labelling, notes on progress
+10,240 small images are stored as one object each, and again in ten tar files; corpus and run are in
+buckets, shards have 1,024 images, and everything is counted: planning, labelling, progress records
 and the manifest. Writes `build/bench/requests.json`.
 
 usage: python -m benchmarks.requests
@@ -57,7 +57,7 @@ def counted_store() -> Iterator[FaultProxy]:
 
 
 def upload(images: dict[str, bytes]) -> None:
-    """Put the images, once each alone and once in tar files."""
+    """Put the images as single objects and in tar files."""
     for bucket in BUCKETS:
         fsspec.filesystem("s3").makedirs(bucket, exist_ok=True)
     alone, tars = open_bucket("images"), open_bucket("tars")
@@ -87,7 +87,7 @@ def measure(proxy: FaultProxy, images: str, run: str) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, write."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for every request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise a line for every request
     with counted_store() as proxy:
         upload(make_corpus(NUM_IMAGES))
         figures = {

@@ -1,4 +1,4 @@
-"""What the COCO RLE of a whole label map costs, next to pycocotools on each segment in turn.
+"""Cost of the COCO RLE of a whole label map, next to pycocotools on each segment in turn.
 
 Both sides alternate in one process, the least of five times counts, and every byte must agree.
 Prints a table and writes `build/bench/rle.json`.
@@ -43,7 +43,7 @@ def by_pycocotools(ids: ndarray, segments: list[int]) -> dict[int, str]:
 
 
 def measure(height: int, width: int, num_segments: int) -> dict[str, object]:
-    """Times a map, over several maps, after both sides have given the same bytes."""
+    """Times per map, over several maps, after checking that both sides give equal bytes."""
     maps = [make_ids(height, width, num_segments, seed) for seed in range(NUM_MAPS)]
     segments = [np.unique(ids[ids > 0]).tolist() for ids in maps]
     for ids, names in zip(maps, segments, strict=True):

@@ -1,6 +1,6 @@
 """SAM's encoders against their references: time, difference, FLOPs, and MobileSAM on photographs.
 
-Both sides of a comparison share one process, one set of random weights and their turns; the least
+Both sides of a comparison alternate in one process with the same random weights; the least
 of five times counts. Prints a table and writes `build/bench/sam_encoder.json`.
 """
 
@@ -81,7 +81,7 @@ def _times(seconds: list[float]) -> str:
 
 
 def flop_rows() -> list[Row]:
-    """ViT-H at full size, counted on tensors without content."""
+    """ViT-H at full size, counted on meta tensors."""
     return [
         Row("ViT-H, FLOPs on a CPU", _flops(torch.device("cpu")), "<= 0.96 of the reference"),
         Row("ViT-H, FLOPs elsewhere (bias folded)", _flops(torch.device("meta"))),
@@ -102,7 +102,7 @@ def _flops(device: torch.device) -> str:
 
 
 def mobile_sam_row() -> Row:
-    """Embeddings of three photographs against values that another implementation gave."""
+    """Embeddings of three photographs against the values of another implementation."""
     what = "MobileSAM on three photographs: embedding values"
     weights = SHARED / "weights/mobile_sam.safetensors"
     if not weights.exists():
@@ -128,7 +128,7 @@ def mobile_sam_row() -> Row:
 
 
 def padded_photograph(path: Path) -> ImageBatch:
-    """A photograph as the reference had it: resized by Pillow, bilinear."""
+    """A photograph resized as for the reference: by Pillow, bilinear."""
     with Image.open(path) as file:
         photograph = file.convert("RGB")
     image_hw = (photograph.height, photograph.width)

@@ -1,6 +1,6 @@
-"""A model that takes as long as it is told and finds four regions in every image.
+"""A model that takes a given time and finds four regions in every image.
 
-It stands for a GPU: while it works, the CPU is free.
+It replaces a model on a GPU: while it works, the CPU is free.
 """
 
 import time
@@ -17,7 +17,7 @@ from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.vocabulary.vocabulary import Vocabulary
 
-MODEL = "possam-tiny"  # whose name and vocabulary the stand-in goes by
+MODEL = "possam-tiny"  # gives the stand-in its name and vocabulary
 
 
 class StandIn:
@@ -66,7 +66,7 @@ class StandIn:
 
 
 def loader(seconds_an_image: float) -> ModelLoader:
-    """What gives a worker the stand-in."""
+    """The loader of the stand-in for a worker."""
     return partial(_load, seconds_an_image)
 
 

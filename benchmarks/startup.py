@@ -1,6 +1,6 @@
 """Processor time of `possam --help` and `possam status`, against another checkout's.
 
-Both sides take turns, user and system time count, and the median is told. The run that `status`
+Both sides take turns, user and system time count, and the median is reported. The run that `status`
 reads is the demo's. Writes `build/bench/startup.json`.
 
 usage: python -m benchmarks.startup --other CHECKOUT [--run RUN]
@@ -23,7 +23,7 @@ TIMES = 21
 
 
 def processor_s(command: list[str]) -> float:
-    """What one call of the command costs."""
+    """CPU time of one call of the command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""How fast the bare predictor labels playground scenes with possam-tiny.
+"""Speed of the bare predictor on playground scenes with possam-tiny.
 
 The least of five times counts. Prints a line and writes `build/bench/throughput.json`.
 """

@@ -1,4 +1,4 @@
-"""How benchmarks compare: both sides take turns in one process, and the least time counts."""
+"""Timing of benchmarks: both sides alternate in one process, and the least time counts."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ REPEATS = 5
 
 
 def least_seconds(*functions: Callable[[], object]) -> list[float]:
-    """The least time of each function, taking turns."""
+    """The least time of each function, run in alternation."""
     best = [float("inf")] * len(functions)
     for _ in range(REPEATS):
         for i, function in enumerate(functions):

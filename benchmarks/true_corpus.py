@@ -38,7 +38,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """What the run holds many times over."""
+    """The contents of the run, many times over."""
 
     kind: str
     vocabulary: Vocabulary
@@ -51,7 +51,7 @@ def make_corpus() -> Corpus:
 
 
 def photographs() -> Corpus:
-    """As annotated by people."""
+    """The photographs with the labels of their annotators."""
     truth = read_ground_truth(PHOTOGRAPHS / "panoptic_train.json")
     vocabulary = Vocabulary(
         name="coco",
@@ -95,7 +95,7 @@ def drawings(image_hw: tuple[int, int] = DRAWING_HW) -> Corpus:
 def segment(
     ids: ndarray, category_ids: Mapping[int, int], vocabulary: Vocabulary, *, seed: int
 ) -> PanopticSegmentation:
-    """The labels of a map, as if a model had found them, more or less sure of itself."""
+    """The labels of a map in the form of a model's, with varying scores."""
     places = {c.category_id: (i, c) for i, c in enumerate(vocabulary.classes)}
     rng = np.random.default_rng(seed)
     least = rng.random()
@@ -124,10 +124,10 @@ def segment(
 
 
 def write_run(folder: Path, corpus: Corpus, num_images: int, *, shard_size: int) -> str:
-    """A run of `num_images` labelled images below `folder`, which holds nothing; its location."""
+    """A run of `num_images` labelled images below the empty `folder`; returns its location."""
     (folder / "images").mkdir()
     for number in range(num_images):
-        # Bytes after the end of a JPEG mean nothing, but no two images may be the same.
+        # Bytes after the end of a JPEG are ignored, but make every image different.
         data = corpus.images[number % len(corpus.images)].data + number.to_bytes(4)
         (folder / "images" / f"{number:08d}.jpg").write_bytes(data)
     run = RunFolder(str(folder / "run"), create=True)
@@ -155,7 +155,7 @@ def write_run(folder: Path, corpus: Corpus, num_images: int, *, shard_size: int)
                 decoded = decode_image(labelled.data)
                 rows[place] = label_row(image, decoded, labelled.segmentation)
             identity = {"image_id": image.image_id, "uri": image.uri, "etag": image.etag}
-            score = {"mean_score": rng.random()}  # or many images would be equally good
+            score = {"mean_score": rng.random()}  # otherwise many images would have equal scores
             content.append(rows[place] | identity | {"quality": rows[place]["quality"] | score})
         run.commit(shard, shard_bytes(content, {"plan_id": plan.plan_id, "shard": str(shard)}))
     return run.location

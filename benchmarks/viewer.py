@@ -1,12 +1,12 @@
-"""How long a report takes to open, and how smoothly it scrolls, in headless Chromium.
+"""Loading time of a report, and how smoothly it scrolls, in headless Chromium.
 
 The run holds the true segments of the photographs in `../shared/data` many times over (without that
 folder: drawings), 2,000 images in all; another has 100,000 small drawings, of which 2,000 have a
-picture. Each page is opened ten times, in a new browser process with an empty cache. The clock
-begins where the browser begins to load the page; "usable" is when all images are listed, sorted and
-to be filtered, "pictures" when all in view are there, "histograms" when they are drawn, too. Then
-the page is scrolled by a tenth of its height in 240 frames, and jumps to 20 places; a stall is a
-frame that takes longer than 100 ms. Writes `build/bench/viewer.json`.
+picture. Each page is opened ten times, in a new browser process with an empty cache. Times count
+from the start of loading the page; "usable" is when all images are listed, sorted and can be
+filtered, "pictures" when all in view are loaded, "histograms" when they are drawn, too. Then the
+page is scrolled by a tenth of its height in 240 frames, and jumps to 20 places; a stall is a frame
+that takes longer than 100 ms. Writes `build/bench/viewer.json`.
 
 usage: python -m benchmarks.viewer [--run RUN] [--chromium FILE]
 """
@@ -44,11 +44,11 @@ NUM_IMAGES, NUM_LISTED = 2000, 100_000
 SMALL_HW = (48, 64)
 SHARD_SIZE = 1024
 REPEATS = 10
-PATIENCE_MS = 60_000
+TIMEOUT_MS = 60_000
 STALL_MS = 100
 VIEWPORT = {"width": 1440, "height": 900}
 
-# Runs before any script of the page: notes when the page says that it has come further.
+# Runs before any script of the page: records when the page reaches each state.
 WATCH = """
 window.reached = {};
 const isFilled = (card) => {
@@ -130,10 +130,10 @@ def measure(run: str, folder: Path, chromium: str) -> dict[str, float]:
 
 @contextmanager
 def _opened(playwright: Playwright, chromium: str, page: Path) -> Iterator[Page]:
-    """The page in a browser of its own."""
+    """The page in a new browser."""
     browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
     opened = browser.new_page(viewport=VIEWPORT)
-    opened.set_default_timeout(PATIENCE_MS)
+    opened.set_default_timeout(TIMEOUT_MS)
     opened.add_init_script(WATCH)
     opened.goto(page.as_uri(), wait_until="commit")
     yield opened
@@ -141,7 +141,7 @@ def _opened(playwright: Playwright, chromium: str, page: Path) -> Iterator[Page]
 
 
 def _open(playwright: Playwright, chromium: str, page: Path) -> dict[str, float]:
-    """Milliseconds from the beginning until each state."""
+    """Milliseconds from the start until each state."""
     with _opened(playwright, chromium, page) as opened:
         reached: dict[str, float] = opened.evaluate(REACHED)
         return reached

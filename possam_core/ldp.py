@@ -1,4 +1,4 @@
-"""Local Discriminative Pooling: one CLIP-space embedding per mask, sharpened by SAM's features.
+"""Local Discriminative Pooling: one CLIP-space embedding per mask, refined with SAM's features.
 
 The paper names the inputs (F_masked, P_mask, F_clip) and the output (G_ldp); the equation is our
 reconstruction, candidate A of docs/method.md 3: G = norm(c) + gamma * MLP(s + q). With gamma at
@@ -22,7 +22,7 @@ from possam_core.vocabulary.text_embeddings import TextEmbeddings
 def claimed_cells(
     mask_logits: Float[Tensor, "B Q h w"], valid: Bool[Tensor, "B h w"]
 ) -> Float[Tensor, "B Q h w"]:
-    """Which cells each mask claims: 1 or 0, never in the padding; a hard cut has no gradient."""
+    """1 for the cells each mask claims, else 0; always 0 in the padding. It has no gradient."""
     return ((mask_logits.detach() > 0) & valid.unsqueeze(1)).float()
 
 
@@ -31,7 +31,7 @@ def mask_coverage(
 ) -> Float[Tensor, "B Q H W"]:
     """The share of each cell of a coarser grid that each mask covers.
 
-    A mask smaller than a cell keeps its share, where resized and re-cut logits would lose it.
+    A mask smaller than a cell keeps its share; resizing and thresholding logits would lose it.
     """
     return functional.adaptive_avg_pool2d(masks, grid_hw)
 
@@ -39,7 +39,7 @@ def mask_coverage(
 def mask_pool(
     features: Float[Tensor, "B C h w"], masks: Float[Tensor, "B Q h w"]
 ) -> Float[Tensor, "B Q C"]:
-    """Average `features` over the cells, or shares of cells, in `masks`; nothing pools to zeros."""
+    """Average `features` weighted by `masks`, cells or shares of them; an empty one gives zeros."""
     area = masks.sum(dim=(-2, -1)).clamp(min=1e-6).unsqueeze(-1)  # (B, Q, 1), in cells
     return torch.einsum("bchw,bqhw->bqc", features.float(), masks) / area
 
@@ -72,9 +72,9 @@ class LocalDiscriminativePooling(nn.Module):
             clip_embeddings: c_k, CLIP's head over CLIP's features pooled under the mask; zeros
                 where the mask claims no cell.
         """
-        return self.sharpen(mask_pool(mask_features, masks), queries, clip_embeddings)
+        return self.refine(mask_pool(mask_features, masks), queries, clip_embeddings)
 
-    def sharpen(
+    def refine(
         self,
         pooled: Float[Tensor, "B Q C"],
         queries: Float[Tensor, "B Q _"],

@@ -1,4 +1,4 @@
-"""Mask-Aware Selective Ensembling: per image, how far to trust LDP and how far CLIP.
+"""Mask-Aware Selective Ensembling: combines LDP and CLIP with weights chosen in each image.
 
 The paper says that it uses predicted IoU and LDP's confidence to tell seen from unseen classes in
 each image; the equation is our reconstruction, candidate 1 of docs/method.md 4. FC-CLIP's
@@ -41,7 +41,7 @@ class MaseConfig:
 def trusted_classes(
     ldp_probs: Float[Tensor, "B Q K"], iou_scores: Float[Tensor, "B Q"], tau: float
 ) -> Bool[Tensor, "B K"]:
-    """Classes that some mask of the image shows with IoU times probability of at least `tau`."""
+    """True for classes for which some mask has IoU times probability of at least `tau`."""
     strongest = (iou_scores.unsqueeze(-1) * ldp_probs).amax(dim=1)  # S_c, (B, K)
     return strongest >= tau
 
@@ -53,13 +53,13 @@ def ensemble(
     has_clip: Bool[Tensor, "B Q"],
     config: MaseConfig,
 ) -> Float[Tensor, "B Q K"]:
-    """Class probabilities by MASE: LDP is trusted with the classes it is sure of in each image.
+    """Class probabilities by MASE: per image, CLIP weighs less for classes LDP is confident of.
 
     Args:
         ldp_logits: LDP's scaled logits, without void.
         clip_logits: frozen CLIP's scaled logits.
         iou_scores: predicted IoU, in [0, 1].
-        has_clip: False where a mask claims no cell; there LDP decides alone.
+        has_clip: False where a mask claims no cell; LDP alone is used there.
         config: weights and threshold.
     """
     ldp_probs = ldp_logits.float().softmax(dim=-1)
@@ -79,9 +79,9 @@ def geometric_ensemble(
     Args:
         ldp_logits: LDP's scaled logits, without void.
         clip_logits: frozen CLIP's scaled logits.
-        trusted: classes in which CLIP weighs alpha; in the others it weighs beta. With the classes
-            that training has seen, in every image, it is FC-CLIP's ensemble.
-        has_clip: False where a mask claims no cell; there LDP decides alone (docs/method.md 5.7).
+        trusted: classes for which CLIP has weight alpha; for the others it has beta. With the
+            training classes, in every image, this is FC-CLIP's ensemble.
+        has_clip: False where a mask claims no cell; LDP alone is used (docs/method.md 5.7).
         config: weights.
     """
     clip_weight = torch.where(trusted, config.alpha, config.beta).unsqueeze(1)  # (B, 1, K)
@@ -100,7 +100,7 @@ def blend(
         ldp_logits: LDP's scaled logits, without void.
         clip_logits: frozen CLIP's scaled logits.
         clip_weight: lambda, in [0, 1].
-        has_clip: False where a mask claims no cell; there LDP decides alone (docs/method.md 5.7).
+        has_clip: False where a mask claims no cell; LDP alone is used (docs/method.md 5.7).
     """
     ldp = ldp_logits.float().log_softmax(dim=-1)
     clip = clip_logits.float().log_softmax(dim=-1)

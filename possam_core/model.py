@@ -106,9 +106,9 @@ class InferenceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What a checkpoint says of itself besides its architecture."""
+    """Metadata of a checkpoint besides its architecture."""
 
-    vocabulary: Vocabulary  # used where the user names none
+    vocabulary: Vocabulary  # used if the caller gives none
     training_names: tuple[str, ...]  # names and synonyms of the classes the classifier trained on
     inference: InferenceConfig = field(default_factory=InferenceConfig)  # as tuned
     metrics: dict[str, Any] = field(default_factory=dict)  # as measured, with seeds and steps
@@ -116,7 +116,7 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFeatures:
-    """What the two encoders say of a batch; nothing that is learned changes it, once frozen."""
+    """Outputs of the two encoders for a batch; training never changes them once both are frozen."""
 
     sam: Float[Tensor, "B _ _ _"]  # the neck's map
     clip: Float[Tensor, "B _ _ _"]  # F_clip
@@ -133,7 +133,7 @@ class MaskClassification:
 
 
 class PosSAM(nn.Module):
-    """Wires the parts together; both encoders are frozen in use.
+    """The whole network; both encoders are frozen in use.
 
     Example:
         >>> from possam_core import load_predictor
@@ -167,7 +167,7 @@ class PosSAM(nn.Module):
         """The embeddings `given` for the vocabulary, or else those of the model's text tower.
 
         Raises:
-            VocabularyError: those given are of another number of classes.
+            VocabularyError: `given` has another number of classes.
         """
         if given is None:
             return self.clip.embed_vocabulary(vocabulary)
@@ -186,7 +186,7 @@ class PosSAM(nn.Module):
         return self.decode(batch, self.encode(batch), text, all_layers=all_layers)
 
     def encode(self, batch: ImageBatch) -> EncoderFeatures:
-        """What the encoders say of the images."""
+        """Features of the images from both encoders."""
         return EncoderFeatures(self.sam(batch), self.clip.dense_features(batch))
 
     def decode(
@@ -197,7 +197,7 @@ class PosSAM(nn.Module):
         *,
         all_layers: bool = False,
     ) -> list[MaskClassification]:
-        """Masks and classes from features of `encode`; of the images only the padding is read."""
+        """Masks and classes from the features of `encode`; `batch` only provides the padding."""
         pyramid = self.pyramid(features.sam)
         valid = self.valid_cells(batch, pyramid[0].shape[-1])
         pixels = self.pixel_decoder(pyramid, valid)
@@ -235,6 +235,6 @@ class PosSAM(nn.Module):
         return projected * masks.flatten(2).any(dim=-1, keepdim=True)
 
     def valid_cells(self, batch: ImageBatch, grid: int) -> Bool[Tensor, "B h w"]:
-        """Cells of a `grid` x `grid` map that lie on the image by half or more."""
+        """True for cells of a `grid` x `grid` map that the image covers by half or more."""
         shares = functional.adaptive_avg_pool2d(batch.valid[:, None].float(), grid)
         return shares[:, 0] >= 0.5

@@ -50,17 +50,17 @@ class Predictor:
         precision: Precision = "float32",
         compile_for: int | None = None,
     ) -> None:
-        """Embed the vocabulary's names; what is not given comes from the model's card.
+        """Embed the vocabulary's names; arguments left out come from the model's card.
 
         Args:
             model: on the device to predict on.
-            vocabulary: what to look for.
-            text: its embeddings, see `precomputed_text`; None: by the model's own text tower.
+            vocabulary: classes to look for.
+            text: its embeddings, see `precomputed_text`; None: the model's own text tower.
             inference: ensemble and thresholds.
-            precision: of the encoders and decoders. Under bfloat16 sampling points, classes and the
-                merge are float32 all the same.
+            precision: of the encoders and decoders. With bfloat16, sampling points, classes and the
+                merge are still float32.
             compile_for: number of images. SAM's encoder is compiled for batches of exactly that
-                many, to which the last one is filled up; the first batch then takes a minute.
+                many, and the last one is padded to it; the first batch then takes a minute.
         """
         self.model = model.eval()
         self.vocabulary = vocabulary or model.card.vocabulary
@@ -81,9 +81,9 @@ class Predictor:
         """Label upright RGB images of any sizes, in order.
 
         On a GPU they go through the network as one batch; on a CPU, where that gains nothing, one
-        by one, so that an image's labels are the same bits whatever is labelled beside it.
+        by one, so an image's labels are bit-identical whatever else is in the call.
 
-        Memory beyond the model's, on a CPU: the network's for one image, and up to 40 bytes for
+        Memory besides the model's: on a CPU the network's for one image, and up to 40 bytes for
         each pixel of the largest image; the results take 4 bytes a pixel. On a GPU the network's
         for the whole batch, and some 10 bytes for each pixel of each mask that passes the
         threshold, one image at a time.
@@ -94,9 +94,9 @@ class Predictor:
         return self._batch_by_batch(images, self.merge)
 
     def forms(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[ImageForms]:
-        """The panoptic labels of a call, with instances and a class for every pixel; for measuring.
+        """Panoptic labels with instances and a class for every pixel; used by evaluation.
 
-        Memory: in addition 4 bytes times the pixels of an image, for each class and for 32 masks.
+        Memory: 4 more bytes for each pixel of an image, times the number of classes plus 32.
 
         Raises:
             PossamError: there is no image, or one has no pixels.
@@ -104,7 +104,7 @@ class Predictor:
         return self._batch_by_batch(images, self._forms)
 
     def uncalibrated(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Merged]:
-        """The labels of a call before their figures are calibrated, and what they came from.
+        """Labels before their scores are calibrated, with the masks they came from.
 
         Raises:
             PossamError: there is no image, or one has no pixels.
@@ -137,9 +137,9 @@ class Predictor:
         return layers[-1]
 
     def merge(self, batch: ImageBatch, result: MaskClassification) -> list[PanopticSegmentation]:
-        """Ensemble classes, merge masks and calibrate, per image, by this predictor's settings.
+        """Ensemble classes, merge masks and calibrate, per image, with this predictor's settings.
 
-        Calibration comes last: the reported figures alone depend on it.
+        Calibration comes last: only the reported scores depend on it.
         """
         return [self._calibrated(merged) for merged in self._merged(batch, result)]
 
@@ -208,7 +208,7 @@ def load_predictor(
     device: str = "cpu",
     precision: Precision = "float32",
 ) -> Predictor:
-    """Load a checkpoint by bundled name or path, for `vocabulary` or the checkpoint's own.
+    """A predictor from a bundled name or path, for `vocabulary` or else the checkpoint's own.
 
     Raises:
         CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
@@ -225,6 +225,6 @@ def load_predictor(
     if device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(
             f"expected a GPU for device {device!r}, but torch finds none here; label on the CPU, or"
-            " mend the driver"
+            " repair the driver"
         )
     return Predictor(load_model(model).to(device), vocabulary, precision=precision)

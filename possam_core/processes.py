@@ -1,4 +1,4 @@
-"""Processes that one process starts beside itself, and the threads of torch in each."""
+"""Child processes, CPUs, and the threads of torch in each process."""
 
 import multiprocessing
 import os
@@ -24,9 +24,9 @@ def default_workers(num_cpus: int) -> int:
 
 
 def end_with_parent() -> None:
-    """In a process of `multiprocessing`: end as soon as its parent is gone, however it went.
+    """End this `multiprocessing` child as soon as its parent ends, for whatever reason.
 
-    Without it a killed parent leaves its processes behind, which work on, or wait for ever.
+    Otherwise the children of a killed parent keep running, or wait for ever.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

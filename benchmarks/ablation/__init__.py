@@ -1,1 +1,1 @@
-"""Which parts of PosSAM pay, between two worlds: the candidates, their trainings, the table."""
+"""An ablation of PosSAM between two worlds: the candidates, their trainings, the table."""

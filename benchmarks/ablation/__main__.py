@@ -1,9 +1,9 @@
-"""Which parts of PosSAM pay: trains, measures and writes the table of `docs/results.md`.
+"""The ablation: trains, measures and writes the table of `docs/results.md`.
 
 usage: python -m benchmarks.ablation [--output DIR] [--checkpoint FILE] [--device cuda]
        [--processes N] [--only-train]
 
-Interrupted, the same command goes on; so the networks may be trained on a machine with a GPU and
+Interrupted, the same command resumes; so the networks may be trained on a machine with a GPU and
 measured on another.
 """
 
@@ -29,7 +29,7 @@ def main() -> None:
     """Run the study, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for data and states")
-    parser.add_argument("--checkpoint", default="possam-tiny", help="whose encoders all share")
+    parser.add_argument("--checkpoint", default="possam-tiny", help="its encoders are used by all")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--processes", type=int, default=2, help="networks trained at once")
     parser.add_argument("--only-train", action="store_true", help="measure nothing")

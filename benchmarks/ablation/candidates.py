@@ -1,6 +1,6 @@
-"""What is compared with PosSAM's parts: other forms of LDP, and a network without SAM.
+"""Alternatives to PosSAM's parts: other forms of LDP, and a network without SAM.
 
-They live here, for the library keeps the winners alone. Letters are docs/method.md 3's.
+They live here because the library keeps only the best. Letters are docs/method.md 3's.
 
 Axes: B images, Q mask queries, C channels, D joint width.
 """
@@ -20,7 +20,7 @@ from possam_core.model import EncoderFeatures, ModelCard, PosSAM, PosSAMConfig
 class WithoutClip(LocalDiscriminativePooling):
     """No LDP: FC-CLIP's embedding of a mask, from the decoder's features and query alone."""
 
-    def sharpen(self, pooled: Tensor, queries: Tensor, clip_embeddings: Tensor) -> Tensor:
+    def refine(self, pooled: Tensor, queries: Tensor, clip_embeddings: Tensor) -> Tensor:
         local: Tensor = self.mlp(self.descriptor(self.norm(pooled)) + queries)
         return local
 
@@ -34,7 +34,7 @@ class Concatenated(LocalDiscriminativePooling):
         )
         self.mlp = Mlp(query_width + joint_width, query_width, query_width, joint_width)
 
-    def sharpen(self, pooled: Tensor, queries: Tensor, clip_embeddings: Tensor) -> Tensor:
+    def refine(self, pooled: Tensor, queries: Tensor, clip_embeddings: Tensor) -> Tensor:
         clip = functional.normalize(clip_embeddings, dim=-1)
         local = self.descriptor(self.norm(pooled)) + queries
         embeddings: Tensor = clip + self.mlp(torch.cat([local, clip], dim=-1))
@@ -50,7 +50,7 @@ class Summed(LocalDiscriminativePooling):
         )
         self.from_clip = nn.Linear(joint_width, query_width)
 
-    def sharpen(self, pooled: Tensor, queries: Tensor, clip_embeddings: Tensor) -> Tensor:
+    def refine(self, pooled: Tensor, queries: Tensor, clip_embeddings: Tensor) -> Tensor:
         clip = self.from_clip(functional.normalize(clip_embeddings, dim=-1))
         embeddings: Tensor = self.mlp(self.descriptor(self.norm(pooled)) + queries + clip)
         return embeddings
@@ -65,7 +65,7 @@ POOLINGS: dict[str, type[LocalDiscriminativePooling]] = {
 
 
 def make_pooling(name: str, config: PosSAMConfig) -> LocalDiscriminativePooling:
-    """A fresh head of one form for a network of `config`."""
+    """A new head of one form for a network of `config`."""
     return POOLINGS[name](
         mask_channels=config.pyramid_channels,
         query_width=config.decoder.width,
@@ -74,7 +74,7 @@ def make_pooling(name: str, config: PosSAMConfig) -> LocalDiscriminativePooling:
 
 
 class OnClipFeatures(PosSAM):
-    """FC-CLIP's way: the same decoder on the frozen CLIP's own stages, and no LDP."""
+    """As in FC-CLIP: the same decoder on the frozen CLIP's own stages, and no LDP."""
 
     def __init__(self, config: PosSAMConfig, card: ModelCard) -> None:
         super().__init__(config, card)
@@ -85,7 +85,7 @@ class OnClipFeatures(PosSAM):
         self.ldp = make_pooling("none", config)
 
     def encode(self, batch: ImageBatch) -> EncoderFeatures:
-        """In the place of SAM's map, those of CLIP's stages, as fine as the finest of them."""
+        """The maps of CLIP's stages, resized to the finest of them, instead of SAM's map."""
         pixels = normalise(batch, self.clip.pixel_mean, self.clip.pixel_std)
         trunk = self.clip.clip.visual.trunk
         features, stages = trunk.stem(pixels), []
@@ -98,7 +98,7 @@ class OnClipFeatures(PosSAM):
 
 
 class ClipPyramid(nn.Module):
-    """Four levels from CLIP's stages, of the same sizes as those that PosSAM makes of SAM's map."""
+    """Four levels from CLIP's stages, of the same sizes as PosSAM's levels from SAM's map."""
 
     def __init__(self, widths: list[int], sides: list[int], out_channels: int) -> None:
         super().__init__()

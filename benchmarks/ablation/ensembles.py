@@ -1,4 +1,4 @@
-"""Ways to bring LDP's classes and CLIP's together. The library keeps the one that won.
+"""Ways to combine the classes of LDP and of CLIP. The library keeps the best one.
 
 Axes: B images, Q mask queries, K classes.
 """
@@ -51,16 +51,16 @@ class Ensemble:
         if self.kind in ("ldp", "clip", "fixed"):
             weight = {"ldp": 0.0, "clip": 1.0, "fixed": alpha}[self.kind]
             return ldp_logits.new_full((1, 1, 1), weight)
-        surety = iou_scores * ldp_logits.softmax(dim=-1).amax(dim=-1)  # s_k, (B, Q)
+        confidence = iou_scores * ldp_logits.softmax(dim=-1).amax(dim=-1)  # s_k, (B, Q)
         if self.kind == "mase-2":
-            return torch.where(surety >= self.mase.tau, alpha, beta).unsqueeze(-1)
-        low, high = surety.amin(dim=1, keepdim=True), surety.amax(dim=1, keepdim=True)
-        share = (surety - low) / (high - low).clamp(min=1e-6)
+            return torch.where(confidence >= self.mase.tau, alpha, beta).unsqueeze(-1)
+        low, high = confidence.amin(dim=1, keepdim=True), confidence.amax(dim=1, keepdim=True)
+        share = (confidence - low) / (high - low).clamp(min=1e-6)
         return (beta - (beta - alpha) * share).unsqueeze(-1)
 
 
 def settings_of(kind: str) -> Sequence[Ensemble]:
-    """Those of one way that are tried on the training world's held-out scenes."""
+    """The settings of one way that are tried on the training world's held-out scenes."""
     if kind in ("ldp", "clip"):
         return [Ensemble(kind=kind)]
     if kind == "fixed":

@@ -1,4 +1,4 @@
-"""What a trained network says of scenes before classes are decided: the same for every head.
+"""Outputs of a trained network for scenes before classification: the same for every head.
 
 Axes: S scenes, Q mask queries, C mask features' channels, D joint width, h w mask grid.
 """
@@ -17,12 +17,12 @@ from possam_core.training.data.scenes import SceneBatch
 from possam_core.training.losses import LossConfig, Targets, match
 
 BATCH_SIZE = 16
-BY_MASK_ALONE = LossConfig(classes=0.0)  # for no head must decide what the others learn
+BY_MASK_ALONE = LossConfig(classes=0.0)  # so that no head influences what the others are trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """By scene and query: a mask, and what LDP's forms may look at."""
+    """By scene and query: a mask, and the inputs of the forms of LDP."""
 
     mask_logits: Tensor  # (S, Q, h, w), half precision
     iou_scores: Tensor  # (S, Q)
@@ -32,7 +32,7 @@ class Evidence:
     has_clip: Tensor  # (S, Q)
 
     def blurred(self, noise: float, seed: int) -> "Evidence":
-        """As if of a worse CLIP: to its embedding of a mask comes noise, `noise` times as long."""
+        """As if of a worse CLIP: noise of `noise` times its norm is added to each embedding."""
         clip = self.clip_embeddings
         drawn = torch.randn(clip.shape, generator=torch.Generator().manual_seed(seed))
         length = clip.norm(dim=-1, keepdim=True) / clip.shape[-1] ** 0.5  # a component's share
@@ -40,15 +40,17 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
-    """What a head learns from: evidence, and the class that each mask should get."""
+class HeadData:
+    """Training data of a head: evidence, and the class of each mask."""
 
     evidence: Evidence
     truth: Tensor  # (S, Q), class index; void is the number of classes
 
 
 @torch.inference_mode()
-def look(model: PosSAM, batch: ImageBatch, features: EncoderFeatures | None = None) -> Evidence:
+def evidence_of(
+    model: PosSAM, batch: ImageBatch, features: EncoderFeatures | None = None
+) -> Evidence:
     """The evidence of one batch, from the encoders' features if they are known."""
     device = model.clip.pixel_mean.device
     batch = batch.to(device)
@@ -69,14 +71,14 @@ def look(model: PosSAM, batch: ImageBatch, features: EncoderFeatures | None = No
     )
 
 
-def look_at_scenes(model: PosSAM, scenes: Sequence[Scene]) -> tuple[Evidence, list[ImageBatch]]:
-    """The evidence of whole scenes, and their batches of one for the merge's geometry."""
+def evidence_of_scenes(model: PosSAM, scenes: Sequence[Scene]) -> tuple[Evidence, list[ImageBatch]]:
+    """The evidence of whole scenes, and batches of one scene for the merge's geometry."""
     model.eval()
     found, canvas = [], model.config.sam.image_size
     frames = [make_batch([scene.image], canvas=canvas) for scene in scenes]
     for start in range(0, len(scenes), BATCH_SIZE):
         images = [scene.image for scene in scenes[start : start + BATCH_SIZE]]
-        found.append(look(model, make_batch(images, canvas=canvas)))
+        found.append(evidence_of(model, make_batch(images, canvas=canvas)))
     return joined(found), frames
 
 

@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch.nn import functional
 
 from benchmarks.ablation.ensembles import Ensemble, settings_of
-from benchmarks.ablation.evidence import Evidence, look_at_scenes
+from benchmarks.ablation.evidence import Evidence, evidence_of_scenes
 from benchmarks.ablation.heads import class_logits
 from benchmarks.ious import pairwise_ious
 from possam_core.evaluation.measurement import annotation
@@ -32,8 +32,8 @@ EVERYTHING = slice(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exam:
-    """Scenes of one world, what one network says of them, and the truth."""
+class WorldOutputs:
+    """Scenes of one world, a network's outputs for them, and the truth."""
 
     world: World
     scenes: tuple[Scene, ...]
@@ -46,23 +46,23 @@ class Exam:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is chosen on the training world's held-out scenes."""
+    """Settings chosen on the training world's held-out scenes."""
 
     ensemble: Ensemble
     merge: MergeConfig
 
 
 @torch.inference_mode()
-def sit(
+def run_on_scenes(
     model: PosSAM, world: World, *, seed: int, num_scenes: int, clip_noise: float = 0.0
-) -> Exam:
-    """Let a network look at scenes of a world; nothing of it is tuned to them."""
+) -> WorldOutputs:
+    """Run a network on scenes of a world; nothing is tuned to them."""
     scenes = tuple(generate_scene(seed, i, world=world) for i in range(num_scenes))
-    evidence, frames = look_at_scenes(model, scenes)
+    evidence, frames = evidence_of_scenes(model, scenes)
     evidence = evidence.blurred(clip_noise, seed)
     text = model.clip.embed_vocabulary(world.vocabulary).to(torch.device("cpu"))
     scale = model.clip.logit_scale.cpu()
-    return Exam(
+    return WorldOutputs(
         world=world,
         scenes=scenes,
         frames=frames,
@@ -74,17 +74,21 @@ def sit(
 
 
 @torch.inference_mode()
-def count(exam: Exam, head: LocalDiscriminativePooling, settings: Settings) -> ndarray:
-    """(S, K, 4): how the segments of each class fare in each scene."""
-    evidence, vocabulary = exam.evidence, exam.world.vocabulary
-    logits = class_logits(head, evidence, exam.text, EVERYTHING)
+def count(outputs: WorldOutputs, head: LocalDiscriminativePooling, settings: Settings) -> ndarray:
+    """(S, K, 4): matches of the segments of each class in each scene."""
+    evidence, vocabulary = outputs.evidence, outputs.world.vocabulary
+    logits = class_logits(head, evidence, outputs.text, EVERYTHING)
     void = logits.softmax(dim=-1)[..., -1]
     probs = settings.ensemble.class_probs(
-        logits[..., :-1], exam.clip_logits, evidence.iou_scores, evidence.has_clip, exam.is_seen
+        logits[..., :-1],
+        outputs.clip_logits,
+        evidence.iou_scores,
+        evidence.has_clip,
+        outputs.is_seen,
     )
-    counts = np.zeros((len(exam.scenes), len(vocabulary), 4))
+    counts = np.zeros((len(outputs.scenes), len(vocabulary), 4))
     position = {c.category_id: i for i, c in enumerate(vocabulary.classes)}
-    for s, (scene, frame) in enumerate(zip(exam.scenes, exam.frames, strict=True)):
+    for s, (scene, frame) in enumerate(zip(outputs.scenes, outputs.frames, strict=True)):
         masks = ScoredMasks(
             mask_logits=evidence.mask_logits[s].float(),
             class_probs=probs[s],
@@ -96,26 +100,26 @@ def count(exam: Exam, head: LocalDiscriminativePooling, settings: Settings) -> n
             masks,
             vocabulary,
             settings.merge,
-            is_seen=exam.is_seen.tolist(),
+            is_seen=outputs.is_seen.tolist(),
             resized_hw=frame.resized_hw[0],
             canvas=frame.pixels.shape[-1],
             image_hw=frame.image_hw[0],
         )
-        found = count_matches(truth_of(scene, exam.world), annotation(prediction))
+        found = count_matches(truth_of(scene, outputs.world), annotation(prediction))
         for category_id, c in found.per_category.items():
             counts[s, position[category_id]] = c.tp, c.fp, c.fn, c.iou_sum
     return counts
 
 
 def truth_of(scene: Scene, world: World) -> PanopticAnnotation:
-    """A scene's segments as the counts take them."""
+    """A scene's segments in the form that is counted."""
     classes = world.vocabulary.classes
     ids = enumerate((classes[i].category_id for i in scene.class_indices), start=1)
     return PanopticAnnotation(ids=scene.ids, category_ids=dict(ids))
 
 
 def pq(counts: ndarray) -> ndarray:
-    """Of counts (..., K, 4) summed over scenes: (...), in percent, over the classes that occur."""
+    """PQ of counts (..., K, 4) summed over scenes: (...), in percent, over classes that occur."""
     tp, fp, fn, iou_sum = np.moveaxis(counts, -1, 0)
     weight = tp + 0.5 * fp + 0.5 * fn
     by_class = iou_sum / np.maximum(weight, 1e-12)
@@ -123,11 +127,13 @@ def pq(counts: ndarray) -> ndarray:
     return quality
 
 
-def choose(exam: Exam, head: LocalDiscriminativePooling, kind: str, eta: float | None) -> Settings:
-    """The settings of one way of ensembling with the best PQ on `exam`, by coordinate search.
+def choose(
+    outputs: WorldOutputs, head: LocalDiscriminativePooling, kind: str, eta: float | None
+) -> Settings:
+    """The settings of one way of ensembling with the best PQ on `outputs`, by coordinate search.
 
     Args:
-        exam: held-out scenes of the training world.
+        outputs: held-out scenes of the training world.
         head: of one form.
         kind: of the ensemble.
         eta: exponent of the predicted IoU in the ranking; None: it is chosen as well.
@@ -139,7 +145,7 @@ def choose(exam: Exam, head: LocalDiscriminativePooling, kind: str, eta: float |
     def consider(candidates: Sequence[Settings]) -> None:
         nonlocal best, score
         for candidate in candidates:
-            found = float(pq(count(exam, head, candidate).sum(axis=0)))
+            found = float(pq(count(outputs, head, candidate).sum(axis=0)))
             if found > score:
                 best, score = candidate, found
 
@@ -156,18 +162,18 @@ def choose(exam: Exam, head: LocalDiscriminativePooling, kind: str, eta: float |
     return best
 
 
-def iou_correlation(exam: Exam) -> float:
+def iou_correlation(outputs: WorldOutputs) -> float:
     """Pearson's, of the predicted IoU of every mask and the best true one on the mask grid."""
     predicted, true = [], []
-    grid = exam.evidence.mask_logits.shape[-1]
-    for s, scene in enumerate(exam.scenes):
-        canvas = exam.frames[s].pixels.shape[-1]
+    grid = outputs.evidence.mask_logits.shape[-1]
+    for s, scene in enumerate(outputs.scenes):
+        canvas = outputs.frames[s].pixels.shape[-1]
         whole = whole_image(scene.image, scene.ids, scene.class_indices, canvas=canvas)
         (shares,) = whole.masks(grid)
         valid = functional.adaptive_avg_pool2d(whole.images.valid.float(), grid)[0].flatten() >= 0.5
-        masks = (exam.evidence.mask_logits[s] > 0).flatten(1) & valid
+        masks = (outputs.evidence.mask_logits[s] > 0).flatten(1) & valid
         true.append(pairwise_ious(masks, (shares > 0.5).flatten(1)).amax(dim=1))
-        predicted.append(exam.evidence.iou_scores[s])
+        predicted.append(outputs.evidence.iou_scores[s])
     return float(np.corrcoef(torch.cat(predicted), torch.cat(true))[0, 1])
 
 

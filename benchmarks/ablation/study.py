@@ -1,4 +1,4 @@
-"""The trainings and measurements of the study, each done once and kept on disk.
+"""The trainings and measurements of the ablation, each done once and kept on disk.
 
 A network is trained for each world, seed and kind of features; its heads and ensembles are then
 chosen on held-out scenes of its own world, and measured on both worlds.
@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file, save
 
 from benchmarks.ablation.candidates import OnClipFeatures
-from benchmarks.ablation.heads import gather_lesson, train_head
-from benchmarks.ablation.measure import Exam, choose, count, iou_correlation, sit
+from benchmarks.ablation.heads import gather_head_data, train_head
+from benchmarks.ablation.measure import WorldOutputs, choose, count, iou_correlation, run_on_scenes
 from possam_core.checkpoints.weights import ENCODERS, load_model
 from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
@@ -32,10 +32,11 @@ from possam_core.training.tiny.world_stage import WorldRecipe, stored_scenes, tr
 
 logger = logging.getLogger(__name__)
 
-FEATURES = ("clip", "sam")  # what the decoder sees
-# Of CLIP's embeddings of masks, as a multiple of their length. LDP learns with it. The harder CLIP
-# names 34 to 56 % of the masks that meet a seen segment, and 41 to 48 % of the unseen ones (the
-# networks of seed 1 on 48 tuning scenes of each world, 2026-11-28); as it is, 70 to 99 %.
+FEATURES = ("clip", "sam")  # inputs of the decoder
+# Of CLIP's embeddings of masks, as a multiple of their length. LDP is trained with it. The harder
+# CLIP classifies 34 to 56 % of the masks that match a seen segment, and 41 to 48 % of the unseen
+# ones, correctly (networks of seed 1 on 48 tuning scenes of each world, 2026-11-28); as it is, 70
+# to 99 %.
 CLIP_NOISE = {"as it is": 0.0, "harder": 3.0}
 
 
@@ -67,7 +68,7 @@ AS_IT_IS = (
     Row(name="MASE 1 without the IoU head", features="sam", head="A", ensemble="mase-1", eta=0.0),
     Row(name="MASE 1 with the IoU head", features="sam", head="A", ensemble="mase-1", eta=1.0),
 )
-HARDER = ", harder CLIP"  # ends the names of what is asked again with one
+HARDER = ", harder CLIP"  # suffix of the names of rows that are repeated with one
 ROWS = (
     *AS_IT_IS,
     *(
@@ -80,7 +81,7 @@ ROWS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRecipe:
-    """How much of everything; the encoders are those of a checkpoint, frozen."""
+    """Sizes and lengths; the encoders are those of a checkpoint, frozen."""
 
     checkpoint: str = "possam-tiny"
     num_steps: int = 700  # of each network
@@ -89,7 +90,7 @@ class StudyRecipe:
     seeds: tuple[int, ...] = (1, 2, 3)
     head_scenes: int = 2_400
     head_steps: int = 1_000
-    progress_scenes: int = 32  # for the figures on the way
+    progress_scenes: int = 32  # for the figures during training
     tuning_seed: int = 201
     tuning_scenes: int = 100
     report_seed: int = 301
@@ -122,7 +123,7 @@ def run_study(
 ) -> None:
     """Train and measure what is not on disk yet."""
     for world in WORLDS:
-        _scenes(recipe, folder, world)  # rendered here, for the processes below may have no others
+        _scenes(recipe, folder, world)  # rendered here, because child processes may start none
     jobs = [
         Job(recipe=recipe, folder=folder, world=world.name, seed=seed, features=features)
         for seed in recipe.seeds
@@ -137,13 +138,13 @@ def run_study(
             run(job, device)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, spawn, _begin, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(num_processes, spawn, _set_up_child, max_tasks_per_child=1) as pool:
         for ended in [pool.submit(run, job, device) for job in left]:
             ended.result()
 
 
-def _begin() -> None:
-    """In a process that shares the machine with others, and ends with the one that began it."""
+def _set_up_child() -> None:
+    """Set up a child process: its log, its threads, and its end with its parent."""
     end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(1)
@@ -166,8 +167,8 @@ def _measure(job: Job, model: PosSAM, rows: Sequence[Row], clip: str) -> None:
     world, recipe, noise = find_world(job.world), job.recipe, CLIP_NOISE[clip]
     names = {row.head for row in rows}
     heads = train_heads(job, model, world, names, clip_noise=noise)
-    tuning, *exams = (
-        sit(model, w, seed=seed, num_scenes=num_scenes, clip_noise=noise)
+    tuning, *measured = (
+        run_on_scenes(model, w, seed=seed, num_scenes=num_scenes, clip_noise=noise)
         for w, seed, num_scenes in (
             (world, recipe.tuning_seed, recipe.tuning_scenes),
             *((w, recipe.report_seed, recipe.report_scenes) for w in WORLDS),
@@ -177,14 +178,14 @@ def _measure(job: Job, model: PosSAM, rows: Sequence[Row], clip: str) -> None:
     for row in rows:
         settings = choose(tuning, heads[row.head], row.ensemble, row.eta)
         chosen[row.name] = asdict(settings)
-        for exam in exams:
-            counts[f"{row.name}|{exam.world.name}"] = count(exam, heads[row.head], settings)
+        for outputs in measured:
+            counts[f"{row.name}|{outputs.world.name}"] = count(outputs, heads[row.head], settings)
         logger.info("%s: %s", job.key, row.name)
-    _write_result(job, clip, counts, chosen, exams)
+    _write_result(job, clip, counts, chosen, measured)
 
 
 def train_network(job: Job, device: torch.device) -> PosSAM:
-    """The network of one job with its own head, ready to look; as it is kept, in half precision."""
+    """The trained network of one job with its own head, in half precision as it is stored."""
     logger.info("%s begins", job.key)
     world, recipe = find_world(job.world), job.recipe
     encoders = load_model(recipe.checkpoint).to(device)
@@ -219,11 +220,11 @@ def train_network(job: Job, device: torch.device) -> PosSAM:
 def train_heads(
     job: Job, model: PosSAM, world: World, names: Collection[str], *, clip_noise: float
 ) -> dict[str, LocalDiscriminativePooling]:
-    """Heads of some forms on a network's masks; "own" is the one that it was trained with."""
+    """Heads of some forms on a network's masks; "own" is the one it was trained with."""
     if set(names) == {"own"}:
         return {"own": model.ldp.cpu()}
     recipe = job.recipe
-    lesson = gather_lesson(
+    data = gather_head_data(
         model,
         world,
         _scenes(recipe, job.folder, world),
@@ -232,7 +233,7 @@ def train_heads(
     )
     text = model.clip.embed_vocabulary(world.training_vocabulary).to(torch.device("cpu"))
     return {
-        name: train_head(name, model, text, lesson, num_steps=recipe.head_steps, seed=job.seed)
+        name: train_head(name, model, text, data, num_steps=recipe.head_steps, seed=job.seed)
         for name in sorted(names)
     }
 
@@ -243,18 +244,22 @@ def _scenes(recipe: StudyRecipe, folder: Path, world: World) -> SceneStore:
 
 
 def _write_result(
-    job: Job, clip: str, counts: dict[str, np.ndarray], chosen: dict[str, object], exams: list[Exam]
+    job: Job,
+    clip: str,
+    counts: dict[str, np.ndarray],
+    chosen: dict[str, object],
+    found: list[WorldOutputs],
 ) -> None:
     about = {
         "chosen": chosen,
-        "iou_correlation": {exam.world.name: iou_correlation(exam) for exam in exams},
-        "is_seen": {exam.world.name: exam.is_seen.tolist() for exam in exams},
+        "iou_correlation": {outputs.world.name: iou_correlation(outputs) for outputs in found},
+        "is_seen": {outputs.world.name: outputs.is_seen.tolist() for outputs in found},
     }
     file = result_file(job, clip)
     file.with_suffix(".json").write_text(json.dumps(about, indent=2))
     partial = file.with_suffix(".partial.npz")
     np.savez_compressed(partial, **counts)  # type: ignore[arg-type]
-    partial.replace(file)  # last: what has it is done
+    partial.replace(file)  # last: its rows are done
 
 
 def _read_result(job: Job, clip: str) -> tuple[dict[str, np.ndarray], dict[str, object]]:
@@ -273,7 +278,7 @@ def _rows_left(job: Job, clip: str) -> list[Row]:
 
 
 def result_file(job: Job, clip: str) -> Path:
-    """What is measured of a network with one CLIP, a key of `CLIP_NOISE`."""
+    """The file of a network's results with one CLIP, a key of `CLIP_NOISE`."""
     suffix = "" if CLIP_NOISE[clip] == 0 else f"-{clip}-clip"
     return job.folder / f"{job.key}{suffix}.npz"
 

@@ -1,4 +1,4 @@
-"""The study's figures as a table in Markdown, with intervals for what each part is worth."""
+"""The ablation's figures as a table in Markdown, with intervals for the gain of each part."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is worth how much: a row, and the one that lacks it."""
+    """The gain of a part: a row against the one without it."""
 
     title: str
     row: str
@@ -55,14 +55,14 @@ PARTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Direction:
-    """Networks that learned one world, measured on one."""
+    """Networks trained on one world, measured on one."""
 
     learned: World
     measured: World
 
     @property
     def name(self) -> str:
-        """As a column's head."""
+        """Header of a column."""
         return f"{self.learned.name} to {self.measured.name}"
 
     @property
@@ -88,7 +88,7 @@ def read_counts(recipe: StudyRecipe, folder: Path, row: Row, direction: Directio
 
 
 def figures(recipe: StudyRecipe, folder: Path) -> dict[str, object]:
-    """All that the table shows, for machines."""
+    """All figures of the table, as plain values."""
     rows, parts = {}, {}
     for direction in DIRECTIONS:
         groups = _groups(recipe, folder, direction)
@@ -129,7 +129,7 @@ def markdown(found: dict[str, object]) -> str:
     cells = [_mean(correlation[name], digits=2) for name in names]
     lines.append("| correlation of predicted and true IoU | " + " | ".join(cells) + " |")
     across = [d.name for d in DIRECTIONS if d.is_across]
-    lines += ["", "| what it is worth, PQ [95 % interval] | " + " | ".join(across) + " |"]
+    lines += ["", "| gain, PQ [95 % interval] | " + " | ".join(across) + " |"]
     lines.append("|---|" + "---|" * len(across))
     for part in PARTS:
         cells = [interval(parts[name][part.title]) for name in across]
@@ -138,7 +138,7 @@ def markdown(found: dict[str, object]) -> str:
 
 
 def interval(values: list[float]) -> str:
-    """Of a mean and the ends of its interval."""
+    """A mean and the ends of its interval as text."""
     mean, low, high = values
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
@@ -164,7 +164,7 @@ def _groups(recipe: StudyRecipe, folder: Path, direction: Direction) -> dict[str
 
 
 def _correlations(recipe: StudyRecipe, folder: Path) -> dict[str, list[float]]:
-    """Of the predicted IoU and the true one, by direction and seed."""
+    """Correlations of the predicted and the true IoU, by direction and seed."""
     return {
         d.name: [
             _about(recipe, folder, d, seed)["iou_correlation"][d.measured.name]

@@ -51,6 +51,6 @@ def _summary(report: "TrainReport") -> str:
         f"trained {report.num_new:,} steps of {report.num_steps:,}; the last weights: {last}",
         f"the best on held-out images: {best}; PQ {figures}",
     ]
-    if report.num_spoiled:
-        lines.append(f"{report.num_spoiled:,} steps were skipped: their gradients were no numbers")
+    if report.num_skipped:
+        lines.append(f"{report.num_skipped:,} steps were skipped: their gradients were not finite")
     return "\n".join(lines)

@@ -28,7 +28,7 @@ class TrainReport:
     num_new: int  # of those, by this call
     loss: float | None  # of the last step
     best: Mapping[str, float]  # held-out figures of the best checkpoint
-    num_spoiled: int  # steps that were skipped, for their gradients were no numbers
+    num_skipped: int  # steps that were skipped because of non-finite gradients
     weights_sha256: tuple[str, ...]  # by worker
 
 
@@ -37,7 +37,7 @@ def run_train(config: TrainConfig) -> TrainReport:
 
     Raises:
         PossamError: the settings, the data or the network cannot work, the training in the output
-            was begun with other settings, or its losses are no numbers any more.
+            was begun with other settings, or its losses have become non-finite.
     """
     require_same_settings(open_output(config.output), config)
     if config.num_workers is None:
@@ -56,7 +56,7 @@ def run_train(config: TrainConfig) -> TrainReport:
         num_new=loop.num_new,
         loss=loop.loss,
         best=loop.best,
-        num_spoiled=loop.num_spoiled,
+        num_skipped=loop.num_skipped,
         weights_sha256=report.weights_sha256,
     )
 

@@ -1,10 +1,10 @@
-"""Multi-scale deformable attention: each query looks at a few learned points of every level.
+"""Multi-scale deformable attention: each query samples a few learned points on every level.
 
 The reference form in plain PyTorch (Deformable DETR, equation 3; docs/method.md 2.3). Points are
 fractions of the canvas: the levels are one square canvas at several strides, so (x, y) is the same
-place in all of them, whatever part of the canvas an image fills. Work that pads each batch
-differently rescales points by a valid ratio per level; here that ratio would only bring in the
-rounding of the valid area to whole cells. Padding has no value to give instead.
+place in all of them, whatever part of the canvas an image fills. Implementations that pad each
+batch differently rescale points by a valid ratio per level; here that would only add the rounding
+of the valid area to whole cells. Instead, the values of padding cells are zero.
 
 Axes: B images, Q queries, S cells of all levels one after another, M heads, L levels, P points,
 C channels, h w grid of one level.
@@ -37,12 +37,12 @@ def weighted_samples(
     locations: Float[Tensor, "B Q M L P 2"],
     weights: Float[Tensor, "B Q M L P"],
 ) -> Float[Tensor, "B Q M C"]:
-    """Sum of bilinear samples of `values` at `locations`, weighed by `weights`.
+    """Sum of bilinear samples of `values` at `locations`, weighted by `weights`.
 
     Args:
         values: per head; the cells of all levels, row by row, in the order of `grids_hw`.
         grids_hw: rows and columns of each level.
-        locations: (x, y) as fractions of the canvas; beyond its border there are zeros.
+        locations: (x, y) as fractions of the canvas; values beyond its border are zero.
         weights: of each sample; usually they sum to 1 over levels and points.
     """
     batch, num_queries, heads = locations.shape[:3]
@@ -56,7 +56,7 @@ def weighted_samples(
             maps, 2 * points - 1, mode="bilinear", padding_mode="zeros", align_corners=False
         )  # (BM, C, P, Q)
         by_point = weights[:, :, :, level].permute(0, 2, 3, 1).flatten(0, 1)  # (BM, P, Q)
-        # Adding up point by point needs no copy of the samples, the largest tensor here.
+        # Summing point by point avoids a copy of the samples, the largest tensor here.
         for point in range(by_point.shape[1]):
             total = total.addcmul(samples[:, :, point], by_point[:, None, point])
     return total.reshape(batch, heads, channels, num_queries).permute(0, 3, 1, 2)
@@ -83,7 +83,7 @@ class MultiScaleDeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as a fixed star: head m looks in direction m, point p lies p + 1 cells away."""
+        """Initialise to a fixed star: head m samples in direction m, point p at p + 1 cells."""
         angles = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
         directions = torch.stack([angles.cos(), angles.sin()], dim=-1)  # (M, 2), xy
         directions = directions / directions.abs().amax(dim=-1, keepdim=True)  # onto a square
@@ -107,10 +107,10 @@ class MultiScaleDeformableAttention(nn.Module):
         grids_hw: Sequence[tuple[int, int]],
         padding: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B Q C"]:
-        """What each query gathers around its reference point.
+        """Each query's weighted samples around its reference point.
 
         Args:
-            queries: say where to look, and how much each point counts.
+            queries: offsets and weights of the samples are predicted from these.
             reference_points: (x, y) as fractions of the canvas.
             memory: cells of all levels, row by row, in the order of `grids_hw`.
             grids_hw: rows and columns of each level.

@@ -65,8 +65,8 @@ class Mlp(nn.Sequential):
 class Attention(nn.Module):
     """Multi-head attention with one mask for all heads, and PyTorch's parameter names.
 
-    `nn.MultiheadAttention` wants, and writes, a copy of the mask for every head: at full size
-    131 MB in a layer.
+    `nn.MultiheadAttention` needs a copy of the mask for every head: at full size 131 MB in a
+    layer.
     """
 
     def __init__(self, width: int, *, num_heads: int) -> None:
@@ -86,7 +86,7 @@ class Attention(nn.Module):
         *,
         blocked: Bool[Tensor, "B Q S"] | None = None,
     ) -> Float[Tensor, "B Q C"]:
-        """What each query gathers; `blocked` is True where it may not look."""
+        """The attention output; `blocked` is True where a query may not attend."""
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         queries, keys, values = (
             self._split_heads(functional.linear(x, weight, bias))
@@ -124,7 +124,7 @@ class DecoderLayer(nn.Module):
         memory_positions: Float[Tensor, "hw C"],
         blocked: Bool[Tensor, "B Q hw"],
     ) -> Float[Tensor, "B Q C"]:
-        """Queries after one layer; `blocked` is True where a query may not look."""
+        """Queries after one layer; `blocked` is True where a query may not attend."""
         attended = self.cross_attention(
             queries + query_positions, memory + memory_positions, memory, blocked=blocked
         )
@@ -160,16 +160,16 @@ class MaskDecoder(nn.Module):
         *,
         all_layers: bool = True,
     ) -> list[MaskPrediction]:
-        """Predictions on the learnable queries and after every layer, or after the last one only.
+        """Predictions from the learnable queries and after every layer, or only after the last one.
 
         Args:
             pixels: maps of the pixel decoder.
-            valid: False where a cell of the mask features is padding; queries never look there.
-            all_layers: False spares the masks that only deep supervision reads.
+            valid: False where a cell of the mask features is padding; queries never attend to it.
+            all_layers: False skips the masks that only deep supervision needs.
         """
         batch = len(valid)
         memory, positions, padding = self._flatten(pixels, valid)
-        # A mask is linear in the mask features, so it may be shrunk before it is multiplied out.
+        # A mask is linear in the mask features, so these may be resized before the product.
         shrunk = [_resize(pixels.mask_features.detach(), m.shape[-2:]) for m in pixels.memory]
         queries = self.query_features.weight.expand(batch, -1, -1)
         predictions = []

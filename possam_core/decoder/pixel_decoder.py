@@ -41,7 +41,7 @@ FULL_SIZE_PIXEL_DECODER = PixelDecoderConfig(kind="deformable")  # on 256 channe
 
 @dataclass(frozen=True, slots=True)
 class PixelFeatures:
-    """What the mask decoder reads."""
+    """Input of the mask decoder."""
 
     mask_features: Float[Tensor, "B C h w"]  # F_masked, at the finest scale
     memory: tuple[Float[Tensor, "B C _ _"], ...]  # coarse to fine, without the finest
@@ -52,9 +52,9 @@ def sine_position_encoding(
 ) -> Float[Tensor, "hw C"]:
     """Sines and cosines of normalised row and column; half of the channels each.
 
-    Frequencies as in DETR and Mask2Former (temperature 10000, one turn over the canvas). Two things
-    differ: they place a cell at its far edge, here it is its centre, so that levels agree on a
-    place; and they alternate sines and cosines, an order that a learned projection makes its own.
+    Frequencies as in DETR and Mask2Former (temperature 10000, one period over the canvas), with two
+    differences: a cell's position is its centre instead of its far edge, so that levels agree; and
+    sines and cosines are in blocks instead of alternating, which a learned projection can absorb.
     """
     quarter = channels // 4
     frequencies = 10000 ** (-torch.arange(quarter, device=device) / quarter)
@@ -69,7 +69,7 @@ def sine_position_encoding(
 
 
 def padding_cells(valid: Bool[Tensor, "B H W"], grid_hw: tuple[int, int]) -> Bool[Tensor, "B hw"]:
-    """True where a cell of a coarser grid holds no valid cell at all; row by row."""
+    """True where a cell of a coarser grid covers no valid cell; flattened row by row."""
     is_valid = functional.adaptive_max_pool2d(valid[:, None].float(), grid_hw)
     return is_valid.flatten(1) == 0
 
@@ -95,7 +95,7 @@ class PixelDecoder(nn.Module):
         pyramid: list[Float[Tensor, "B _ _ _"]],
         valid: Bool[Tensor, "B h w"] | None = None,
     ) -> PixelFeatures:
-        """Fuse a pyramid given finest first; convolutions take no notice of `valid`."""
+        """Fuse a pyramid given finest first; `valid` is ignored."""
         fused: list[Tensor] = []
         for features, lateral, output in zip(
             reversed(pyramid), self.laterals, self.outputs, strict=True
@@ -108,7 +108,7 @@ class PixelDecoder(nn.Module):
 
 
 class DeformableEncoderLayer(nn.Module):
-    """Deformable attention among all levels, feed-forward; each with a residual, then a norm."""
+    """Deformable attention across all levels, feed-forward; each with a residual, then a norm."""
 
     def __init__(self, config: PixelDecoderConfig, channels: int, *, num_levels: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class DeformableEncoderLayer(nn.Module):
         grids_hw: Sequence[tuple[int, int]],
         padding: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B S C"]:
-        """Cells of all levels after one layer; each looks around its own centre."""
+        """Cells of all levels after one layer; each attends around its own centre."""
         attended = self.attention(cells + positions, centres, cells, grids_hw, padding)
         cells = self.norms[0](cells + attended)
         output: Tensor = self.norms[1](cells + self.ffn(cells))
@@ -141,7 +141,7 @@ class DeformableEncoderLayer(nn.Module):
 
 
 class DeformablePixelDecoder(nn.Module):
-    """Levels exchange what they see by deformable attention; one FPN step reaches the finest.
+    """Deformable attention across the coarse levels, then one FPN step to the finest.
 
     As in Mask2Former (docs/method.md 2.3). Computes in float32 even under autocast: half
     precision is too coarse for the sampling points.
@@ -194,19 +194,19 @@ class DeformablePixelDecoder(nn.Module):
 
         Args:
             pyramid: levels of one canvas, each of half the side of the one before.
-            valid: False where a cell of the finest level is padding, which gives nothing to other
-                cells; `None` if there is no padding.
+            valid: False where a cell of the finest level is padding, which contributes nothing to
+                other cells; `None` if there is no padding.
         """
         finest = pyramid[0].float()
         coarse = [features.float() for features in reversed(pyramid[1:])]
         if valid is None:
             valid = finest.new_ones((len(finest), *finest.shape[-2:]), dtype=torch.bool)
         with torch.autocast(finest.device.type, enabled=False):
-            memory = self._exchange(coarse, valid)
+            memory = self._encode(coarse, valid)
             x = self.lateral(finest) + _upsample(memory[-1], finest.shape[-2:])
             return PixelFeatures(self.mask_projection(self.output(x)), memory)
 
-    def _exchange(self, coarse: list[Tensor], valid: Tensor) -> tuple[Tensor, ...]:
+    def _encode(self, coarse: list[Tensor], valid: Tensor) -> tuple[Tensor, ...]:
         """The levels, coarse to fine, after all layers."""
         device = valid.device
         grids_hw = [(level.shape[-2], level.shape[-1]) for level in coarse]
@@ -230,7 +230,7 @@ class DeformablePixelDecoder(nn.Module):
 def make_pixel_decoder(
     config: PixelDecoderConfig, channels: int, *, num_levels: int
 ) -> PixelDecoder | DeformablePixelDecoder:
-    """The pixel decoder that `config` asks for; it keeps the pyramid's number of channels.
+    """The pixel decoder of `config`, with as many channels as the pyramid.
 
     Raises:
         ConfigError: a deformable one cannot be built on that many channels.

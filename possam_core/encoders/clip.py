@@ -29,7 +29,7 @@ from possam_core.vocabulary.vocabulary import PROMPT_TEMPLATES, Vocabulary
 __all__ = ["ClipConfig", "ClipEncoder", "load_clip_weights"]
 
 TEXT_CHUNK = 128  # prompts encoded at once
-MIN_CACHED_PROMPTS = 256  # fewer are sooner encoded than the text tower is hashed
+MIN_CACHED_PROMPTS = 256  # encoding fewer is faster than hashing the text tower
 MAX_LOGIT_SCALE = 100.0
 
 
@@ -47,18 +47,18 @@ class ClipEncoder(nn.Module):
             image_size: side of the canvas in pixels, which fixes the grid of a ViT.
 
         Raises:
-            ConfigError: `config.input_side` does not hold whole cells.
+            ConfigError: `config.input_side` is no multiple of a cell.
         """
         super().__init__()
         self.config = config
         architecture = clip_architecture(config)
         vision = architecture["vision_cfg"]
-        # Nothing is fetched, and no layer is dropped at random: named towers are never trained.
+        # Nothing is downloaded, and there is no stochastic depth: named towers are never trained.
         vision |= {"timm_model_pretrained": False, "timm_drop_path": None}
         if config.timm_model_name:
             self.clip = open_clip.CLIP(**architecture)
             self.stride: int = self.clip.visual.trunk.feature_info[-1]["reduction"]
-            self.input_side = config.input_side  # None: as the canvas has it
+            self.input_side = config.input_side  # None: the canvas's own
         else:
             self.stride = vision["patch_size"]
             self.input_side = config.input_side or nearest_multiple(image_size, self.stride)
@@ -84,8 +84,8 @@ class ClipEncoder(nn.Module):
     def dense_features(self, batch: ImageBatch) -> Float[Tensor, "B C h w"]:
         """The last layer's map, before pooling and projection: F_clip.
 
-        The canvas is resized as a whole where the tower needs another side, so the map's cells
-        divide the canvas evenly, its padding included; masks keep that out of the pooling.
+        The whole canvas is resized if the tower needs another side, so the map's cells divide the
+        canvas evenly, its padding included; masks exclude the padding from the pooling.
         """
         pixels = normalise(batch, self.pixel_mean, self.pixel_std)
         canvas = pixels.shape[-1]
@@ -102,7 +102,7 @@ class ClipEncoder(nn.Module):
         return features
 
     def project(self, pooled: Float[Tensor, "*B C"]) -> Float[Tensor, "*B D"]:
-        """Take pooled dense features through the rest of CLIP's own head; not normalised."""
+        """Apply the rest of CLIP's own head to pooled dense features; not normalised."""
         visual = self.clip.visual
         if not self.config.timm_model_name:
             tokens: Tensor = pooled @ visual.proj
@@ -117,7 +117,7 @@ class ClipEncoder(nn.Module):
         return torch.cat([self._encode(chunk) for chunk in tokens.split(TEXT_CHUNK)])
 
     def _encode(self, tokens: Int64[Tensor, "N L"]) -> Float[Tensor, "N D"]:
-        """Without the padding that all sentences share: no token looks at those after it."""
+        """Without the padding that all sentences share: no token attends to those after it."""
         length = int(tokens.argmax(dim=-1).max()) + 1  # the end of text has the highest id
         clip = self.clip
         shortened = {
@@ -136,8 +136,8 @@ class ClipEncoder(nn.Module):
     ) -> TextEmbeddings:
         """Embed every name: mean over the prompt templates, normalised again (docs/method.md 5.2).
 
-        A named model keeps the embeddings of more than 256 prompts on disk, see `text_cache`, in
-        `cache_folder` or else the user's cache. Small towers encode faster than they are hashed.
+        Embeddings of more than 256 prompts by a named model are cached on disk, see `text_cache`,
+        in `cache_folder` or else the user's cache. Small towers encode faster than they are hashed.
         """
         names = [(i, n) for i, c in enumerate(vocabulary.classes) for n in c.all_names]
         device = self.pixel_mean.device
@@ -170,18 +170,18 @@ class ClipEncoder(nn.Module):
 def load_clip_weights(
     encoder: ClipEncoder, source: Path | str, *, allow_download: bool = False
 ) -> None:
-    """Load both towers, which are then frozen.
+    """Load both towers and freeze them.
 
     A ViT's position embeddings are resized to the encoder's grid.
 
     Args:
-        encoder: of the architecture that the weights have.
+        encoder: with the architecture of the weights.
         source: a local file (`.safetensors`, `.bin`, `.pt`), or a pretrained tag of `open_clip`.
-        allow_download: lets `open_clip` download the weights of a tag; nothing else ever does.
+        allow_download: lets `open_clip` download the weights of a tag; nothing else downloads.
 
     Raises:
         CheckpointError: there are no such weights, they cannot be read safely, or they do not fit
-            the towers. Of a file that does not say which activation it was trained with, the
+            the towers. If a file does not record which activation it was trained with, the
             model's name decides (see `ClipConfig`).
     """
     config = encoder.config

@@ -104,7 +104,7 @@ def clip_architecture(config: ClipConfig) -> dict[str, Any]:
 
 
 def _named_architecture(model: str) -> dict[str, Any]:
-    # Asked first, for open_clip looks up other forms of names on the network.
+    # Checked first, because open_clip looks up other forms of names on the network.
     if model not in open_clip.list_models():
         hint = nearest(model, open_clip.list_models(), otherwise="see open_clip.list_models()")
         raise ConfigError(f"clip.model must be a model that open_clip knows, got {model!r}; {hint}")
@@ -128,7 +128,7 @@ def _named_architecture(model: str) -> dict[str, Any]:
 def possam_convnext_tiny(pretrained: bool = False, **kwargs: Any) -> ConvNeXt:
     """The image trunk of `possam-tiny`'s CLIP: stride 8, so that small things keep some cells.
 
-    timm builds image towers by registered name; this is our name in its list.
+    timm builds image towers by registered name; this registers ours.
     """
     tower: ConvNeXt = build_model_with_cfg(
         ConvNeXt,

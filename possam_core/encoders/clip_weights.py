@@ -14,26 +14,26 @@ from torch.nn import functional
 
 from possam_core.errors import CheckpointError
 
-# What OpenAI's own files hold beside the weights, and no others do.
+# Keys that only OpenAI's own files hold besides the weights.
 OPENAI_EXTRAS = frozenset({"input_resolution", "context_length", "vocab_size"})
 POSITIONS = "visual.positional_embedding"
-KEYS_SHOWN = 3  # of those that do not fit
+KEYS_SHOWN = 3  # mismatched keys in a message
 
 
 def read_clip_file(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or of one that `torch.save` wrote, by name.
 
     Raises:
-        CheckpointError: the file is missing or damaged, needs code of its own to load, or holds
-            something else than tensors by name.
+        CheckpointError: the file is missing or damaged, would run code to load, or holds
+            anything but named tensors.
     """
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         if zipfile.is_zipfile(path) and _is_torchscript(path):
             raise CheckpointError(
-                f"expected weights in {path}, got a TorchScript archive, which is a program; take"
-                " the same weights as .safetensors, or, where you trust the file, write"
+                f"expected weights in {path}, got a TorchScript archive, which is a program; use"
+                " the same weights as .safetensors, or, if you trust the file, run"
                 f" torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pt') and load"
                 " that"
             )
@@ -60,11 +60,11 @@ def read_clip_file(path: Path) -> dict[str, Tensor]:
 
 
 def fetch_tag(model: str, tag: str, *, quick_gelu: bool, allow_download: bool) -> Path:
-    """The local file of a pretrained tag, which `open_clip` downloads where it has to.
+    """The local file of a pretrained tag, which `open_clip` downloads if necessary.
 
     Raises:
         CheckpointError: the model has no such tag, the tag was trained with another activation or
-            other pixel values, nobody allowed a download, or it failed.
+            other pixel values, a download is needed and not allowed, or it failed.
     """
     record = open_clip.get_pretrained_cfg(model, tag)
     if not record:
@@ -82,8 +82,8 @@ def fetch_tag(model: str, tag: str, *, quick_gelu: bool, allow_download: bool) -
         )
     if not allow_download:
         raise CheckpointError(
-            f"expected a file, got {tag!r}, a tag that may have to be downloaded; allow_download"
-            " permits it"
+            f"expected a file, got {tag!r}, a tag that may have to be downloaded; set"
+            " allow_download to permit it"
         )
     try:
         return Path(open_clip.download_pretrained(record))
@@ -95,7 +95,7 @@ def fetch_tag(model: str, tag: str, *, quick_gelu: bool, allow_download: bool) -
 
 
 def activation_mismatch(weights: str, model: str, *, quick_gelu: bool) -> CheckpointError:
-    """What is said of weights that would load without a murmur and be silently worse."""
+    """The error for weights that would load without complaint and give worse results."""
     trained, configured = ("GELU", "QuickGELU") if quick_gelu else ("QuickGELU", "GELU")
     other = model.removesuffix("-quickgelu") if quick_gelu else f"{model}-quickgelu"
     advice = f"use the model {other!r}" if other in open_clip.list_models() else "use other weights"
@@ -113,14 +113,14 @@ def fit_to_towers(
     model: str | None,
     quick_gelu: bool,
 ) -> dict[str, Tensor]:
-    """The tensors as `towers` take them: all of them, in their shapes.
+    """The tensors that `towers` loads: exactly its keys, in its shapes.
 
     Args:
         tensors: read from `path`.
         towers: an `open_clip.CLIP`.
         path: named in messages.
         model: its name in `open_clip`; None: towers of our own shape.
-        quick_gelu: whether that is its activation.
+        quick_gelu: whether the model uses this activation.
 
     Raises:
         CheckpointError: they are of another architecture, or trained with another activation.
@@ -152,8 +152,8 @@ def fit_to_towers(
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     """Position embeddings of a ViT (class token, then a square of patches) for another grid.
 
-    Bicubic and antialiased, as `open_clip` does it; unchanged where the grid is the same, or where
-    `positions` are no such thing.
+    Bicubic and antialiased, as `open_clip` does it; unchanged if the grid is the same, or if
+    `positions` has another form.
     """
     if positions.ndim != 2:
         return positions

@@ -1,4 +1,4 @@
-"""MobileSAM's image encoder: TinyViT-5M by `timm`, one octave finer, under SAM's neck.
+"""MobileSAM's image encoder: TinyViT-5M by `timm` at stride 16, followed by SAM's neck.
 
 Axes: B images, H W pixels, C channels, h w feature grid.
 """
@@ -61,7 +61,7 @@ class MobileSamEncoder(nn.Module):
 
 def official_key(key: str) -> str:
     """The name that MobileSAM's checkpoints give to a tensor of `MobileSamEncoder`."""
-    # An official stage ends with the step down that timm puts at the start of the next.
+    # Official stages end with the downsampling that timm puts at the start of the next stage.
     key = _DOWNSAMPLE.sub(lambda match: f"stages.{int(match[1]) - 1}.downsample.", key)
     for pattern, name in _OFFICIAL_NAMES:
         key = pattern.sub(name, key)
@@ -69,7 +69,7 @@ def official_key(key: str) -> str:
 
 
 def _forget_cached_biases(encoder: nn.Module, _: object) -> None:
-    """In eval mode timm gathers attention biases once, and loading weights would not tell it."""
+    """Drop attention biases that timm caches in eval mode: loading weights leaves them stale."""
     for module in encoder.modules():
         if isinstance(module, Attention):
             module.attention_bias_cache.clear()

@@ -1,7 +1,7 @@
 """Text embeddings that another program made: a matrix of rows, and a name for each row.
 
-They take the place of the model's text tower, for a CLIP whose text tower is not at hand, or for
-embeddings that were tuned. A head understands those of the CLIP it was trained with, and no others.
+They replace the model's text tower, for a CLIP whose text tower is not available, or for tuned
+embeddings. A head works only with embeddings of the CLIP it was trained with.
 
 Axes: N rows, D joint width.
 """
@@ -24,18 +24,18 @@ def precomputed_text(
 ) -> TextEmbeddings:
     """The rows of the classes of `vocabulary`, normalised, on the device of `clip`.
 
-    A row belongs to the class that has its name, as name or else as synonym, string for string;
-    rows of other names are left out. A class may have several rows, of which the best counts.
+    A row belongs to the class with exactly its name, as name or else as synonym; rows of other
+    names are ignored. A class may have several rows; the most similar one counts.
 
     Args:
         clip: of the model that they are for.
-        vocabulary: what to look for.
+        vocabulary: classes to find rows for.
         names: of the rows.
-        rows: of any length.
+        rows: need not be normalised.
 
     Raises:
-        VocabularyError: rows and names are not as many, the rows are not as wide as what `clip`
-            gives, one of them has no direction, or a class has none.
+        VocabularyError: the numbers of rows and names differ, the rows are not as wide as the
+            embeddings of `clip`, a row is zero or non-finite, or a class has no row.
     """
     width = clip.config.embed_dim
     if rows.shape != (len(names), width):
@@ -57,7 +57,7 @@ def precomputed_text(
     if missing:
         raise VocabularyError(
             f"expected a text embedding for every class of {vocabulary.name!r}, but"
-            f" {len(missing)} have none, such as {missing[0]!r}; add rows that bear their names"
+            f" {len(missing)} have none, such as {missing[0]!r}; add rows with their names"
         )
     device = clip.pixel_mean.device
     return TextEmbeddings(

@@ -23,7 +23,7 @@ from possam_core.settings import Setting, require_valid
 SAM_PIXEL_MEAN = (123.675, 116.28, 103.53)  # grey levels 0-255, RGB
 SAM_PIXEL_STD = (58.395, 57.12, 57.375)
 CHECKPOINT_PREFIX = "image_encoder."  # of the encoder's tensors in a whole SAM
-KEYS_SHOWN = 3  # of those that do not fit
+KEYS_SHOWN = 3  # mismatched keys in a message
 
 _MOBILE_SAM_SHAPE: dict[str, object] = {
     "patch_size": 16,
@@ -174,12 +174,12 @@ class SamEncoder(nn.Module):
 
 
 def load_sam_weights(encoder: SamEncoder, path: Path) -> None:
-    """Fill `encoder` from a whole SAM under its official names, `.safetensors` or `.pth`.
+    """Load `encoder` from a whole SAM with its official names, `.safetensors` or `.pth`.
 
     Raises:
         CheckpointError: the file cannot be read, or its tensors are not the encoder's.
     """
-    # Official name of each of our own: they differ for MobileSAM alone.
+    # Our names by official name; they differ only for MobileSAM.
     is_mobile = isinstance(encoder.encoder, MobileSamEncoder)
     names = {official_key(k) if is_mobile else k: k for k in encoder.encoder.state_dict()}
     found = {
@@ -192,7 +192,7 @@ def load_sam_weights(encoder: SamEncoder, path: Path) -> None:
     own = encoder.encoder.state_dict()
     for problem, keys in (
         ("lacks", names.keys() - found.keys()),
-        ("has besides", found.keys() - names.keys()),
+        ("has in addition", found.keys() - names.keys()),
         (
             "has in other shapes",
             {k for k in found.keys() & names.keys() if found[k].shape != own[names[k]].shape},
@@ -202,7 +202,7 @@ def load_sam_weights(encoder: SamEncoder, path: Path) -> None:
             raise CheckpointError(
                 f"expected {path} to hold exactly the image encoder of this architecture"
                 f" ({encoder.config.architecture}), but it {problem} {_first(keys)};"
-                " choose the entry of SAM_CONFIGS that it was trained as"
+                " choose the entry of SAM_CONFIGS that the checkpoint was trained with"
             )
     encoder.encoder.load_state_dict({names[key]: tensor for key, tensor in found.items()})
 

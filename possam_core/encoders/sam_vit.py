@@ -1,9 +1,8 @@
-"""SAM's ViT, its attention rearranged: the same results, without a bias of N x N.
+"""SAM's ViT with rearranged attention: the same results, without an N x N bias.
 
 Relative positions are decomposed (MViTv2): the bias between the query at (y, x) and the key at
-(i, j) is `bias_h[y, x, i] + bias_w[y, x, j]`. On a CPU it is spelt out for a few queries at a time.
-Elsewhere it is folded into longer queries and keys, because the fused kernels that are fast there
-take none.
+(i, j) is `bias_h[y, x, i] + bias_w[y, x, j]`. On a CPU it is computed for a few queries at a time.
+Elsewhere it is folded into longer queries and keys, because the fast fused kernels accept no bias.
 
 Axes: B images or windows, A heads, H W pixels, h w grid of tokens (N = h w), C channels,
 D channels of a head.
@@ -16,14 +15,14 @@ from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor
 from torch.nn import functional
 
-# Numbers of the bias spelt out at once: at 1024 pixels all windows, or four rows of a global block,
+# Elements of the bias computed at once: at 1024 pixels all windows, or four rows of a global block,
 # of ViT-B. Fewer than 192 queries, or more bytes, slow torch's CPU kernel down.
 BIAS_NUMBERS = 12 * 2**20
-WIDTH_MULTIPLE = 8  # fused kernels want heads of whole 16-byte words
+WIDTH_MULTIPLE = 8  # fused kernels need heads of whole 16-byte words
 
 
 class SamVit(ImageEncoderViT):  # type: ignore[misc]  # untyped
-    """`segment_anything`'s encoder with its parameters, for any grid and in less time."""
+    """`segment_anything`'s encoder with the same parameters, faster and for any grid."""
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Features of the neck, at the stride of one patch."""
@@ -50,10 +49,10 @@ def resize_positions(
 def sam_attention(
     attention: Attention, tokens: Float[Tensor, "B h w C"], window_size: int
 ) -> Float[Tensor, "B h w C"]:
-    """What a SAM block's attention makes of the grid; all of it is one window if the size is 0.
+    """Output of a SAM block's attention; the whole grid is one window if the size is 0.
 
-    Windows are padded after the projection to queries, keys and values, of which a token of
-    padding is the bias, and cropped before the projection of the output.
+    Windows are padded after the projection to queries, keys and values, where padding equals the
+    bias, and cropped before the projection of the output.
     """
     grid_hw = (tokens.shape[1], tokens.shape[2])
     qkv = attention.qkv(tokens)
@@ -83,7 +82,7 @@ def attend_in_parts(
     bias_h: Float[Tensor, "B A h w h"],
     bias_w: Float[Tensor, "B A h w w"],
 ) -> Float[Tensor, "B A h w D"]:
-    """Attend from some windows, or else from some rows of one, spelling out only their bias."""
+    """Attention by chunks of windows, or of rows of one window, with the bias of a chunk only."""
     count, heads, height, width = query.shape[:4]
     per_row = heads * width * height * width
     num_rows = min(height, max(1, BIAS_NUMBERS // per_row))
@@ -112,7 +111,7 @@ def attend_folded(
 ) -> Float[Tensor, "B A h w D"]:
     """Attend in one call without a bias: `[q s, bias_h, bias_w] . [k, row is i, column is j]`.
 
-    Values get zeros to the same width, or the fused kernels refuse.
+    Values are padded with zeros to the same width, as the fused kernels require.
     """
     height, width, channels = query.shape[2:]
     is_row = torch.eye(height, dtype=key.dtype, device=key.device)[:, None].expand(-1, width, -1)
@@ -153,7 +152,7 @@ def _attend_with_positions(
 
 
 def _windows(qkv: Tensor, bias: Tensor, size: int) -> Tensor:
-    """(B, h, w, 3C) -> (windows, size, size, 3C), the grid filled up with `bias`."""
+    """(B, h, w, 3C) -> (windows, size, size, 3C), the grid padded with `bias`."""
     batch, height, width, channels = qkv.shape
     rows, columns = -(-height // size), -(-width // size)
     padded = qkv.new_empty((batch, rows * size, columns * size, channels))
@@ -165,7 +164,7 @@ def _windows(qkv: Tensor, bias: Tensor, size: int) -> Tensor:
 
 
 def _grid(windows: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-    """(windows, size, size, C) -> (B, h, w, C), the filling cropped."""
+    """(windows, size, size, C) -> (B, h, w, C), the padding cropped."""
     size = windows.shape[1]
     rows, columns = (-(-side // size) for side in grid_hw)
     split = windows.view(-1, rows, columns, size, size, windows.shape[-1]).transpose(2, 3)

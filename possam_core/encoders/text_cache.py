@@ -1,8 +1,8 @@
-"""Text embeddings on disk: a vocabulary that one CLIP has embedded is not embedded by it again.
+"""A disk cache of text embeddings: one CLIP embeds a vocabulary only once.
 
-A thousand classes are some 17,000 prompts: minutes on a CPU, and seconds of a GPU that each worker
-of a run would spend anew. The cache is never needed: what cannot be read is computed and written
-again, and what cannot be written is left out, with a line in the log.
+A thousand classes are some 17,000 prompts: minutes on a CPU, and seconds of GPU time in each worker
+of a run. The cache is optional: unreadable files are computed and written again, and failed writes
+are skipped, with a line in the log.
 
 Axes: N names, D joint width.
 """
@@ -30,10 +30,10 @@ DIGEST = "sha256"  # of the tensor, in the file's header
 
 
 def default_text_cache() -> Path | None:
-    """`$XDG_CACHE_HOME/possam/text`, or that under `~/.cache`; None where there is no home."""
+    """`$XDG_CACHE_HOME/possam/text`, or `~/.cache/possam/text`; None if there is no home."""
     chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
     with contextlib.suppress(RuntimeError):  # a container's user without a home
-        # The XDG specification has relative paths ignored.
+        # The XDG specification says to ignore relative paths.
         cache = chosen if chosen.is_absolute() else Path.home() / ".cache"
         return cache / "possam" / "text"
     return None
@@ -46,15 +46,15 @@ def text_key(
     architecture: Mapping[str, object],
     tensors: Mapping[str, Tensor],
 ) -> str:
-    """sha256 over all that decides the embeddings.
+    """sha256 over everything that determines the embeddings.
 
-    Versions and the kind of device count, for others round or tokenise in other ways; so a hit is
-    bit for bit what a miss would give.
+    Versions and the kind of device are included, because others round or tokenise differently; so
+    a hit is bit-identical to what a miss would compute.
 
     Args:
         names: each with the index of its class, in order.
         templates: prompts around a name.
-        architecture: of the text tower, of plain values.
+        architecture: of the text tower, as plain values.
         tensors: weights of the text tower, by name.
     """
     versions = [torch.__version__, open_clip.__version__]
@@ -70,12 +70,12 @@ def text_key(
 def read_or_embed(
     folder: Path | None, key: str, embed: Callable[[], Float[Tensor, "N D"]]
 ) -> Float[Tensor, "N D"]:
-    """The embeddings that `folder` holds under `key` (on the CPU), or else what `embed` gives.
+    """The embeddings under `key` in `folder` (on the CPU), or else those of `embed`.
 
-    Several processes may do this at once: files appear whole. Nothing about the folder raises.
+    Safe in several processes at once: files appear whole. No problem with the folder raises.
     """
     if folder is None:
-        logger.info("Text embeddings are not cached, for this user has no home folder")
+        logger.info("Text embeddings are not cached: this user has no home folder")
         return embed()
     path = folder / f"{key}.safetensors"
     cached = _read(path)
@@ -94,12 +94,10 @@ def _read(path: Path) -> Tensor | None:
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError) as error:
-        logger.info(
-            "Text embeddings in %s are written again, for they are unreadable: %s", path, error
-        )
+        logger.info("Text embeddings in %s are written again: they are unreadable: %s", path, error)
         return None
     if hashlib.sha256(_bytes(embeddings)).hexdigest() != expected:
-        logger.info("Text embeddings in %s are written again, for the file is damaged", path)
+        logger.info("Text embeddings in %s are written again: the file is damaged", path)
         return None
     return embeddings
 
@@ -115,7 +113,7 @@ def _write(path: Path, embeddings: Tensor) -> None:
             file.write(content)
         partial.replace(path)
     except OSError as error:
-        logger.info("Text embeddings are not cached, for %s cannot be written: %s", path, error)
+        logger.info("Text embeddings are not cached: %s cannot be written: %s", path, error)
         if partial is not None:
             with contextlib.suppress(OSError):
                 partial.unlink()

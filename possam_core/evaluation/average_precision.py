@@ -60,7 +60,7 @@ class ImageInstances:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ImageInstances":
-        """What `to_json` made."""
+        """Inverse of `to_json`."""
         height, width = content["image_hw"]
         return cls(
             index=content["index"],
@@ -89,7 +89,7 @@ def image_instances(
     instances: Iterable[Instance],
     thing_ids: frozenset[int],
 ) -> ImageInstances:
-    """The things of image `index`, true and predicted; `thing_ids` says what is one."""
+    """The things of image `index`, true and predicted; `thing_ids` are the categories of things."""
     height, width = ground_truth.ids.shape
     counts, geometry = rle_counts(ground_truth.ids), areas_and_boxes(ground_truth.ids)
     return ImageInstances(
@@ -114,14 +114,14 @@ def image_instances(
 def average_precision(
     images: Iterable[ImageInstances], category_ids: Sequence[int]
 ) -> AveragePrecision:
-    """COCO's AP over `images`, whatever order they come in.
+    """COCO's AP over `images`, in any order.
 
     Args:
         images: each once.
         category_ids: of things.
     """
     ordered = sorted(images, key=lambda image: image.index)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells of its progress
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth, found = _as_coco(ordered, category_ids)
         evaluation = COCOeval(truth, found, "segm")
         evaluation.evaluate()
@@ -142,7 +142,7 @@ def average_precision(
 
 
 def _as_coco(images: Sequence[ImageInstances], category_ids: Sequence[int]) -> tuple[COCO, COCO]:
-    """Truth and detections as pycocotools wants them."""
+    """Truth and detections in the form that pycocotools reads."""
     true_records: list[dict[str, Any]] = []
     found_records: list[dict[str, Any]] = []
     for image in images:

@@ -37,14 +37,14 @@ class TrueImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanopticGroundTruth:
-    """What a COCO panoptic JSON says."""
+    """The contents of a COCO panoptic JSON."""
 
     categories: tuple[Category, ...]
     images: tuple[TrueImage, ...]
 
 
 def read_ground_truth(path: Path) -> PanopticGroundTruth:
-    """Read and check the JSON; the PNGs wait.
+    """Read and check the JSON; the PNGs are read later.
 
     Raises:
         GroundTruthError: the file is missing, is not JSON, or breaks the format.

@@ -1,4 +1,4 @@
-"""Which class is taken for which: segments that meet, and those that nothing meets."""
+"""Confusion counts: matched segments by true and predicted class, and those without a match."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ Pair = tuple[int | None, int | None]  # true and predicted category id; None: th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairCounts:
-    """How often each pair of categories came together; `+` merges those of different images."""
+    """Counts of pairs of true and predicted category; `+` merges those of different images."""
 
     counts: Mapping[Pair, int] = field(default_factory=dict)
 
@@ -29,22 +29,22 @@ class PairCounts:
 
     @classmethod
     def from_json(cls, records: Iterable[list[int | None]]) -> "PairCounts":
-        """What `to_json` made."""
+        """Inverse of `to_json`."""
         return cls(counts={(true, predicted): n or 0 for true, predicted, n in records})
 
 
 def count_segment_pairs(overlaps: SegmentOverlaps) -> PairCounts:
     """The segments of one image by true and predicted category.
 
-    Two segments are a pair if their IoU is above 0.5, whatever they are called. A true one without
-    a partner is missed, a predicted one invented; as for PQ, crowds are never missed, and what lies
-    mostly on void or on a crowd of its own category is not held against the prediction.
+    Two segments are a pair if their IoU is above 0.5, whatever their categories. A true one without
+    a partner is missed, a predicted one spurious; as for PQ, crowds are never missed, and
+    predictions mostly on void or on a crowd of their own category are not counted.
     """
-    meets = overlaps.meets
+    is_match = overlaps.matches_any_class
     true, predicted = overlaps.true_categories.tolist(), overlaps.predicted_categories.tolist()
-    pairs: list[Pair] = [(true[g], predicted[p]) for g, p in np.argwhere(meets).tolist()]
-    is_missed = ~meets.any(axis=1) & ~overlaps.is_crowd
+    pairs: list[Pair] = [(true[g], predicted[p]) for g, p in np.argwhere(is_match).tolist()]
+    is_missed = ~is_match.any(axis=1) & ~overlaps.is_crowd
     pairs += [(true[g], None) for g in np.flatnonzero(is_missed).tolist()]
-    is_invented = ~meets.any(axis=0) & ~overlaps.is_excused
-    pairs += [(None, predicted[p]) for p in np.flatnonzero(is_invented).tolist()]
+    is_spurious = ~is_match.any(axis=0) & ~overlaps.is_ignored
+    pairs += [(None, predicted[p]) for p in np.flatnonzero(is_spurious).tolist()]
     return PairCounts(counts=dict(Counter(pairs)))

@@ -1,8 +1,8 @@
-"""Does the model say the same of an image that is mirrored, or seen from farther away?
+"""Consistency of a model's labels when an image is mirrored or shrunk.
 
-A share of the images is labelled again as changed copies; their labels are brought back onto the
-image and compared with its own. Who chooses an image and what becomes of it depends on its id and
-its pixels alone.
+A share of the images is labelled again as changed copies; these labels are mapped back onto the
+image and compared with its own. Which images are chosen depends only on their ids, and the result
+only on their pixels.
 
 Axes: H W pixels of the image, h w of the same image, shrunk.
 """
@@ -26,7 +26,7 @@ from possam_core.labels.masks import VOID_ID, present_ids
 from possam_core.labels.segmentation import PanopticSegmentation
 
 SCALE = 0.75
-VOID_CATEGORY = -1  # stands for void, so that it is compared like a class
+VOID_CATEGORY = -1  # id given to void, so that it is compared like a class
 SALT = b"consistency"  # other images than a plan's sample, which hashes ids as well
 
 
@@ -57,8 +57,8 @@ def unmirror(ids: Int32[ndarray, "H W"]) -> Int32[ndarray, "H W"]:
 def shrink(pixels: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "H W 3"]:
     """The image at `SCALE` at the top left of a frame of its own size, mirrored into the rest.
 
-    The frame stays, because models bring every image to one size: a smaller file alone would look
-    the same to them.
+    The frame keeps its size, because models resize every image to one size: a smaller file alone
+    would give them the same input.
     """
     height, width = pixels.shape[:2]
     small_height, small_width = _shrunk_hw((height, width))
@@ -87,7 +87,7 @@ def measure_consistency(
 
     Args:
         segmentation: of the image.
-        of_copies: of what each of `CHANGES` makes of it, in order.
+        of_copies: of the copies that `CHANGES` make of it, in order.
     """
     own = _annotation(segmentation.ids, segmentation)
     agreements = [
@@ -100,7 +100,8 @@ def measure_consistency(
 def agreement(one: PanopticAnnotation, other: PanopticAnnotation) -> float:
     """Panoptic quality between two labellings of one image, the same whichever comes first.
 
-    Neither is the truth, so void excuses nothing: a segment where the other has void is unmatched.
+    Neither is ground truth, so void is not ignored: a segment where the other has void is
+    unmatched.
     Two labellings without segments agree.
     """
     counts = count_matches(_without_void(one), _without_void(other))

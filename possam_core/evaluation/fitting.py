@@ -1,7 +1,7 @@
-"""Fitting the calibration of claims: temperature, logit maps, the quality to expect of an image.
+"""Fits of the calibration: temperature, logit maps, and the expected quality of an image.
 
-Each fit minimises the cross-entropy with what was found, plus half the squared distance of its
-parameters from where they change nothing, which weighs as much as one example: with few examples
+Each fit minimises the cross-entropy with the outcomes, plus half the squared distance of its
+parameters from those that change nothing, which weighs as much as one example: with few examples
 little is changed, with none nothing.
 
 Axes: N examples, K classes, F features.
@@ -17,12 +17,12 @@ from scipy.special import log_softmax, logit
 
 from possam_core.labels.calibration import LEAST_PROB, LogitMap
 
-EDGE = 1e-6  # a claim is taken as at least this, and at most 1 minus it
+EDGE = 1e-6  # claims are clipped to at least this, and at most 1 minus it
 MAX_LOG = 4.0  # natural logarithm of the largest temperature or scale; of the smallest, minus it
 
 
 def fit_temperature(probs: Float[ndarray, "N K"], true_index: Int[ndarray, " N"]) -> float:
-    """The temperature at which the true classes are likeliest.
+    """The temperature that gives the true classes the highest likelihood.
 
     Args:
         probs: of the classes, each row summing to 1.
@@ -39,7 +39,7 @@ def fit_temperature(probs: Float[ndarray, "N K"], true_index: Int[ndarray, " N"]
 
 
 def fit_logit_map(claims: Float[ndarray, " N"], found: Float[ndarray, " N"]) -> LogitMap:
-    """The rising map from claims to what was found; both in [0, 1]."""
+    """The increasing map from claims to outcomes; both in [0, 1]."""
     logits = logit(np.clip(claims.astype(np.float64), EDGE, 1 - EDGE))
 
     def loss(parameters: Float64[ndarray, " 2"]) -> float:

@@ -1,7 +1,7 @@
-"""What is measured of labelled images: counts of one image, which add up to those of any number.
+"""Evaluation counts of one image, which add up to those of any number of images.
 
-An image's `Measurement` depends on that image alone and goes through JSON unchanged, so a data set
-may be shared out among processes or machines in any way: the sums give the same figures.
+An image's `Measurement` depends on that image alone and survives JSON unchanged, so a data set may
+be split among processes or machines in any way: the sums are the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,11 +30,11 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageResult:
-    """How one image fared."""
+    """Scores of one image."""
 
     index: int  # in the data set
     name: str
-    pq: float | None  # over the classes that occur in it, in [0, 1]; None: nothing to find or wrong
+    pq: float | None  # over the classes that occur in it, in [0, 1]; None: none, true or predicted
     expected_pq: float | None  # by the model's calibration
     grade: str
     num_true: int  # segments, crowds left out
@@ -84,7 +84,7 @@ class Measurement:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Measurement":
-        """What `to_json` made."""
+        """Inverse of `to_json`."""
         return cls(
             images=tuple(ImageResult(**record) for record in content["images"]),
             segments=_counts_from_json(content["segments"]),
@@ -104,13 +104,13 @@ def measure_image(
     index: int,
     name: str,
 ) -> Measurement:
-    """Compare what a model says of one image with the truth.
+    """The counts of a model's predictions for one image, compared with the truth.
 
     Args:
         forms: by the model, in classes of `vocabulary`.
         ground_truth: with the category ids of `vocabulary`.
         index: unique among images that are merged.
-        name: for people.
+        name: shown in reports.
 
     Raises:
         PossamError: the two differ in size, or a map breaks the rules.

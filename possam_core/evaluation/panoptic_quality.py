@@ -19,57 +19,57 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanopticAnnotation:
-    """What is where in one image, true or predicted."""
+    """The segments of one image, true or predicted."""
 
     ids: Int32[ndarray, "H W"]  # segment id of each pixel; 0 is void
     category_ids: Mapping[int, int]  # category id of each segment id
-    crowd_ids: frozenset[int] = frozenset()  # segments that lump many instances together
+    crowd_ids: frozenset[int] = frozenset()  # segments that cover many instances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentOverlaps:
-    """The segments of one image, true ones against predicted ones, in the annotations' order."""
+    """How true and predicted segments of one image overlap, in the annotations' order."""
 
     true_categories: Int64[ndarray, " G"]
     is_crowd: Bool[ndarray, " G"]
     predicted_ids: Int64[ndarray, " P"]
     predicted_categories: Int64[ndarray, " P"]
     ious: Float64[ndarray, "G P"]  # void pixels do not count against a prediction
-    forgiven: Float64[ndarray, " P"]  # share of a prediction on void or a crowd of its category
+    ignored: Float64[ndarray, " P"]  # share of a prediction on void or a crowd of its category
 
     @property
-    def meets(self) -> Bool[ndarray, "G P"]:
-        """Whether two segments match, whatever they are called; each has at most one partner."""
-        meets: Bool[ndarray, "G P"] = (self.ious > 0.5) & ~self.is_crowd[:, None]
-        return meets
+    def matches_any_class(self) -> Bool[ndarray, "G P"]:
+        """Whether two segments match, whatever their categories; each has at most one partner."""
+        matches: Bool[ndarray, "G P"] = (self.ious > 0.5) & ~self.is_crowd[:, None]
+        return matches
 
     @property
     def matches(self) -> Bool[ndarray, "G P"]:
-        """Whether two segments meet and are of one category."""
-        matches: Bool[ndarray, "G P"] = self.meets & (
+        """Whether two segments match and have the same category."""
+        matches: Bool[ndarray, "G P"] = self.matches_any_class & (
             self.true_categories[:, None] == self.predicted_categories
         )
         return matches
 
     @property
-    def is_excused(self) -> Bool[ndarray, " P"]:
-        """Whether most of a prediction lies where nobody knows what is true."""
-        return self.forgiven > 0.5
+    def is_ignored(self) -> Bool[ndarray, " P"]:
+        """Whether most of a prediction lies on void or on a crowd of its category."""
+        return self.ignored > 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """A class as ground truth names it."""
+    """A class of the ground truth."""
 
     id: int
     name: str
     is_thing: bool
-    is_seen: bool | None = None  # in the training vocabulary; None where nobody said
+    is_seen: bool | None = None  # in the training vocabulary; None: unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryCounts:
-    """How the segments of one category fared."""
+    """Matched and unmatched segments of one category."""
 
     tp: int = 0
     fp: int = 0
@@ -115,7 +115,7 @@ def count_matches(
 
     A pair matches if categories are equal, the true segment is no crowd, and IoU > 0.5, where void
     pixels do not count against the prediction. An unmatched prediction that lies by more than half
-    on void and on a crowd of its own category is forgiven.
+    on void and on a crowd of its own category is ignored.
 
     Raises:
         PossamError: the maps differ in shape, or an id lacks a category or a predicted id a pixel.
@@ -126,7 +126,7 @@ def count_matches(
 def overlap_segments(
     ground_truth: PanopticAnnotation, prediction: PanopticAnnotation
 ) -> SegmentOverlaps:
-    """How the segments of one image lie on each other.
+    """How the segments of one image overlap.
 
     Raises:
         PossamError: the maps differ in shape, or an id lacks a category or a predicted id a pixel.
@@ -144,19 +144,19 @@ def overlap_segments(
     if not areas.all():
         raise PossamError("every predicted segment must claim a pixel; leave empty ones out")
     unions = areas + shared.sum(axis=1)[1:, None] - shared[1:, 1:] - shared[0, 1:]
-    forgiven = _forgiven_pixels(shared, true_categories, predicted_categories, is_crowd)
+    ignored = _ignored_pixels(shared, true_categories, predicted_categories, is_crowd)
     return SegmentOverlaps(
         true_categories=true_categories,
         is_crowd=is_crowd,
         predicted_ids=np.array([*prediction.category_ids], np.int64),
         predicted_categories=predicted_categories,
         ious=shared[1:, 1:] / np.maximum(unions, 1),
-        forgiven=forgiven / areas,
+        ignored=ignored / areas,
     )
 
 
 def count_segments(overlaps: SegmentOverlaps) -> PanopticQualityCounts:
-    """Count what `count_matches` counts, of segments that were laid on each other before."""
+    """The counts of `count_matches`, from overlaps that are already known."""
     true_categories, ious = overlaps.true_categories, overlaps.ious
     is_match = overlaps.matches
     counts: dict[int, CategoryCounts] = {}
@@ -166,7 +166,7 @@ def count_segments(overlaps: SegmentOverlaps) -> PanopticQualityCounts:
         _add(counts, category_id, CategoryCounts(tp=1, iou_sum=iou))
     for category_id in true_categories[~is_match.any(axis=1) & ~overlaps.is_crowd].tolist():
         _add(counts, category_id, CategoryCounts(fn=1))
-    is_false_positive = ~is_match.any(axis=0) & ~overlaps.is_excused
+    is_false_positive = ~is_match.any(axis=0) & ~overlaps.is_ignored
     for category_id in overlaps.predicted_categories[is_false_positive].tolist():
         _add(counts, category_id, CategoryCounts(fp=1))
     return PanopticQualityCounts(per_category=counts)
@@ -182,7 +182,7 @@ def summarise(
 def vocabulary_categories(
     vocabulary: Vocabulary, training_names: Iterable[str]
 ) -> tuple[Category, ...]:
-    """The classes of `vocabulary`; seen and unseen are told apart where there are both."""
+    """The classes of `vocabulary`; `is_seen` is known only if there are seen and unseen ones."""
     is_seen = vocabulary.seen_in(training_names)
     has_both = len(set(is_seen)) == 2
     return tuple(
@@ -194,7 +194,7 @@ def vocabulary_categories(
 
 
 def category_groups(categories: Sequence[Category]) -> dict[str, frozenset[int]]:
-    """Ids of `all`, `things`, `stuff` and, if every category says so, `seen` and `unseen`."""
+    """Ids of `all`, `things`, `stuff` and, if known for every category, `seen` and `unseen`."""
     groups = {
         "all": frozenset(c.id for c in categories),
         "things": frozenset(c.id for c in categories if c.is_thing),
@@ -249,7 +249,7 @@ def _segment_index(annotation: PanopticAnnotation) -> Int64[ndarray, "H W"]:
     return index
 
 
-def _forgiven_pixels(
+def _ignored_pixels(
     shared: Int64[ndarray, "G1 P1"],
     true_categories: Int64[ndarray, " true"],
     predicted_categories: Int64[ndarray, " predicted"],
@@ -260,8 +260,8 @@ def _forgiven_pixels(
     Of several crowds of one category the last listed counts, as in panopticapi; COCO has one.
     """
     row_of_crowd = {int(true_categories[g]): int(g) + 1 for g in np.flatnonzero(is_crowd)}
-    forgiven = shared[0, 1:].copy()
+    ignored = shared[0, 1:].copy()
     for index, category_id in enumerate(predicted_categories.tolist()):
         if category_id in row_of_crowd:
-            forgiven[index] += shared[row_of_crowd[category_id], index + 1]
-    return forgiven
+            ignored[index] += shared[row_of_crowd[category_id], index + 1]
+    return ignored

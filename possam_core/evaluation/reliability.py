@@ -1,6 +1,6 @@
-"""Reliability curves: what a model claims against what is true, in bins that add up.
+"""Reliability curves: a model's claims against their outcomes, in bins that add up.
 
-The expected calibration error is the mean over 15 bins of equal width, weighed by their numbers, of
+The expected calibration error is the mean over 15 bins of equal width, weighted by their counts, of
 the distance between the mean claim and the mean outcome.
 
 Axes: N claims, G true and P predicted segments.
@@ -19,9 +19,9 @@ from possam_core.labels.segmentation import PanopticSegmentation
 
 NUM_BINS = 15
 # Claims about a segment, and what each is compared with.
-PREDICTED_IOU = "predicted_iou"  # its IoU with the true segment that it meets best
-CLASS_SCORE = "class_score"  # whether its class is right; of segments that meet a true one
-SCORE = "score"  # whether it meets a true segment of its class
+PREDICTED_IOU = "predicted_iou"  # its largest IoU with a true segment
+CLASS_SCORE = "class_score"  # whether its class is right; only of segments that match a true one
+SCORE = "score"  # whether it matches a true segment of its class
 CLAIMS = (PREDICTED_IOU, CLASS_SCORE, SCORE)
 
 
@@ -31,7 +31,7 @@ class Reliability:
 
     num: tuple[int, ...] = (0,) * NUM_BINS  # claims in each bin of [0, 1]
     claimed: tuple[float, ...] = (0.0,) * NUM_BINS  # their sum
-    found: tuple[float, ...] = (0.0,) * NUM_BINS  # sum of what came of them
+    found: tuple[float, ...] = (0.0,) * NUM_BINS  # sum of their outcomes
 
     def __add__(self, other: "Reliability") -> "Reliability":
         return Reliability(
@@ -54,13 +54,13 @@ class Reliability:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Reliability":
-        """What `to_json` made."""
+        """Inverse of `to_json`."""
         return cls(**{name: tuple(values) for name, values in content.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """What came of the predicted segments of one image, those left out that nobody can judge."""
+    """Outcomes of the predicted segments of one image."""
 
     is_known: Bool[ndarray, " P"]  # not mostly on void or on a crowd of its class
     best_iou: Float64[ndarray, " P"]  # with any true segment but a crowd, whatever its class
@@ -68,13 +68,13 @@ class Outcomes:
 
 
 def find_outcomes(overlaps: SegmentOverlaps) -> Outcomes:
-    """What came of each predicted segment; a match is an IoU above 0.5, whatever the class."""
-    meets = overlaps.meets
+    """The outcome of each predicted segment; a match is an IoU above 0.5, whatever the class."""
+    is_match = overlaps.matches_any_class
     partner = np.full(len(overlaps.predicted_ids), -1, np.int64)
-    true_index, predicted_index = np.nonzero(meets)
+    true_index, predicted_index = np.nonzero(is_match)
     partner[predicted_index] = overlaps.true_categories[true_index]
     return Outcomes(
-        is_known=~overlaps.is_excused | meets.any(axis=0),
+        is_known=~overlaps.is_ignored | is_match.any(axis=0),
         best_iou=overlaps.ious[~overlaps.is_crowd].max(axis=0, initial=0.0),
         partner=partner,
     )

@@ -1,1 +1,1 @@
-"""Image files of any origin to padded batches."""
+"""Decoding of image files, and padded batches of their pixels."""

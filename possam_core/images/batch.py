@@ -23,7 +23,7 @@ class ImageBatch:
     pixels: UInt8[Tensor, "B 3 S S"]
     valid: Bool[Tensor, "B S S"]  # False where the canvas is padding
     resized_hw: tuple[tuple[int, int], ...]  # part of the canvas that each image fills
-    image_hw: tuple[tuple[int, int], ...]  # size of each image as it came
+    image_hw: tuple[tuple[int, int], ...]  # original size of each image
 
     def to(self, device: torch.device) -> "ImageBatch":
         """The same batch on `device`."""
@@ -64,7 +64,7 @@ def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> Ima
 
 
 def _as_tensor(image: UInt8[ndarray, "H W 3"]) -> UInt8[Tensor, "H W 3"]:
-    """The image without a copy, unless torch could not share it: locked, or read backwards."""
+    """The image, copied only if torch cannot share it: read-only, or with negative strides."""
     if not image.flags.writeable or min(image.strides) < 0:
         return torch.tensor(np.ascontiguousarray(image))
     return torch.from_numpy(image)

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from possam_core.errors import PossamError
 
-# An allow-list: other decoders are less trodden, and EPS would start Ghostscript.
+# An allow-list: other decoders are less tested, and EPS would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 SIGNATURES = (
     b"\xff\xd8\xff",
@@ -38,7 +38,7 @@ OTHER_SIGNATURES = (
 )
 # fmt: on
 
-# A 64-megapixel PNG of a few KB costs 757 MB decoded, hence limits on both sides of the decoder.
+# A 64-megapixel PNG of a few KB costs 757 MB decoded, hence limits on both file and pixels.
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_SIDE_PX = 32_768
@@ -48,7 +48,7 @@ MIN_SIDE_PX = 8
 PLAIN_COLOURS = ("YCbCr", "RGB", "Gray")  # as simplejpeg calls them
 
 EXIF_ORIENTATION_TAG = 0x0112
-UPRIGHT = 1  # the EXIF orientation that needs no turning
+UPRIGHT = 1  # the EXIF orientation that needs no rotation
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,7 +65,7 @@ class ImageErrorCode(StrEnum):
 
     NOT_FOUND = "not_found"  # gone since the plan was made, or not readable
     INPUT_CHANGED = "input_changed"  # other size or content than planned
-    CORRUPT_READ = "corrupt_read"  # the store sends fewer bytes than it announces
+    CORRUPT_READ = "corrupt_read"  # the store sends fewer bytes than announced
     EMPTY = "empty"  # zero bytes
     NOT_AN_IMAGE = "not_an_image"  # HTML, text, noise
     UNSUPPORTED_FORMAT = "unsupported_format"  # an image, but not of FORMATS
@@ -82,11 +82,11 @@ class ImageErrorCode(StrEnum):
 
 
 class ImageError(PossamError):
-    """`ImageError(code, message)`: one image cannot be labelled, for good; its row says so."""
+    """`ImageError(code, message)`: an image that can never be labelled; its row holds the error."""
 
     @property
     def code(self) -> ImageErrorCode:
-        """Which of the closed set it is."""
+        """One of the closed set."""
         return ImageErrorCode(self.args[0])
 
     def __str__(self) -> str:
@@ -95,24 +95,24 @@ class ImageError(PossamError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedImage:
-    """Pixels as a person sees them, and how the file had stored them."""
+    """Upright pixels, and the orientation that the file has stored."""
 
     pixels: UInt8[ndarray, "H W 3"]  # RGB, after EXIF rotation
-    exif_orientation: int  # 1 to 8; 1 where the file says nothing
+    exif_orientation: int  # 1 to 8; 1 if the file has none
 
 
 def decode_image(data: bytes) -> DecodedImage:
     """Decode the first frame of `data` to upright RGB; transparent pixels come out white.
 
     Raises:
-        ImageError: with the code that names what is wrong.
+        ImageError: with the code of the failure.
     """
     if not data:
         raise ImageError(ImageErrorCode.EMPTY, "the file has zero bytes")
     if len(data) > MAX_BYTES:
         raise _too_large(f"{len(data)} bytes, at most {MAX_BYTES} are decoded")
-    # Pillow raises OSError, ValueError, SyntaxError, struct.error ... on hostile files: hence the
-    # broad clauses here, each of which ends in a name.
+    # Pillow raises OSError, ValueError, SyntaxError, struct.error ... on malformed files: hence the
+    # broad clauses here, each of which ends in an error code.
     try:
         with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
             _refuse_extreme_shapes(*image.size)
@@ -136,10 +136,10 @@ def decode_image(data: bytes) -> DecodedImage:
 
 
 def _decode_plain_jpeg(data: bytes, image: Image.Image) -> UInt8[ndarray, "H W 3"] | None:
-    """The pixels Pillow would give for a colour or grey JPEG, sooner; None: let Pillow judge.
+    """A colour or grey JPEG as Pillow would decode it, faster; None: Pillow has to decode it.
 
-    `strict` refuses whatever libjpeg warns of, such as an early end: Pillow then names what is
-    wrong, or forgives it.
+    `strict` rejects everything that libjpeg warns about, such as an early end: Pillow then names
+    the error, or tolerates it.
     """
     if image.format != "JPEG" or image.mode not in ("RGB", "L"):
         return None
@@ -148,15 +148,15 @@ def _decode_plain_jpeg(data: bytes, image: Image.Image) -> UInt8[ndarray, "H W 3
         if (width, height) != image.size or colours not in PLAIN_COLOURS:
             return None
         pixels: UInt8[ndarray, "H W 3"] = simplejpeg.decode_jpeg(data, "RGB", strict=True)
-    except Exception:  # of whatever kind: Pillow reads the file and says what it is
+    except Exception:  # of any kind: Pillow then reads the file and names it
         return None
     return pixels
 
 
 def _without_metadata(data: bytes) -> bytes:
-    """A PNG with only what its first picture needs; anything else as it is.
+    """A PNG with only the chunks that its first frame needs; other files unchanged.
 
-    Pillow gives up on good pixels beside a long text, a cut density or a wrong checksum of either.
+    Pillow rejects good pixels beside a long text, a truncated density or a bad checksum of either.
     """
     if not data.startswith(PNG_SIGNATURE):
         return data
@@ -174,7 +174,7 @@ def _without_metadata(data: bytes) -> bytes:
 
 
 def _refuse_extreme_shapes(width: int, height: int) -> None:
-    """Judge by the header, before any pixel is decoded."""
+    """Raise because of the size in the header, before any pixel is decoded."""
     short, long = sorted((width, height))
     shape = f"{width} x {height} pixels"
     if long > MAX_SIDE_PX or width * height > MAX_PIXELS:
@@ -188,7 +188,7 @@ def _refuse_extreme_shapes(width: int, height: int) -> None:
 def _exif_orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(EXIF_ORIENTATION_TAG, UPRIGHT)
-    except Exception:  # damaged metadata leaves the pixels good
+    except Exception:  # damaged metadata does not affect the pixels
         return UPRIGHT
     return value if isinstance(value, int) and value in TURNS else UPRIGHT
 
@@ -208,8 +208,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _name_failure(data: bytes, error: Exception) -> ImageError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    if not _begins_like_ours(data):
-        if _begins_like_others(data):
+    if not _has_supported_signature(data):
+        if _has_other_signature(data):
             message = f"an image or document, but none of {', '.join(FORMATS)}"
             return ImageError(ImageErrorCode.UNSUPPORTED_FORMAT, message)
         return ImageError(ImageErrorCode.NOT_AN_IMAGE, f"the bytes begin with {data[:16]!r}")
@@ -220,15 +220,15 @@ def _name_failure(data: bytes, error: Exception) -> ImageError:
     return ImageError(ImageErrorCode.DECODE_FAILED, reason)
 
 
-def _begins_like_ours(data: bytes) -> bool:
-    if data.startswith(b"RIFF"):  # sound and video too
+def _has_supported_signature(data: bytes) -> bool:
+    if data.startswith(b"RIFF"):  # also sound and video
         return b"WEBP".startswith(data[8:12])
-    if data.startswith(b"BM"):  # some texts too
+    if data.startswith(b"BM"):  # also some texts
         return len(data) < 18 or int.from_bytes(data[14:18], "little") in BMP_HEADER_BYTES
     return data.startswith(SIGNATURES)
 
 
-def _begins_like_others(data: bytes) -> bool:
+def _has_other_signature(data: bytes) -> bool:
     head = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
     is_svg = head.startswith(b"<?xml") and b"<svg" in head
     is_heif = data[4:8] == b"ftyp"  # HEIC, AVIF
@@ -236,7 +236,7 @@ def _begins_like_others(data: bytes) -> bool:
 
 
 def _ends_early(data: bytes) -> bool:
-    """Does a file of one of FORMATS lack its end? Trusted only after decoding has failed."""
+    """Whether a file of one of FORMATS lacks its end; reliable only after decoding has failed."""
     checks: tuple[Callable[[], bool], ...] = (
         lambda: b"\xff\xd9" not in data[-64:],
         lambda: b"IEND" not in data[-64:],

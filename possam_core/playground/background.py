@@ -1,4 +1,4 @@
-"""The stuff of a scene: textures in regions, laid out as the world's style says.
+"""The stuff of a scene: textures in regions, laid out by the world's style.
 
 Axes: H W pixels of the scene.
 """
@@ -33,7 +33,7 @@ def draw_background(
     composition: Composition,
     rng: Generator,
 ) -> Background:
-    """Regions of different stuff, as many as the style says or, where one would be tiny, fewer."""
+    """Regions of different stuff, as many as the style asks for, or fewer if one would be tiny."""
     low, high = composition.num_regions
     count = min(int(rng.integers(low, high + 1)), len(stuff))
     chosen = rng.choice(len(stuff), count, replace=False)
@@ -57,7 +57,7 @@ def _draw_waves(
         wave, phase = np.float32(rng.uniform(4.0, 12.0)), np.float32(rng.uniform(0, 2 * np.pi))
         sway = np.float32(rng.uniform(0.02, 0.07)) * np.sin(wave * (x * sin - y * cos) + phase)
         beyond = x * cos + y * sin + sway > np.float32(rng.uniform(-0.05, 0.3))
-        if _leaves_a_crumb(stuff_map, beyond):
+        if _leaves_tiny_region(stuff_map, beyond):
             continue
         texture = draw_texture(design.tone, design.ramps, image_hw, composition, rng)
         np.copyto(pixels, texture, where=beyond)
@@ -107,8 +107,8 @@ def _axes(image_hw: tuple[int, int]) -> tuple[Float32[ndarray, "1 W"], Float32[n
     return x, y
 
 
-def _leaves_a_crumb(stuff_map: Int32[ndarray, "H W"], beyond: Bool[ndarray, "H W"]) -> bool:
-    """Would `beyond`, or a region that it cuts, be less than `LEAST_REGION`?"""
+def _leaves_tiny_region(stuff_map: Int32[ndarray, "H W"], beyond: Bool[ndarray, "H W"]) -> bool:
+    """Whether `beyond`, or a region that it cuts, would be smaller than `LEAST_REGION`."""
     least = LEAST_REGION * stuff_map.size
     left = np.bincount(stuff_map[~beyond], minlength=1)
     return bool(beyond.sum() < least or left[left > 0].min(initial=stuff_map.size) < least)

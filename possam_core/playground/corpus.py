@@ -14,7 +14,7 @@ from possam_core.playground.scene import Scene, generate_scene
 from possam_core.playground.world import PLAYGROUND, World
 
 
-def _say_nothing(_: int) -> None:
+def _ignore(_: int) -> None:
     pass
 
 
@@ -24,7 +24,7 @@ def write_corpus(
     num_images: int,
     seed: int,
     world: World = PLAYGROUND,
-    on_image: Callable[[int], None] = _say_nothing,
+    on_image: Callable[[int], None] = _ignore,
 ) -> None:
     """Fill the folder `output` with scenes 0 to `num_images` - 1 of `seed` and their annotations.
 

@@ -1,4 +1,4 @@
-"""What a class of a world is: its names, its drawing or texture, and the colours it may wear."""
+"""The design of a class of a world: its names, its drawing or texture, and its colours."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from possam_core.playground.textures import Ramp, Tone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThingClass:
-    """A thing: a drawing and the hue families it may wear."""
+    """A thing: a drawing and its hue families."""
 
     name: str
     synonyms: tuple[str, ...]
@@ -19,7 +19,7 @@ class ThingClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StuffClass:
-    """Stuff: a texture and the colour ramps it may wear."""
+    """Stuff: a texture and its colour ramps."""
 
     name: str
     synonyms: tuple[str, ...]

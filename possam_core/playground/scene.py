@@ -131,7 +131,7 @@ def _place_things(canvas: _Canvas, things: list[int], world: World, rng: Generat
 
 
 def _place(canvas: _Canvas, sprite: Sprite, class_index: int, light: Light, rng: Generator) -> None:
-    """Put `sprite` where enough of it and of what it covers is seen, if that is soon found."""
+    """Put `sprite` where it and the things below it stay visible enough, if a few tries succeed."""
     height, width = canvas.thing_ids.shape
     mask_h, mask_w = sprite.mask.shape
     margin = 0.4 * sprite.diameter_px  # less than half a diameter, so the border may cut a little
@@ -166,7 +166,7 @@ def _overlap(
 def _hides_too_much(
     canvas: _Canvas, ids: Int32[ndarray, "h w"], mask: Bool[ndarray, "h w"]
 ) -> bool:
-    """Would `mask` leave less than is needed of a thing placed before?"""
+    """Whether `mask` would leave too little of a thing placed before."""
     hidden = np.bincount(ids[mask], minlength=1)
     for thing_id in np.flatnonzero(hidden[1:]) + 1:
         visible = np.count_nonzero(canvas.thing_ids == thing_id)
@@ -194,7 +194,7 @@ def _cast_shadow(canvas: _Canvas, sprite: Sprite, top_left: tuple[int, int], lig
 def _label(
     canvas: _Canvas, stuff_map: Int32[ndarray, "H W"]
 ) -> tuple[Int32[ndarray, "H W"], tuple[int, ...]]:
-    """Things keep their ids; stuff is numbered after them; too small a rest of stuff is void."""
+    """Things keep their ids; stuff is numbered after them; remnants of stuff too small are void."""
     ids = canvas.thing_ids.copy()
     class_indices = list(canvas.thing_classes)
     is_free = ids == VOID_ID

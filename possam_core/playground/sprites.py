@@ -24,7 +24,7 @@ HATCH_PX = 4  # from one line to the next, along the rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Light:
-    """What a scene's things share: where light comes from and how they are drawn."""
+    """Settings shared by the things of a scene: direction of the light, and style of drawing."""
 
     x: float  # direction towards the light, a unit vector
     y: float

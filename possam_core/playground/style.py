@@ -1,4 +1,4 @@
-"""How the scenes of a world look, whatever they show: composition, drawing and camera.
+"""The look of the scenes of a world, whatever they show: composition, drawing and camera.
 
 A pair is the two ends of a uniform range, unless it says otherwise.
 """
@@ -15,7 +15,7 @@ HueFamilies = Mapping[str, tuple[Span, Span, Span]]  # (hue, saturation, value);
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """What a scene is made of, and where."""
+    """The contents of a scene, and their layout."""
 
     long_side_px: tuple[int, int]  # both may be drawn
     log2_aspect: Span  # of width over height
@@ -30,7 +30,7 @@ class Composition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """How things are coloured, outlined and lit."""
+    """Colours, outlines and light of things."""
 
     max_turn_deg: float  # both ways
     supersampled_px: float  # smaller things take four samples a pixel; larger ones a soft edge
@@ -54,7 +54,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """What a scene goes through on its way to pixels."""
+    """The steps from a scene to pixels."""
 
     gain: Span
     tint: Span  # of each channel
@@ -70,7 +70,7 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """Everything that sets the pictures of one world apart from those of another."""
+    """Everything that makes the pictures of one world look different from those of another."""
 
     composition: Composition
     drawing: Drawing

@@ -1,4 +1,4 @@
-"""The textures of the second world: patterns that repeat, where the first has nature's noise.
+"""The textures of the second world: regular patterns instead of the first one's natural noise.
 
 Axes: H W pixels of one region.
 """

@@ -15,7 +15,7 @@ from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one of each: identity is equality
 class World:
-    """What scenes can show, and how they look. Pickles as its name."""
+    """The classes of scenes, and their style. Pickles as its name."""
 
     name: str
     things: tuple[ThingClass, ...]
@@ -25,7 +25,7 @@ class World:
     training_vocabulary: Vocabulary  # the classes that training may show, with the same ids
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return find_world, (self.name,)  # drawings hold functions, which do not pickle
+        return find_world, (self.name,)  # drawings hold functions, which cannot be pickled
 
 
 def _world(

@@ -1,4 +1,4 @@
-"""Batches of views of a data set, read by threads while the network learns from the last ones."""
+"""Batches of views of a data set, read by threads while the network trains on earlier ones."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,9 +34,9 @@ class _Sample:
 
 
 class ViewedImages:
-    """Batches of a data set: every epoch in an order of its own, every image in a view drawn anew.
+    """Batches of a data set: each epoch in a new order, each image in a newly drawn view.
 
-    Crowds are no targets, and neither are segments that a view does not show.
+    Crowds, and segments outside a view, are not targets.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ViewedImages:
         canvas: int,
         num_readers: int = 4,
     ) -> None:
-        """Read with `num_readers` threads; the loop's batch size and seed decide what."""
+        """Read with `num_readers` threads; order and views follow from the loop's settings."""
         self.images, self.augment, self.canvas = images, augment, canvas
         self.batch_size, self.seed = loop.batch_size, loop.seed
         self._pool = ThreadPoolExecutor(num_readers, thread_name_prefix="reader")
@@ -99,7 +99,7 @@ class ViewedImages:
 
 
 class ReadAhead:
-    """The parts of each step's batch; those of the next step are read while one is worked on."""
+    """The parts of each step's batch; the next step's are read during the current step."""
 
     def __init__(self, batches: Batches, parts: Sequence[Sequence[int]], *, num_steps: int) -> None:
         """Read `parts` of each batch: positions of the images of each."""
@@ -109,7 +109,7 @@ class ReadAhead:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
 
     def close(self) -> None:
-        """Drop what nobody asked for."""
+        """Cancel pending reads."""
         self._ahead = iter(())
         self._thread.shutdown(wait=True, cancel_futures=True)
 
@@ -118,7 +118,7 @@ class ReadAhead:
         if step != self._next_step:
             steps = range(step, self._num_steps)
             self._ahead = run_ahead(self._thread, self._read_parts, steps, 1)
-        self._next_step = None  # begin anew after a step that cannot be read
+        self._next_step = None  # start again after a step that cannot be read
         parts = next(self._ahead)
         self._next_step = step + 1
         return parts

@@ -1,4 +1,4 @@
-"""Calibrate a trained model on held-out images, and measure on others what its figures are worth.
+"""Calibrate a trained model on held-out images, and measure its calibration on others.
 
 Axes: N segments of an image, K classes.
 """
@@ -46,12 +46,12 @@ from possam_core.predictor import Predictor
 from possam_core.training.data.labelled import LabelledImages
 from possam_core.training.evaluating import evaluating
 
-MIN_IMAGES = 20  # to say from what quality to expect
+MIN_IMAGES = 20  # to fit the expected quality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
-    """Settings for the model's card, and how they hold on images that they were not fitted on."""
+    """Settings for the model's card, and metrics on images that they were not fitted on."""
 
     inference: InferenceConfig  # as given, with what was fitted
     metrics: dict[str, Any]  # plain values
@@ -68,7 +68,7 @@ class _Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claims:
-    """What the model claims of the segments of one image, and what came of it."""
+    """The model's claims about the segments of one image, and their outcomes."""
 
     class_probs: Float[Tensor, "N K"]
     presence: Float[Tensor, " N"]
@@ -78,7 +78,7 @@ class _Claims:
     pq: float | None
 
 
-def _say_nothing() -> None:
+def _ignore() -> None:
     pass
 
 
@@ -88,17 +88,17 @@ def calibrate_model(
     *,
     fit_on: LabelledImages,
     measure_on: LabelledImages,
-    on_image: Callable[[], None] = _say_nothing,
+    on_image: Callable[[], None] = _ignore,
 ) -> Calibrated:
     """Fit what `CalibrationConfig` holds; then measure. A function of the arguments alone.
 
-    With fewer than `MIN_IMAGES` images to fit on, grades go on by fixed thresholds.
+    With fewer than `MIN_IMAGES` images to fit on, grades still use fixed thresholds.
 
     Args:
         model: trained, and rounded as it will be shipped.
-        inference: as tuned; a calibration that it holds counts for nothing.
-        fit_on: images that the model has not learned from.
-        measure_on: others, whose vocabulary may be another.
+        inference: as tuned; its calibration is ignored.
+        fit_on: images that the model was not trained on.
+        measure_on: other images, possibly with another vocabulary.
         on_image: called after each image of both.
     """
     plain = replace(inference, calibration=CalibrationConfig())
@@ -168,7 +168,7 @@ def _fit_expected_pq(
     features, usual, found = [], [], []
     for c in claims:
         if c.pq is None or not len(c.iou):
-            continue  # what to expect of an image without segments needs no fit
+            continue  # the expected quality of an image without segments needs no fit
         of_class = tempered(c.class_probs, config.temperature).amax(dim=-1)
         scores = (config.presence(c.presence) * of_class).tolist()
         ious = config.iou(c.iou).tolist()
@@ -193,7 +193,7 @@ def _fit_expected_pq(
 def _measure(
     images: Iterator[_Labelled], config: CalibrationConfig, *, eta: float
 ) -> dict[str, Any]:
-    """How honest the claims are before and after, and what each grade is worth."""
+    """Calibration errors before and after, and the quality of the images of each grade."""
     before, after = (dict.fromkeys(CLAIMS, Reliability()) for _ in range(2))
     graded: dict[str, list[tuple[float | None, float | None, PanopticQualityCounts]]] = {}
     for image in images:
@@ -242,7 +242,7 @@ def _grade_record(
 
 
 def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Spearman's; None where one side is always the same."""
+    """Spearman's; None where one side is constant."""
     sides = [list(side) for side in zip(*pairs, strict=True)]
     if not sides or min(len(set(side)) for side in sides) == 1:
         return None

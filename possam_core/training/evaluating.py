@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""Temporary evaluation mode of a module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

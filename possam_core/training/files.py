@@ -1,4 +1,4 @@
-"""Where a training keeps its files: a folder of this machine, or what a job puts in its place."""
+"""Where a training keeps its files: a local folder, or another `Folder` that a job provides."""
 
 import os
 from pathlib import Path
@@ -13,11 +13,11 @@ class Folder(Protocol):
         """The bytes of a file; None where there is none."""
 
     def write(self, name: str, data: bytes) -> str:
-        """Replace a file at once, whatever happens meanwhile; returns its full name."""
+        """Replace a file atomically; returns its full name."""
 
 
 class LocalFolder:
-    """A folder of this machine, made when it is first written to."""
+    """A local folder, created on the first write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class LocalFolder:
         return file.read_bytes() if file.exists() else None
 
     def write(self, name: str, data: bytes) -> str:
-        """Replace a file at once; it outlasts a crash of the machine, too."""
+        """Replace a file atomically; it also survives a crash of the machine."""
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.partial")

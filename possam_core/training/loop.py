@@ -19,11 +19,11 @@ from possam_core.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
-MAX_SPOILED_STEPS = 3  # in a row, then the run stops
+MAX_SKIPPED_STEPS = 3  # in a row, then the run stops
 
 
 class DivergedError(PossamError):
-    """Losses are no numbers any more; the message names the file with the batch."""
+    """Losses have become non-finite; the message names the file with the batch."""
 
 
 def train_stage(
@@ -34,13 +34,13 @@ def train_stage(
     workers: Workers | None = None,
     observer: Observer | None = None,
 ) -> LoopReport:
-    """Train the module's trainable parameters for `num_steps`; resumes from `folder` if it can.
+    """Train the module's trainable parameters for `num_steps`; resumes from `folder` if possible.
 
-    A step depends on the seed and its number alone, so a resumed run repeats the same ones.
+    A step depends only on the seed and its number, so a resumed run repeats the same steps.
 
     Raises:
         CheckpointError: the state in `folder` is of another architecture.
-        DivergedError: the gradients of three steps in a row were no numbers.
+        DivergedError: the gradients of three steps in a row were non-finite.
     """
     return _Loop(stage, config, folder, workers or Workers(), observer).run()
 
@@ -58,14 +58,14 @@ class _Loop:
     ) -> None:
         self.stage, self.config, self.folder, self.workers = stage, config, folder, workers
         self.observer = observer if workers.is_first else None
-        stage.module.zero_grad()  # an earlier stage's, of parts that this one does not touch
+        stage.module.zero_grad()  # gradients that an earlier stage left on other parts
         self.optimizer = _optimizer(stage.module, config)
         self.progress = Progress()
         self.seen: list[dict[str, float]] = []  # of the steps since the last line in the log
         self.last_loss: float | None = None
 
     def run(self) -> LoopReport:
-        """Resume, and do the steps that are left."""
+        """Resume, and do the remaining steps."""
         self.progress = load_state(
             self.folder, self._state_name, self.stage.module, self.optimizer, self.workers
         )
@@ -85,7 +85,7 @@ class _Loop:
             num_new=progress.step - first,
             loss=self.last_loss,
             best=progress.best,
-            num_spoiled=progress.num_spoiled,
+            num_skipped=progress.num_skipped,
         )
 
     @property
@@ -115,24 +115,24 @@ class _Loop:
         norm = float(nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm))
         if np.isfinite(norm):  # of the summed gradients, so all workers agree
             self.optimizer.step()
-            self.progress.num_spoiled_in_a_row = 0
+            self.progress.num_skipped_in_a_row = 0
             self.seen.append(metrics)
         else:
             self._skip(index)
 
     def _skip(self, index: int) -> None:
-        """Count a step that would have spoiled the weights; stop at the third in a row."""
+        """Count a step with a non-finite gradient; raise at the third in a row."""
         progress = self.progress
-        progress.num_spoiled += 1
-        progress.num_spoiled_in_a_row += 1
-        logger.warning("%s step %d skipped: its gradient is no number", self.stage.name, index + 1)
-        if progress.num_spoiled_in_a_row < MAX_SPOILED_STEPS:
+        progress.num_skipped += 1
+        progress.num_skipped_in_a_row += 1
+        logger.warning("%s step %d skipped: non-finite gradient", self.stage.name, index + 1)
+        if progress.num_skipped_in_a_row < MAX_SKIPPED_STEPS:
             return
         stream = io.BytesIO()
         torch.save(self.stage.batch_of(index) if self.stage.batch_of else None, stream)
-        name = f"{self.stage.name}.spoiled-step-{index + 1}.worker-{self.workers.rank}.pt"
+        name = f"{self.stage.name}.skipped-step-{index + 1}.worker-{self.workers.rank}.pt"
         raise DivergedError(
-            f"expected losses that are numbers, got none in {MAX_SPOILED_STEPS} steps in a row;"
+            f"expected finite losses, got non-finite ones in {MAX_SKIPPED_STEPS} steps in a row;"
             f" look at the images of the last batch in {self.folder.write(name, stream.getvalue())}"
             ", or lower loop.learning_rate"
         )
@@ -155,7 +155,7 @@ class _Loop:
                 self.folder.write("best.safetensors", self.stage.checkpoint(step, figures))
 
     def _save(self) -> None:
-        """The state last: what it says was done is then on disk."""
+        """Write the state last, when all that it refers to is on disk."""
         if not self.workers.is_first:
             return
         if self.stage.checkpoint:
@@ -163,7 +163,7 @@ class _Loop:
         save_state(self.folder, self._state_name, self.stage.module, self.optimizer, self.progress)
 
     def _log(self, steps_per_s: float) -> None:
-        if not self.seen:  # all were skipped
+        if not self.seen:  # all steps were skipped
             return
         names, num_steps = list(self.seen[0]), len(self.seen)
         sums = [float(np.sum([metrics[name] for metrics in self.seen])) for name in names]
@@ -187,7 +187,7 @@ class _Loop:
         if self.observer:
             rate = float(self.optimizer.param_groups[0]["lr"])
             others = {"learning_rate": rate, "images_per_s": images_per_s}
-            others["spoiled_steps"] = float(self.progress.num_spoiled)
+            others["skipped_steps"] = float(self.progress.num_skipped)
             self.observer.scalars(step, {f"train/{n}": v for n, v in (means | others).items()})
 
 

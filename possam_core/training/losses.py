@@ -70,7 +70,7 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Which query is to become which segment, by image and query."""
+    """Which query is matched to which segment, by image and query."""
 
     images: Int64[Tensor, " m"]
     queries: Int64[Tensor, " m"]
@@ -79,7 +79,7 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class BatchTotals:
-    """What the terms of a whole batch are divided by, known before the network has seen it.
+    """Divisors of the loss terms of a whole batch, known before the forward pass.
 
     Dividing each part of a batch by them makes the losses of the parts add up to the batch's.
     """
@@ -97,10 +97,10 @@ class BatchTotals:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the losses compare with."""
+    """The ground truth of the losses."""
 
     targets: Targets
-    valid: Bool[Tensor, "B P"]  # cells of the mask grid that are no padding
+    valid: Bool[Tensor, "B P"]  # cells of the mask grid that are not padding
     totals: BatchTotals | None = None  # None: those of `targets` themselves
     points: PointSampler | None = None  # None: compare on the whole grid
 
@@ -157,7 +157,7 @@ def match(
 ) -> Matches:
     """Queries and the true segments they are matched to, at the least total cost (Hungarian).
 
-    The costs of all images are computed at once and leave the device in one piece.
+    The costs of all images are computed at once and leave the device in one copy.
     """
     cells = valid.float().unsqueeze(1)  # (B, 1, P)
     truth = targets.masks * cells
@@ -171,7 +171,7 @@ def match(
     wanted = targets.classes.unsqueeze(1).expand(-1, class_logits.shape[1], -1)
     classes = -class_logits.float().softmax(dim=-1).gather(-1, wanted)
     cost = config.mask_bce * bce + config.dice * dice + config.classes * classes
-    # A step whose costs are no numbers is skipped later, by its gradient.
+    # A step with non-finite costs is skipped later, because of its gradient.
     return _assign(cost.nan_to_num(), targets.num_segments)
 
 
@@ -250,7 +250,7 @@ def _iou_loss(layer: MaskClassification, matched: _Matched, matches: Matches) ->
 
 
 def _matched(maps: Tensor, truth: Truth, matches: Matches) -> _Matched:
-    """On the whole grid or at points, as `truth` says."""
+    """On the whole grid, or at the points of `truth`."""
     if truth.points is None:
         return _matched_cells(maps, truth, matches)
     logits, at_points = [], []

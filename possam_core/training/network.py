@@ -77,14 +77,14 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A model to be trained, and what its checkpoints leave out."""
+    """A model to be trained, and the published files that its checkpoints leave out."""
 
     model: PosSAM
     sam: Path | None = None  # published file of the frozen encoder; None: checkpoints hold it
     clip: Path | None = None
 
     def checkpoint(self, metrics: Mapping[str, object]) -> bytes:
-        """A checkpoint of the model as it is, whose card says `metrics`."""
+        """A checkpoint of the model in its current state, with `metrics` on its card."""
         self.model.card = replace(self.model.card, metrics=dict(metrics))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.safetensors"
@@ -96,7 +96,7 @@ class Network:
 
 
 def build_network(config: NetworkConfig, vocabulary: Vocabulary, *, seed: int) -> Network:
-    """The network of `config`, whose new weights depend on `seed`, to learn `vocabulary`.
+    """The network of `config` to train on `vocabulary`; new weights depend on `seed`.
 
     Raises:
         CheckpointError: a file is missing, damaged, or of another architecture.
@@ -114,7 +114,7 @@ def build_network(config: NetworkConfig, vocabulary: Vocabulary, *, seed: int) -
     )
     if config.warm_start:
         load_warm_start(network.model, Path(config.warm_start))
-    if config.sam_learns_until > 0:  # the published file is then no longer what it is
+    if config.sam_learns_until > 0:  # SAM will differ from the published file
         return Network(model=network.model)
     return network
 
@@ -142,7 +142,7 @@ def _from_published(config: NetworkConfig, card: ModelCard) -> Network:
 
 
 def _weights_file(part: str, name: str, path: str | None) -> Path:
-    """The file at `path`, or the published one of that encoder, which was fetched."""
+    """The file at `path`, or else the fetched file of that encoder."""
     published = {w.name: w for w in PUBLISHED if w.part == part}
     if path is not None:
         file, how = Path(path), "check the path"
@@ -150,7 +150,7 @@ def _weights_file(part: str, name: str, path: str | None) -> Path:
         file, how = fetched_file(published[name]), f"run `possam weights fetch {name}`"
     else:
         raise ConfigError(
-            f"expected network.{part}_weights for {name!r}, of which no published file is known;"
+            f"expected network.{part}_weights for {name!r}, which has no known published file;"
             f" name one (known are {', '.join(published)})"
         )
     if not file.is_file():

@@ -1,8 +1,8 @@
 """Points at which masks are compared instead of on the whole grid (docs/method.md 6).
 
-As in Mask2Former. At full size a mask has 65,536 cells; 12,544 points say as much, and most of
-them lie where a mask is undecided. Points are (x, y) as fractions of the canvas and lie on the
-image, never on padding.
+As in Mask2Former. At full size a mask has 65,536 cells; 12,544 points are enough, most of them
+where a mask is undecided. Points are (x, y) as fractions of the canvas and lie on the image, never
+on padding.
 
 Axes: N masks, M true segments of an image, P points, S side of the canvas, h w mask grid.
 """
@@ -19,7 +19,7 @@ UNDECIDED_SHARE = 0.75  # of the points: the least decided candidates; the rest 
 
 
 class PointSampler:
-    """Draws points on the images of one batch, and tells the truth at them."""
+    """Draws points on the images of one batch, and looks up the truth at them."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class PointSampler:
         *,
         num_points: int,
     ) -> None:
-        """Points of image i depend on `seeds[i]` and on what was drawn of it before.
+        """Points of image i depend on `seeds[i]` and on the earlier draws for it.
 
         Args:
             ids: segment i of an image has id i + 1; 0 is void or padding.
@@ -44,12 +44,12 @@ class PointSampler:
         self._generators = [torch.Generator(ids.device).manual_seed(seed) for seed in seeds]
 
     def uniform(self, image: int, num_masks: int) -> Float[Tensor, "N P 2"]:
-        """Points anywhere on the image, others for each mask."""
+        """Points anywhere on the image, drawn for each mask separately."""
         return self._draw(image, (num_masks, self.num_points, 2))
 
     @torch.no_grad()
     def undecided(self, image: int, mask_logits: Float[Tensor, "N h w"]) -> Float[Tensor, "N P 2"]:
-        """Points most of which lie where the mask is least decided."""
+        """Points, most of them where the mask is least decided."""
         num_masks = len(mask_logits)
         candidates = self._draw(image, (num_masks, OVERSAMPLE * self.num_points, 2))
         num_undecided = int(UNDECIDED_SHARE * self.num_points)

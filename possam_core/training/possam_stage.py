@@ -1,6 +1,6 @@
-"""Stage 2: masks, IoU and LDP learn on the training vocabulary, with the encoders frozen.
+"""Stage 2: trains masks, IoU and LDP on the training vocabulary, with the encoders frozen.
 
-A SAM that nobody has pretrained may learn with the masks first, and is then frozen, too.
+A SAM that is not pretrained may first be trained with the masks, and is then frozen, too.
 """
 
 import hashlib
@@ -32,15 +32,15 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskTraining:
-    """What the mask stage learns from, and how."""
+    """Data and settings of the mask stage."""
 
-    vocabulary: Vocabulary  # what the classifier may know; classes of batches are positions in it
+    vocabulary: Vocabulary  # of the training classes; classes of batches are positions in it
     batches: Batches
     loop: LoopConfig
     text: TextEmbeddings | None = None  # of the vocabulary; None: by the model's own text tower
     loss: LossConfig = field(default_factory=LossConfig)
-    sam_learns_until: float = 0.0  # share of the steps before SAM is frozen; 0: it is all along
-    cache: FeatureCache | None = None  # of a SAM that is frozen all along
+    sam_learns_until: float = 0.0  # share of the steps before SAM is frozen; 0: from the start
+    cache: FeatureCache | None = None  # of a SAM that is frozen from the start
     evaluate: Callable[[], Evaluation] | None = None
     checkpoint: Callable[[int, Mapping[str, float]], bytes] | None = None
 
@@ -53,11 +53,11 @@ def train_possam(
     workers: Workers | None = None,
     observer: Observer | None = None,
 ) -> LoopReport:
-    """Train all of `model` but its frozen encoders; resumes from `folder` if it can.
+    """Train all of `model` but its frozen encoders; resumes from `folder` if possible.
 
     Raises:
         PossamError: an image cannot be read, the state in `folder` is of another architecture, or
-            the losses are no numbers any more.
+            the losses have become non-finite.
     """
     workers = workers or Workers()
     model.train().requires_grad_(True)
@@ -103,7 +103,7 @@ class _MaskLearner:
             yield self._learn_part(batch.to(self.device), totals, self._point_seeds(step, part))
 
     def batch_of(self, step: int) -> list[dict[str, object]]:
-        """This worker's images of a step and what is known of them, to be looked at."""
+        """This worker's images of a step with their truth, for inspection."""
         return [
             {
                 "pixels": batch.images.pixels,
@@ -142,6 +142,6 @@ class _MaskLearner:
         return self.model.encode(batch.images)
 
     def _point_seeds(self, step: int, part: range) -> list[int]:
-        """One for each image, by its place in the whole batch, whoever works on it."""
+        """One for each image, from its position in the whole batch, whichever worker has it."""
         texts = [f"{self.training.loop.seed} {step} {position}" for position in part]
         return [int(hashlib.sha256(t.encode()).hexdigest()[:12], 16) for t in texts]

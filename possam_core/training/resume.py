@@ -1,4 +1,4 @@
-"""The state of a training on disk: what learns, the optimiser's moments, and how far it is."""
+"""The state of a training on disk: trained weights, the optimiser's moments, and progress."""
 
 import io
 import logging
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """How far a stage is."""
+    """How far a stage has come."""
 
-    step: int = 0  # steps that are done
-    num_spoiled: int = 0  # of those, how many were skipped
-    num_spoiled_in_a_row: int = 0
+    step: int = 0  # steps done
+    num_skipped: int = 0  # of those, how many were skipped
+    num_skipped_in_a_row: int = 0
     best: dict[str, float] = field(default_factory=dict)  # figures of the best checkpoint
 
 
@@ -34,7 +34,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
 ) -> None:
-    """Write all that an exact resume needs; weights that are frozen for good are left out."""
+    """Write all that an exact resume needs; permanently frozen weights are left out."""
     stream = io.BytesIO()
     state = {
         "module": _learned(module, optimizer),
@@ -52,7 +52,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     workers: Workers,
 ) -> Progress:
-    """Put every worker where the state says; at the beginning, if there is none.
+    """Restore every worker from the state, or start at step 0 if there is none.
 
     Raises:
         CheckpointError: the file is damaged, or of another architecture.
@@ -67,12 +67,12 @@ def load_state(
     except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"expected the state of a training in {name}, but it cannot be read"
-            f" ({type(error).__name__}); delete it to begin anew"
+            f" ({type(error).__name__}); delete it to start again"
         ) from error
     _require_fit(name, module_state, _learned(module, optimizer))
     module.load_state_dict(module_state, strict=False)
     optimizer.load_state_dict(state["optimizer"])
-    workers.align(module)  # of weights that the state leaves out, too
+    workers.align(module)  # also the weights that the state leaves out
     if workers.is_first:
         logger.info("resumed %s at step %d", name, progress.step)
     return progress
@@ -86,8 +86,8 @@ def _learned(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, T
 
 
 def _require_fit(name: str, found: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
-    """Return only if the tensors of a state are those of the module."""
-    wrong = [f"{key} is missing or too much" for key in sorted(own.keys() ^ found.keys())]
+    """Raise unless the tensors of a state are those of the module."""
+    wrong = [f"{key} is missing or unexpected" for key in sorted(own.keys() ^ found.keys())]
     wrong += [
         f"{key} has the shape {list(found[key].shape)} instead of {list(own[key].shape)}"
         for key in own
@@ -95,6 +95,6 @@ def _require_fit(name: str, found: Mapping[str, Any], own: Mapping[str, Tensor])
     ]
     if wrong:
         raise CheckpointError(
-            f"expected {name} to be of this architecture, but {wrong[0]}; begin anew in another"
-            " folder, or take the network that it was written with"
+            f"expected {name} to be of this architecture, but {wrong[0]}; start again in another"
+            " folder, or use the network that it was written with"
         )

@@ -1,4 +1,4 @@
-"""How the learning rate runs over the steps of a training."""
+"""The learning rate over the steps of a training."""
 
 import math
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class ScheduleConfig:
 def learning_rate(step: int, *, peak: float, num_steps: int, schedule: ScheduleConfig) -> float:
     """The rate of step `step`, counted from 0.
 
-    Cosine falls to one hundredth of the peak, poly to nothing at `num_steps`.
+    Cosine falls to one hundredth of the peak, poly to zero at `num_steps`.
     """
     warmup = schedule.warmup_steps
     if step < warmup:

@@ -1,4 +1,4 @@
-"""What the training loop needs to know: of a stage, how long it learns, and whom it tells."""
+"""What the training loop is called with: a stage, its settings, and an observer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step, or a part of it, learns from; the parts of a step add up."""
+    """The loss and metrics of a step, or of a part of it; the parts of a step add up."""
 
     loss: Tensor
     metrics: dict[str, float]
@@ -59,7 +59,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Figures on held-out images, and things to look at that only an observer knows to show."""
+    """Figures on held-out images, and examples for an observer to show."""
 
     figures: Mapping[str, float]
     examples: Sequence[object] = ()
@@ -67,13 +67,13 @@ class Evaluation:
 
 @runtime_checkable
 class Observer(Protocol):
-    """Is told what the first worker sees."""
+    """Receives the figures and examples of the first worker."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Figures after `step` steps."""
 
     def examples(self, step: int, examples: Sequence[object]) -> None:
-        """What `Evaluation.examples` held after `step` steps."""
+        """The `Evaluation.examples` after `step` steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +82,19 @@ class Stage:
 
     name: str  # of its files, and in the log
     module: nn.Module
-    learn: Callable[[int], Iterable[StepResult]]  # of a step: its parts, made one by one
+    learn: Callable[[int], Iterable[StepResult]]  # the parts of a step, computed one by one
     evaluate: Callable[[], Evaluation] | None = None
     best_by: str | None = None  # figure whose highest value marks the best checkpoint
     checkpoint: Callable[[int, Mapping[str, float]], bytes] | None = None  # at a step, with figures
-    batch_of: Callable[[int], object] | None = None  # this worker's part of a step, to be kept
+    batch_of: Callable[[int], object] | None = None  # this worker's part of a step, for inspection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopReport:
-    """How a call of `train_stage` ended."""
+    """The result of a call of `train_stage`."""
 
     num_steps: int  # done, in all
     num_new: int  # of those, by this call
-    loss: float | None  # of the last step; None where nothing was left to do
+    loss: float | None  # of the last step; None if nothing was left to do
     best: Mapping[str, float]  # figures of the best checkpoint
-    num_spoiled: int  # steps that were skipped, in all
+    num_skipped: int  # steps that were skipped, in all

@@ -1,4 +1,4 @@
-"""Panoptic quality on held-out images while training goes on, shared out among the workers."""
+"""Panoptic quality on held-out images during training, split among the workers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A held-out image, the truth about it and what the model says."""
+    """A held-out image with its truth and the prediction."""
 
     image: LabelledImage
     prediction: PanopticSegmentation

@@ -1,12 +1,12 @@
 """A warm start from public decoder weights in Mask2Former's naming, or FC-CLIP's.
 
-What fits by name and shape is taken; the rest starts anew, and the log says what. Two things stand
-between their weights and ours:
+Tensors that fit by name and shape are loaded; the others keep their initial values, and the log
+lists them. Two things differ between their weights and ours:
 
 - Their position encoding alternates sines and cosines, ours has them in blocks. The channels of the
-  mask decoder's queries are put into our order, so that its attention finds the positions it knows.
-  The pixel decoder's stay as they are, for its group norms hold neighbouring channels together: its
-  sampling offsets have to learn their way around again.
+  mask decoder's queries are put into our order, so its attention to positions stays valid. The
+  pixel decoder's keep theirs, because its group norms group neighbouring channels: its sampling
+  offsets have to be learned again.
 - Their mask decoder takes the pixel decoder's maps as they are, ours through a 1x1 convolution,
   which starts as that reordering.
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 HEAD = "sem_seg_head."
 NAMES_SHOWN = 6
-# What a pickle of NumPy arrays needs, under the names that NumPy has had for it.
+# What a pickle of NumPy arrays needs, under its names in all versions of NumPy.
 PICKLED = {
     (f"numpy.{core}.multiarray", name)
     for core in ("core", "_core")
@@ -49,7 +49,7 @@ PICKLED = {
 
 
 class _Rule(NamedTuple):
-    """Their name, ours, and which of its axes is one of query channels."""
+    """Their name, ours, and the index of its axis of query channels."""
 
     theirs: str
     ours: str
@@ -128,16 +128,16 @@ RULES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
-    """What became of each tensor of the file."""
+    """Which tensors of the file were loaded, and which were not."""
 
     taken: tuple[str, ...]  # their names
     of_other_shape: tuple[str, ...]
     unknown: tuple[str, ...]  # names without a counterpart, of the decoders
-    started_anew: tuple[str, ...]  # our names that nothing was found for
+    newly_initialised: tuple[str, ...]  # our names without a counterpart in the file
 
 
 def load_warm_start(model: PosSAM, path: Path) -> WarmStart:
-    """Fill the decoders of `model` with what fits of the weights in `path`, and log what did.
+    """Load the weights in `path` that fit into the decoders of `model`, and log which did.
 
     Raises:
         CheckpointError: the file cannot be read safely, or nothing in it fits.
@@ -171,14 +171,14 @@ def load_warm_start(model: PosSAM, path: Path) -> WarmStart:
         taken=tuple(sorted(taken)),
         of_other_shape=tuple(sorted(other)),
         unknown=tuple(sorted(decoders - set(taken) - set(other))),
-        started_anew=tuple(sorted(learned - set(news))),
+        newly_initialised=tuple(sorted(learned - set(news))),
     )
     _log(path, report)
     return report
 
 
 def query_order(width: int) -> Int64[Tensor, " C"]:
-    """Which of their channels each of ours is, for encodings of `width` channels.
+    """The index of their channel for each of ours, for encodings of `width` channels.
 
     Theirs: sine and cosine of each frequency in turn, of the rows and then of the columns; ours:
     the rows' sines, their cosines, then the columns'.
@@ -193,7 +193,7 @@ def read_published_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a file as published: `.safetensors`, torch's format, or a pickle of arrays.
 
     Raises:
-        CheckpointError: it cannot be read, or not without running code that it brings.
+        CheckpointError: it cannot be read, or only by running code in it.
     """
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
@@ -211,11 +211,13 @@ def read_published_weights(path: Path) -> dict[str, Tensor]:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows how to make arrays and plain values, and nothing else."""
+    """Unpickles arrays and plain values, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in PICKLED:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, which no array needs")
+            raise pickle.UnpicklingError(
+                f"it needs {module}.{name}, which is not allowed in a pickle of arrays"
+            )
         return super().find_class(module, name)
 
 
@@ -251,9 +253,9 @@ def _reordering_projections(own: Mapping[str, Tensor], order: Tensor) -> dict[st
 def _log(path: Path, report: WarmStart) -> None:
     logger.info("warm start from %s: %d tensors taken", path, len(report.taken))
     for what, names in (
-        ("not taken, for their shapes differ", report.of_other_shape),
-        ("not taken, for they have no counterpart", report.unknown),
-        ("starting anew", report.started_anew),
+        ("not taken: their shapes differ", report.of_other_shape),
+        ("not taken: they have no counterpart", report.unknown),
+        ("newly initialised", report.newly_initialised),
     ):
         if names:
             shown = ", ".join(names[:NAMES_SHOWN])

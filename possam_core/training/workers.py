@@ -1,4 +1,4 @@
-"""The processes that learn one model together: what they share out, add up and agree on.
+"""The processes that train one model together: how they split work, sum and agree.
 
 Alone, a process has the whole batch, and every sum is its own.
 """
@@ -18,8 +18,8 @@ from possam_core.processes import end_with_parent, torch_threads
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(minutes=5)  # with a worker that starts, or that measures meanwhile
-FAREWELL_S = 60.0  # for the others to see that the first has left
+TIMEOUT = timedelta(minutes=5)  # for a worker that starts, or that measures meanwhile
+EXIT_TIMEOUT_S = 60.0  # for the others to see that the first has left
 
 
 class Workers:
@@ -46,7 +46,7 @@ class Workers:
         return [sum(column) for column in zip(*self.gather(list(values)), strict=True)]
 
     def gather(self, value: T) -> list[T]:
-        """What every worker brought, by rank."""
+        """The values of all workers, by rank."""
         if self.num == 1:
             return [value]
         brought: list[T | None] = [None] * self.num
@@ -54,7 +54,7 @@ class Workers:
         return brought  # type: ignore[return-value] # all are filled now
 
     def from_first(self, value: T) -> T:
-        """What the first worker brought."""
+        """The first worker's value."""
         if self.num == 1:
             return value
         box = [value]
@@ -85,11 +85,11 @@ def work_together(work: Callable[[], None], *, num: int) -> None:
     """Call `work` in `num` processes of one group, which share the threads of this one.
 
     This process is the first worker. The others get copies of all that `work` holds, so it must
-    pickle; what they do to them is lost. On a CPU, two workers of one thread learn from more
-    images a second than one of two threads.
+    pickle; changes to the copies are lost. On a CPU, two workers of one thread train on more images
+    a second than one of two threads.
 
     Raises:
-        RuntimeError: another worker has failed, and said on stderr why.
+        RuntimeError: another worker has failed; the reason is on stderr.
     """
     if num == 1:
         work()
@@ -109,19 +109,19 @@ def work_together(work: Callable[[], None], *, num: int) -> None:
                 _work(work, 0, num, meeting)
         finally:
             for other in others:
-                other.join(FAREWELL_S)
+                other.join(EXIT_TIMEOUT_S)
 
 
 def _join(work: Callable[[], None], rank: int, num: int, num_threads: int, meeting: Path) -> None:
     end_with_parent()
     torch.set_num_threads(num_threads)
-    # What came from the first worker lies in memory that both would write to.
+    # Tensors from the first worker are in shared memory, which both would write to.
     _work(copy.deepcopy(work), rank, num, meeting)
 
 
 def _work(work: Callable[[], None], rank: int, num: int, meeting: Path) -> None:
     distributed.init_process_group(
-        "gloo", init_method=meeting.as_uri(), timeout=PATIENCE, rank=rank, world_size=num
+        "gloo", init_method=meeting.as_uri(), timeout=TIMEOUT, rank=rank, world_size=num
     )
     try:
         work()

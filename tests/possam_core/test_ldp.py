@@ -26,7 +26,7 @@ def test_a_mask_without_cells_pools_to_zeros() -> None:
     assert mask_pool(FEATURES, torch.zeros(1, 1, 2, 2)).item() == 0
 
 
-def test_padding_is_never_claimed() -> None:
+def test_masks_never_claim_padding() -> None:
     logits = torch.full((1, 1, 2, 2), 5.0)
     valid = torch.tensor([[[True, False], [False, False]]])
     assert claimed_cells(logits, valid).flatten().tolist() == [1, 0, 0, 0]
@@ -74,7 +74,7 @@ def test_at_full_size_it_maps_256_mask_channels_to_768_joint_ones() -> None:
     assert ldp.class_logits(embeddings, text).shape == (1, 7, 3)
 
 
-def test_gradients_reach_ldp_and_queries_but_not_the_cut_masks() -> None:
+def test_gradients_reach_ldp_and_queries_but_not_the_thresholded_masks() -> None:
     ldp = make_ldp()
     queries = torch.randn(1, 1, 6, requires_grad=True)
     logits = torch.randn(1, 1, 2, 2, requires_grad=True)

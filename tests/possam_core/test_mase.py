@@ -28,7 +28,7 @@ def fixed(weight: float) -> torch.Tensor:
     return mixed.softmax(-1)
 
 
-def test_a_class_is_trusted_if_some_mask_is_sure_of_it() -> None:
+def test_a_class_is_trusted_if_some_mask_is_confident_of_it() -> None:
     probs = torch.tensor([[[0.9, 0.1], [0.4, 0.6]]])
     assert trusted_classes(probs, IOU, tau=0.5).tolist() == [[True, False]]  # 0.81 and 0.3
 
@@ -84,7 +84,7 @@ def test_the_classes_that_share_a_name_with_training_give_fc_clips_ensemble() ->
     assert_close(probs.double(), fc_clip(seen, HAS_CLIP), rtol=1e-6, atol=1e-7)
 
 
-def test_only_the_set_tells_mase_from_fc_clip() -> None:
+def test_mase_and_fc_clip_differ_only_in_the_set() -> None:
     """Bit for bit: FC-CLIP selects, class by class, from its seen and its unseen ensemble."""
     seen = name_overlap()
     alpha, beta = torch.tensor(0.4), torch.tensor(0.8)
@@ -143,6 +143,6 @@ def test_weights_outside_zero_to_one_are_refused() -> None:
         MaseConfig(alpha=2.0)
 
 
-def test_a_tau_that_is_no_number_is_refused() -> None:
+def test_a_tau_of_nan_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"mase.tau must be a number, got nan"):
         MaseConfig(tau=float("nan"))

@@ -42,7 +42,7 @@ def test_forward_gives_masks_iou_and_classes_with_void_last(model: PosSAM) -> No
     assert last.class_logits.shape == (2, 8, 49)
 
 
-def test_what_lies_in_the_padding_changes_nothing(model: PosSAM) -> None:
+def test_the_content_of_the_padding_changes_nothing(model: PosSAM) -> None:
     batch = make_batch([make_pixels(24, 48)], canvas=48)
     text = model.clip.embed_vocabulary(PLAYGROUND.vocabulary)
     before = model(batch, text)[-1]
@@ -59,7 +59,7 @@ def test_text_embeddings_are_unit_vectors_one_for_each_name(model: PosSAM) -> No
     np.testing.assert_allclose(text.embeddings.norm(dim=-1), 1, rtol=1e-5)
 
 
-def test_projecting_one_cell_is_what_clip_says_of_an_image_of_that_cell(model: PosSAM) -> None:
+def test_projecting_one_cell_equals_clips_embedding_of_an_image_of_that_cell(model: PosSAM) -> None:
     batch = make_batch([make_pixels(48, 48)], canvas=48)
     dense = model.clip.dense_features(batch)
     visual = model.clip.clip.visual

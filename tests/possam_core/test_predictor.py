@@ -38,7 +38,7 @@ def test_mixed_sizes_come_back_at_their_own_size(predictor: Predictor) -> None:
     assert [r.image_hw for r in predictor(images)] == [(48, 64), (100, 30), (9, 9)]
 
 
-def test_segments_speak_of_the_users_vocabulary(predictor: Predictor) -> None:
+def test_segments_have_classes_of_the_users_vocabulary(predictor: Predictor) -> None:
     segments = [s for r in predictor([make_pixels(seed=i) for i in range(4)]) for s in r.segments]
     assert segments
     assert {s.category_id for s in segments} <= {7, 9}
@@ -55,7 +55,9 @@ def test_the_same_image_gets_the_same_labels_twice(predictor: Predictor) -> None
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 6])
-def test_neighbours_and_order_change_no_bit(predictor: Predictor, batch_size: int) -> None:
+def test_labels_are_bit_identical_in_any_batch_and_order(
+    predictor: Predictor, batch_size: int
+) -> None:
     images = [make_pixels(40 + 9 * i, 64 - 5 * i, seed=i) for i in range(6)]
     alone = [predictor([image])[0] for image in images]
     for order in (list(range(6)), [5, 2, 0, 3, 1, 4]):
@@ -66,7 +68,7 @@ def test_neighbours_and_order_change_no_bit(predictor: Predictor, batch_size: in
                 assert result.segments == alone[i].segments
 
 
-def test_compiled_for_one_size_of_batch_the_labels_stay(
+def test_compiling_for_one_batch_size_keeps_the_labels(
     predictor: Predictor, tiny_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("possam_core.predictor.COMPILE_BACKEND", "aot_eager")  # no C++ compiler
@@ -90,7 +92,7 @@ def test_memory_is_what_the_docstring_says() -> None:
 
 
 def peak_bytes(num_images: int) -> int:
-    """How far resident memory rises while large images are labelled by possam-tiny."""
+    """The rise of resident memory while possam-tiny labels large images."""
     predictor = load_predictor("possam-tiny")
     scene = Image.fromarray(generate_scene(5, 0).image)
     predictor([np.asarray(scene)])  # so that no first use is counted
@@ -106,7 +108,7 @@ def resident_bytes(field: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
-def test_all_forms_of_a_prediction_come_from_one_look(predictor: Predictor) -> None:
+def test_all_forms_of_a_prediction_come_from_one_forward_pass(predictor: Predictor) -> None:
     images = [make_pixels(40, 64), make_pixels(70, 30, seed=1)]
     for image, forms in zip(images, predictor.forms(images), strict=True):
         (panoptic,) = predictor([image])
@@ -120,8 +122,8 @@ def test_all_forms_of_a_prediction_come_from_one_look(predictor: Predictor) -> N
         assert set(np.unique(forms.class_indices)) <= {0, 1}
 
 
-@pytest.mark.parametrize("tau", [-1.0, 2.0], ids=["sure of all", "sure of none"])
-def test_the_settings_say_whether_ldp_or_clip_names_the_masks(
+@pytest.mark.parametrize("tau", [-1.0, 2.0], ids=["confident of all", "confident of none"])
+def test_the_settings_decide_whether_ldp_or_clip_classifies_the_masks(
     predictor: Predictor, tau: float
 ) -> None:
     mase = MaseConfig(alpha=0.0, beta=1.0, tau=tau)

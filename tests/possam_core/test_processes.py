@@ -1,4 +1,4 @@
-"""A killed process leaves none behind that it had started, which would work on or wait for ever."""
+"""The children of a killed process end too, instead of working on or waiting for ever."""
 
 import subprocess
 import sys
@@ -15,11 +15,11 @@ SceneStore(SceneSet(world="playground", seed=1, num_scenes=1_000_000, canvas=32)
 """,
     "SAM beside CLIP": """
 import torch
-from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_lessons, train_encoders
+from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_scenes, train_encoders
 from tests.factories import small_model
 config = small_model().config
 recipe = EncoderRecipe(num_scenes=8, held_out_scenes=8, batch_size=2)
-clip_lessons(recipe, folder, canvas=config.sam.image_size)  # drawn by processes that end
+clip_scenes(recipe, folder, canvas=config.sam.image_size)  # drawn by processes that end
 train_encoders(config, recipe, folder, torch.device("cpu"))
 """,
     "two workers": """
@@ -29,11 +29,11 @@ from possam_core.training.workers import work_together
 work_together(partial(time.sleep, 600), num=2)
 """,
 }
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 @pytest.mark.parametrize("starter", STARTERS)
-def test_a_killed_process_takes_its_own_with_it(starter: str, tmp_path: Path) -> None:
+def test_the_children_of_a_killed_process_end(starter: str, tmp_path: Path) -> None:
     before, _, last = STARTERS[starter].strip().rpartition("\n")
     folder = f"from pathlib import Path\nfolder = Path({str(tmp_path)!r})"
     script = tmp_path / "starter.py"
@@ -49,15 +49,15 @@ def test_a_killed_process_takes_its_own_with_it(starter: str, tmp_path: Path) ->
             begun = _wait_for_children(psutil.Process(process.pid))
         finally:
             process.kill()
-    _, alive = psutil.wait_procs(begun, timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(begun, timeout=TIMEOUT_S)
     for left in alive:
         left.kill()
     assert not alive
 
 
 def _wait_for_children(process: psutil.Process) -> list[psutil.Process]:
-    """Those that work; multiprocessing's own helper, the resource tracker, is none of them."""
-    deadline = time.monotonic() + PATIENCE_S
+    """The working ones, without multiprocessing's resource tracker."""
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         children = [c for c in process.children() if "spawn_main" in " ".join(c.cmdline())]
         if children:

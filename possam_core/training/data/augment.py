@@ -1,6 +1,6 @@
 """Views of a labelled image: large-scale jitter, flip, fixed crop; image and id map alike.
 
-A view is drawn once and then taken of the image and of the id map by pure functions.
+A view is drawn once, then applied to the image and to the id map by pure functions.
 
 Axes: H W pixels of the image, S side of the square canvas.
 """
@@ -103,7 +103,7 @@ def view_ids(ids: Int32[ndarray, "H W"], view: View, canvas: int) -> Int32[ndarr
 def keep_present(
     ids: Int32[ndarray, "S S"], *, num_segments: int, dropped: frozenset[int] = frozenset()
 ) -> tuple[Int32[ndarray, "S S"], list[int]]:
-    """The map with its ids counted anew from 1, and which id each of them was before.
+    """The map with its ids renumbered from 1, and the previous id of each.
 
     Args:
         ids: 0 to `num_segments`.

@@ -1,7 +1,7 @@
 """Training data in COCO panoptic format, as COCO and ADE20K are published: JSON, id PNGs, images.
 
-Bytes come from readers, so the files may lie anywhere. Classes are found by name: of COCO's own
-stuff (`floor-other-merged`) and ADE20K's lists of synonyms (`road, route`), too.
+Bytes come from readers, so the files may be anywhere. Classes are found by name, including COCO's
+names of stuff (`floor-other-merged`) and ADE20K's lists of synonyms (`road, route`).
 
 Axes: H W pixels of the image.
 """
@@ -27,7 +27,7 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 Reader = Callable[[str], bytes]  # raises FileNotFoundError where there is no such file
 
 ENDINGS = re.compile(r"(-other)?(-merged|-stuff)?$")  # of COCO's stuff
-# What COCO and ADE20K call the few classes that our vocabularies call otherwise.
+# Names in COCO and ADE20K of the few classes that have other names in our vocabularies.
 PUBLISHED_NAMES = {
     "blind": "window blind",
     "falls": "waterfall",
@@ -66,7 +66,7 @@ class _Segments:
 
 
 class CocoImages:
-    """A data set in COCO panoptic format; its images are read when they are asked for."""
+    """A data set in COCO panoptic format; its images are read on demand."""
 
     def __init__(
         self, files: CocoFiles, vocabulary: Vocabulary, *, limit: int | None = None
@@ -75,12 +75,12 @@ class CocoImages:
 
         Args:
             files: of the data set.
-            vocabulary: must have every class that a segment is of.
+            vocabulary: must have the class of every segment.
             limit: keep at most so many images, the first.
 
         Raises:
-            GroundTruthError: there is no JSON, it breaks the format, or a segment is of a class
-                that `vocabulary` lacks.
+            GroundTruthError: there is no JSON, it breaks the format, or `vocabulary` lacks the
+                class of a segment.
         """
         self.vocabulary, self._files = vocabulary, files
         content = self._read_json()
@@ -166,7 +166,7 @@ class CocoImages:
             raise GroundTruthError(
                 f"expected {segments.mask_name} to hold only ids that"
                 f" {self._files.annotations} names for {segments.image_name}, but it holds"
-                f" {', '.join(map(str, extra))}; mend one of the two"
+                f" {', '.join(map(str, extra))}; correct one of the two"
             )
         renumbered = np.concatenate([[0], order + 1]).astype(np.int32)
         result: Int32[ndarray, "H W"] = renumbered[places]

@@ -1,7 +1,7 @@
-"""What the frozen encoders say of each view of a data set, computed once and read by memory map.
+"""Features of each view of a data set by the frozen encoders, computed once and memory-mapped.
 
-It serves fixed views alone: with jitter no view comes twice. Features are kept at half precision,
-and used so from the first time on: a step learns the same whether it found them or made them.
+Only for fixed views: with jitter no view occurs twice. Features are stored at half precision and
+used so from the first time: a step is the same whether it reads or computes them.
 
 Axes: B images, C channels, h w feature grid.
 """
@@ -25,7 +25,7 @@ PARTS = ("sam", "clip")
 class FeatureCache:
     """Features of one data set by one pair of encoders, in sparse files under a folder.
 
-    Workers of one machine may share the folder: each row is written by whoever needs it first.
+    Workers of one machine may share the folder: each row is written by the first that needs it.
     """
 
     def __init__(self, folder: Path, *, key: str, num_images: int) -> None:
@@ -33,7 +33,7 @@ class FeatureCache:
 
         Args:
             folder: of caches; this one is a folder in it, named by `key`.
-            key: of all that decides features: see `cache_key`.
+            key: of everything that determines features, see `cache_key`.
             num_images: of the data set.
         """
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -67,7 +67,7 @@ class FeatureCache:
             _reserve(self.folder / "done.u8", self._num_rows)
             partial = about.with_suffix(f".{os.getpid()}.partial")
             partial.write_text(json.dumps(shapes))
-            partial.replace(about)  # last: the files are there and of their size
+            partial.replace(about)  # last: the files now exist in full size
         for part, shape in json.loads(about.read_text()).items():
             self._maps[part] = np.memmap(
                 self.folder / f"{part}.f16", np.float16, "r+", shape=(self._num_rows, *shape)
@@ -78,11 +78,11 @@ class FeatureCache:
         assert self._is_done is not None
         for part in PARTS:
             self._maps[part][rows] = _half(getattr(features, part))
-        self._is_done[rows] = 1  # last: a row that says so is whole
+        self._is_done[rows] = 1  # last: rows marked as done are complete
 
 
 def cache_key(model: PosSAM, data: str, *, canvas: int, precision: str) -> str:
-    """All that decides features: the encoders' weights and shape, the data, how they are run."""
+    """Everything that determines features: the encoders' weights and shape, data, precision."""
     digest = hashlib.sha256()
     for encoder in (model.sam, model.clip.clip.visual):
         for name, tensor in sorted(encoder.state_dict().items()):
@@ -98,6 +98,6 @@ def _half(features: Tensor) -> np.ndarray:
 
 
 def _reserve(file: Path, num_bytes: int) -> None:
-    """Make a file of zeros of that size, which takes no room until it is written to."""
+    """Create a sparse file of zeros of that size."""
     with file.open("ab") as stream:
         stream.truncate(num_bytes)

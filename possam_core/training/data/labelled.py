@@ -1,4 +1,4 @@
-"""Images with the truth about them: what training learns from and evaluation compares with.
+"""Images with ground truth, for training and evaluation.
 
 Axes: H W pixels of the image.
 """
@@ -22,7 +22,7 @@ class LabelledImage:
     pixels: UInt8[ndarray, "H W 3"]
     ids: Int32[ndarray, "H W"]  # 0 is void, else 1 to the number of segments
     class_indices: tuple[int, ...]  # of segment id i at i - 1, in the vocabulary of its source
-    crowds: frozenset[int] = frozenset()  # segment ids that lump many instances together
+    crowds: frozenset[int] = frozenset()  # segment ids that cover many instances
 
     def annotation(self, vocabulary: Vocabulary) -> PanopticAnnotation:
         """The truth in the form that predictions are compared with."""
@@ -34,7 +34,7 @@ class LabelledImage:
 class LabelledImages(Protocol):
     """A data set; reading is safe from many threads."""
 
-    vocabulary: Vocabulary  # what class indices are positions in
+    vocabulary: Vocabulary  # class indices are positions in it
     key: str  # changes with the content
 
     def __len__(self) -> int: ...
@@ -65,12 +65,12 @@ class EveryOther:
 
 
 class PlaygroundImages:
-    """A world's scenes, drawn when they are read: the same seed and index, the same scene."""
+    """A world's scenes, drawn on demand; the same seed and index give the same scene."""
 
     def __init__(
         self, *, seed: int, num_scenes: int, vocabulary: Vocabulary, world: World = PLAYGROUND
     ) -> None:
-        """Show the classes of `vocabulary`, which are the world's or some of them."""
+        """Show the classes of `vocabulary`, the world's or some of them."""
         self.seed, self.num_scenes, self.vocabulary = seed, num_scenes, vocabulary
         self.world = world
         self.key = f"{world.name} {seed} {num_scenes} {vocabulary.fingerprint}"

@@ -96,7 +96,7 @@ def whole_image(
     *,
     canvas: int,
 ) -> SceneBatch:
-    """A batch of one image and its true segments, brought onto the canvas as users' images are."""
+    """A batch of one image and its true segments, resized to the canvas as users' images are."""
     images = make_batch([pixels], canvas=canvas)
     height, width = images.resized_hw[0]
     on_canvas = torch.zeros(1, canvas, canvas, dtype=torch.long)
@@ -108,7 +108,7 @@ def whole_image(
 
 @runtime_checkable
 class Batches(Protocol):
-    """The batches of a training; what is read depends on the step and the positions alone."""
+    """The batches of a training, which depend only on the step and the positions."""
 
     def read(self, step: int, positions: Sequence[int]) -> SceneBatch:
         """The images at `positions` of the batch of step `step`."""
@@ -172,7 +172,7 @@ class StoredScenes:
         return SceneBatch(batch.images, batch.ids, classes, batch.sources).select(positions)
 
 
-class TakingTurns:
+class AlternatingBatches:
     """Batches of several data sets, one after another."""
 
     def __init__(self, batches: Sequence[Batches]) -> None:

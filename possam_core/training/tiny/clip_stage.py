@@ -1,7 +1,7 @@
-"""Stage 1: CLIP-tiny learns region-text contrast; it plays the web-trained CLIP.
+"""Stage 1: trains CLIP-tiny, in place of a web-trained CLIP, by region-text contrast.
 
 Regions are true masks on whole scenes, captions are prompts around a name of their class. It is the
-one stage that sees every class by name; worlds take turns, each with the captions of its own.
+only stage that sees every class by name; batches alternate between worlds, with their own captions.
 
 Axes: N regions, D joint width, K classes.
 """
@@ -20,19 +20,24 @@ from torch.nn.utils.rnn import pad_sequence
 from possam_core.encoders.clip import ClipEncoder
 from possam_core.ldp import mask_pool
 from possam_core.training.batches import ReadAhead
-from possam_core.training.data.scenes import SceneBatch, SceneStore, StoredScenes, TakingTurns
+from possam_core.training.data.scenes import (
+    AlternatingBatches,
+    SceneBatch,
+    SceneStore,
+    StoredScenes,
+)
 from possam_core.training.evaluating import evaluating
 from possam_core.training.files import Folder
 from possam_core.training.loop import train_stage
 from possam_core.training.stage import Evaluation, LoopConfig, Stage, StepResult
 from possam_core.vocabulary.vocabulary import PROMPT_TEMPLATES, Vocabulary
 
-MAX_SHIFT_PX = 3  # regions are displaced by up to this, for predicted masks are not exact either
+MAX_SHIFT_PX = 3  # regions are displaced by up to this: predicted masks are not exact either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
-    """Scenes of one world, and the names of what they show."""
+class WorldScenes:
+    """Scenes of one world, and the names of their classes."""
 
     vocabulary: Vocabulary  # classes of scenes are positions in it
     scenes: SceneStore
@@ -40,28 +45,28 @@ class Lesson:
 
 
 def train_clip(
-    clip: ClipEncoder, lessons: Sequence[Lesson], config: LoopConfig, folder: Folder
+    clip: ClipEncoder, worlds: Sequence[WorldScenes], config: LoopConfig, folder: Folder
 ) -> None:
-    """Train both towers of `clip` on the regions of the lessons' scenes; resumes from `folder`."""
+    """Train both towers of `clip` on the regions of the worlds' scenes; resumes from `folder`."""
     device = clip.pixel_mean.device
-    batches = TakingTurns(
+    batches = AlternatingBatches(
         [
             StoredScenes(
-                lesson.scenes,
-                torch.arange(len(lesson.vocabulary)),
+                world.scenes,
+                torch.arange(len(world.vocabulary)),
                 batch_size=config.batch_size,
                 seed=config.seed,
             )
-            for lesson in lessons
+            for world in worlds
         ]
     )
     reader = ReadAhead(batches, [range(config.batch_size)], num_steps=config.num_steps)
 
     def learn(step: int) -> Iterator[StepResult]:
-        lesson = lessons[step % len(lessons)]
+        world = worlds[step % len(worlds)]
         batch = reader.read(step)[0].to(device)
         rng = np.random.default_rng((config.seed, step))
-        captions = [_caption(c.all_names, rng) for c in lesson.vocabulary.classes]
+        captions = [_caption(c.all_names, rng) for c in world.vocabulary.classes]
         shift = tuple(int(s) for s in rng.integers(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1, size=2))
         with torch.autocast(device.type, torch.bfloat16):
             regions = embed_regions(clip, batch, shift_px=(shift[0], shift[1]))
@@ -75,23 +80,23 @@ def train_clip(
     def evaluate() -> Evaluation:
         return Evaluation(
             {
-                f"{lesson.vocabulary.name} {kind}": value
-                for lesson in lessons
-                for kind, value in clip_accuracy(clip, lesson).items()
+                f"{world.vocabulary.name} {kind}": value
+                for world in worlds
+                for kind, value in clip_accuracy(clip, world).items()
             }
         )
 
     stage = Stage(name="clip", module=clip, learn=learn, evaluate=evaluate)
     try:
-        with _quick_gradients(clip):
+        with _fast_gradients(clip):
             train_stage(stage, config, folder)
     finally:
         reader.close()
 
 
 @contextmanager
-def _quick_gradients(module: nn.Module) -> Iterator[None]:
-    """Depthwise convolutions in float32, on CPUs: their gradient in bfloat16 takes 2.5 times it."""
+def _fast_gradients(module: nn.Module) -> Iterator[None]:
+    """Depthwise convolutions in float32 on CPUs: their bfloat16 gradient is 2.5 times as slow."""
 
     def forward(convolution: nn.Conv2d, x: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
@@ -109,20 +114,20 @@ def _quick_gradients(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def clip_accuracy(clip: ClipEncoder, lesson: Lesson) -> dict[str, float]:
-    """Share of true regions whose class the text embeddings name, over held-out scenes."""
+def clip_accuracy(clip: ClipEncoder, world: WorldScenes) -> dict[str, float]:
+    """Share of true regions that the text embeddings classify correctly, over held-out scenes."""
     with evaluating(clip):
-        return _accuracy(clip, lesson)
+        return _accuracy(clip, world)
 
 
-def _accuracy(clip: ClipEncoder, lesson: Lesson) -> dict[str, float]:
+def _accuracy(clip: ClipEncoder, world: WorldScenes) -> dict[str, float]:
     device = clip.pixel_mean.device
-    text = clip.embed_vocabulary(lesson.vocabulary)
-    is_thing = torch.tensor([c.is_thing for c in lesson.vocabulary.classes], device=device)
+    text = clip.embed_vocabulary(world.vocabulary)
+    is_thing = torch.tensor([c.is_thing for c in world.vocabulary.classes], device=device)
     hits, things = [], []
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        batch = lesson.held_out.batch(rng, min(32, len(lesson.held_out))).to(device)
+        batch = world.held_out.batch(rng, min(32, len(world.held_out))).to(device)
         truth = torch.cat(batch.classes)
         predicted = text.class_logits(embed_regions(clip, batch)).argmax(dim=-1)
         hits.append(predicted == truth)
@@ -144,7 +149,7 @@ def embed_regions(
 
 
 def _text_to_region(logits: Tensor, truth: Tensor) -> Tensor:
-    """Each caption that some region shows: likelihood that a region drawn for it is one of them."""
+    """Mean over captions with a region: -log of the share of its regions in the softmax."""
     positive = functional.one_hot(truth, logits.shape[1]).bool()  # (N, K)
     present = positive.any(dim=0)
     over_regions = logits.log_softmax(dim=0).masked_fill(~positive, -torch.inf)

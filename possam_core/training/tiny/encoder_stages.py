@@ -1,7 +1,8 @@
-"""The encoders of `possam-tiny`, which stand for those that others trained on the web.
+"""The encoders of `possam-tiny`, small counterparts of the web-trained SAM and CLIP.
 
-CLIP-tiny has read captions of every world, so it knows all their classes, if not equally well.
-SAM-tiny has seen masks of every world, without classes, as SA-1B shows them. Both are frozen then.
+CLIP-tiny is trained on captions of every world, so it knows all their classes, if not equally well.
+SAM-tiny is trained on masks of every world, without classes, like those of SA-1B. Both are then
+frozen.
 """
 
 import logging
@@ -16,22 +17,22 @@ from possam_core.model import ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import PLAYGROUND, WORKSHOP, World
 from possam_core.processes import end_with_parent, torch_threads
 from possam_core.training.data.scenes import (
+    AlternatingBatches,
     SceneSet,
     SceneStore,
     StoredScenes,
-    TakingTurns,
 )
 from possam_core.training.files import LocalFolder
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import LoopConfig
-from possam_core.training.tiny.clip_stage import Lesson, train_clip
+from possam_core.training.tiny.clip_stage import WorldScenes, train_clip
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 logger = logging.getLogger(__name__)
 
-WORLDS = (PLAYGROUND, WORKSHOP)  # whose captions and masks the encoders have seen
+WORLDS = (PLAYGROUND, WORKSHOP)  # whose captions and masks the encoders are trained on
 
-# One class for all: what is left to learn is masks.
+# One class for all, so that only masks are learned.
 SEGMENT = Vocabulary(
     name="segment",
     classes=(VocabularyClass(category_id=1, name="segment", is_thing=True, synonyms=()),),
@@ -55,22 +56,22 @@ class EncoderRecipe:
 def train_encoders(
     config: PosSAMConfig, recipe: EncoderRecipe, folder: Path, device: torch.device
 ) -> PosSAM:
-    """A model whose encoders are trained and whose head is of no use; resumes from `folder`.
+    """A model with trained encoders and an unusable head; resumes from `folder`.
 
-    The two learn nothing from each other, so SAM-tiny learns in a process of its own: two processes
-    of one thread see half as many images again as one of two threads.
+    The two are independent, so SAM-tiny is trained in its own process: two processes of one thread
+    see 1.5 times as many images as one of two threads.
     """
-    lessons = clip_lessons(recipe, folder, canvas=config.sam.image_size)
+    worlds = clip_scenes(recipe, folder, canvas=config.sam.image_size)
     share = max(1, torch.get_num_threads() // 2)
     process = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, process, initializer=_begin, initargs=(share,)) as beside:
+    with ProcessPoolExecutor(1, process, initializer=_set_up_child, initargs=(share,)) as beside:
         sam = beside.submit(train_sam, config, recipe, folder, device)
         model = _new_model(config, recipe, device)
         loop = LoopConfig(
             num_steps=recipe.clip_steps, batch_size=recipe.batch_size, seed=recipe.seed
         )
         with torch_threads(share):
-            train_clip(model.clip, lessons, loop, LocalFolder(folder))
+            train_clip(model.clip, worlds, loop, LocalFolder(folder))
         model.sam.load_state_dict(sam.result())
     return model
 
@@ -78,10 +79,10 @@ def train_encoders(
 def train_sam(
     config: PosSAMConfig, recipe: EncoderRecipe, folder: Path, device: torch.device
 ) -> dict[str, torch.Tensor]:
-    """The weights of a SAM that has learned masks of every world; resumes from `folder`.
+    """The weights of a SAM trained on masks of every world; resumes from `folder`.
 
-    The head that it learned them with is dropped, as PosSAM drops SAM's own. There is one class,
-    so an untrained text tower will do.
+    The head that it was trained with is dropped, as PosSAM drops SAM's own. There is one class, so
+    an untrained text tower is enough.
     """
     model = _new_model(config, recipe, device)
     loop = LoopConfig(num_steps=recipe.sam_steps, batch_size=recipe.batch_size, seed=recipe.seed)
@@ -95,14 +96,14 @@ def train_sam(
         for world in WORLDS
     ]
     training = MaskTraining(
-        vocabulary=SEGMENT, batches=TakingTurns(masks), loop=loop, sam_learns_until=1.0
+        vocabulary=SEGMENT, batches=AlternatingBatches(masks), loop=loop, sam_learns_until=1.0
     )
     train_possam(model, training, LocalFolder(folder / "sam"))
     return {name: weight.cpu() for name, weight in model.sam.state_dict().items()}
 
 
-def _begin(num_threads: int) -> None:
-    """In the process beside: the log and the threads of this one, and no life without it."""
+def _set_up_child(num_threads: int) -> None:
+    """Set up the child process: its log, its threads, and its end with this one."""
     end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(num_threads)
@@ -114,10 +115,10 @@ def _new_model(config: PosSAMConfig, recipe: EncoderRecipe, device: torch.device
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def clip_lessons(recipe: EncoderRecipe, folder: Path, *, canvas: int) -> list[Lesson]:
+def clip_scenes(recipe: EncoderRecipe, folder: Path, *, canvas: int) -> list[WorldScenes]:
     """Scenes of all classes of each world, to learn from and held out."""
     return [
-        Lesson(
+        WorldScenes(
             vocabulary=world.vocabulary,
             scenes=_scenes(world, recipe, folder, canvas=canvas),
             held_out=SceneStore(

@@ -46,7 +46,7 @@ class MeasuredQuality:
 
 @dataclass(frozen=True, slots=True)
 class _Network:
-    """What the network said of one batch; thresholds do not change it."""
+    """Outputs of the network for one batch; thresholds do not change them."""
 
     batch: ImageBatch
     result: MaskClassification
@@ -56,7 +56,7 @@ class _Network:
 class HeldOutScenes:
     """A world's scenes of all classes at their own size, labelled as a user would.
 
-    The model may have learned in another world: what it has seen follows from its card.
+    The model may be trained on another world: its seen classes follow from its card.
     """
 
     def __init__(self, *, seed: int, num_scenes: int, world: World = PLAYGROUND) -> None:
@@ -98,7 +98,7 @@ class HeldOutScenes:
         return config
 
     def categories(self, model: PosSAM) -> list[Category]:
-        """The world's classes; those are seen that share a name with the model's training."""
+        """The world's classes; those that share a name with the model's training are seen."""
         classes = self.vocabulary.classes
         return [
             Category(id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=is_seen)

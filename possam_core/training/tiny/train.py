@@ -16,7 +16,7 @@ from possam_core.playground import PLAYGROUND, World
 from possam_core.training.calibrate import calibrate_model
 from possam_core.training.data.labelled import PlaygroundImages
 from possam_core.training.tiny.clip_stage import clip_accuracy
-from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_lessons, train_encoders
+from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_scenes, train_encoders
 from possam_core.training.tiny.evaluate import HeldOutScenes
 from possam_core.training.tiny.world_stage import WorldRecipe, stored_scenes, train_on_world
 from possam_core.training.workers import work_together
@@ -51,7 +51,7 @@ def main() -> None:
 def train_tiny(
     recipe: TinyRecipe, config: PosSAMConfig, folder: Path, device: torch.device
 ) -> None:
-    """The encoders, the head, the choice of thresholds, and the report."""
+    """Train the encoders and the head, choose thresholds, and write the checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     encoders = train_encoders(config, recipe.encoders, folder, device)
@@ -59,7 +59,7 @@ def train_tiny(
     logger.info("the encoders are trained, %.0f min", (time.monotonic() - started) / 60)
     model = fresh_head(encoders, PLAYGROUND, seed=recipe.head.seed)
     stored_scenes(PLAYGROUND, recipe.head, folder, canvas=config.sam.image_size)  # for all workers
-    # No view comes twice often enough for a feature cache.
+    # Views repeat too rarely for a feature cache.
     work = partial(train_on_world, model, PLAYGROUND, recipe.head, folder / "head", scenes=folder)
     is_shared = device.type == "cpu" and torch.get_num_threads() > 1
     work_together(work, num=2 if is_shared else 1)
@@ -84,7 +84,7 @@ def fresh_head(encoders: PosSAM, world: World, *, seed: int) -> PosSAM:
 def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     """Choose thresholds, calibrate, measure on scenes used for nothing else, and write.
 
-    Measured is what ships: the model as rounded to half precision.
+    The measured model is the shipped one, rounded to half precision.
     """
     tuning = HeldOutScenes(seed=recipe.head.tuning_seed, num_scenes=recipe.tuning_scenes)
     report = HeldOutScenes(seed=recipe.report_seed, num_scenes=recipe.report_scenes)
@@ -97,7 +97,7 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
         fit_on=_all_classes(recipe.calibration_seed, recipe.calibration_scenes),
         measure_on=_all_classes(recipe.report_seed, recipe.report_scenes),
     )
-    lesson, *_ = clip_lessons(recipe.encoders, folder, canvas=model.config.sam.image_size)
+    world, *_ = clip_scenes(recipe.encoders, folder, canvas=model.config.sam.image_size)
     model.card = replace(
         model.card,
         inference=calibrated.inference,
@@ -107,7 +107,7 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
             "quality": {name: dataclasses.asdict(q) for name, q in measured.groups.items()},
             "pq_by_class": {name: q.pq for name, q in measured.classes.items()},
             "calibration": calibrated.metrics,
-            "clip_accuracy_under_true_masks": clip_accuracy(model.clip, lesson),
+            "clip_accuracy_under_true_masks": clip_accuracy(model.clip, world),
         },
     )
     save_model(folder / "possam-tiny.safetensors", model)

@@ -1,4 +1,4 @@
-"""PosSAM on one world: masks, IoU and LDP learn its training classes on frozen encoders."""
+"""Trains PosSAM on one world: masks, IoU and LDP on its training classes, encoders frozen."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,14 @@ from possam_core.training.stage import Evaluation, LoopConfig
 from possam_core.training.tiny.evaluate import HeldOutScenes
 from possam_core.training.workers import Workers
 
-NOT_SHOWN = -1  # class index of what training does not show
+NOT_SHOWN = -1  # class index of classes that training does not show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldRecipe:
     """Seeds and lengths; held-out seeds never overlap with training ones."""
 
-    num_scenes: int = 40_000  # fewer are learned by heart on features that are frozen
+    num_scenes: int = 40_000  # fewer are memorised on features that are frozen
     num_steps: int = 8_000
     batch_size: int = 16
     seed: int = 1  # of the head's weights and of the batches
@@ -61,15 +61,15 @@ def train_on_world(
     scenes: Path,
     features: Path | None = None,
 ) -> None:
-    """Train the head of `model`, alone or as one of the workers; resumes from `folder` if it can.
+    """Train the head of `model`, alone or as one of the workers; resumes from `folder` if possible.
 
     Args:
         model: with trained encoders.
-        world: whose training classes it learns.
-        recipe: how long, and from what.
+        world: it is trained on this world's training classes.
+        recipe: how long, and on what.
         folder: of the training's state.
         scenes: folder for rendered scenes, which trainings may share.
-        features: folder for what the encoders say of them, shared likewise; None: not kept.
+        features: folder for the encoders' features of them, shared likewise; None: not kept.
     """
     workers = Workers()
     loop = LoopConfig(num_steps=recipe.num_steps, batch_size=recipe.batch_size, seed=recipe.seed)

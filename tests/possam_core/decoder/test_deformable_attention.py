@@ -52,7 +52,7 @@ def sample_one_by_one(
 
 
 def make_attention(width: int = 8) -> MultiScaleDeformableAttention:
-    """Two heads, two levels, three points, with weights that look everywhere."""
+    """Two heads, two levels, three points, with random weights in all parameters."""
     torch.manual_seed(0)
     attention = MultiScaleDeformableAttention(width, num_levels=2, num_heads=2, num_points=3)
     torch.nn.init.normal_(attention.sampling_offsets.weight, std=0.5)
@@ -60,7 +60,7 @@ def make_attention(width: int = 8) -> MultiScaleDeformableAttention:
     return attention
 
 
-def test_samples_are_weighed_as_by_the_definition_inside_and_beyond_the_border() -> None:
+def test_samples_are_weighted_by_the_definition_inside_and_beyond_the_border() -> None:
     torch.manual_seed(0)
     values = torch.randn(2, NUM_CELLS, 2, 3)
     locations = torch.rand(2, 3, 2, 2, 2, 2) * 1.6 - 0.3
@@ -69,7 +69,7 @@ def test_samples_are_weighed_as_by_the_definition_inside_and_beyond_the_border()
     assert_close(ours, sample_one_by_one(values, GRIDS, locations, weights), rtol=1e-5, atol=1e-5)
 
 
-def test_the_module_projects_samples_and_projects_as_by_the_definition() -> None:
+def test_the_module_follows_the_definition() -> None:
     attention = make_attention()
     queries, memory = torch.randn(2, 5, 8), torch.randn(2, NUM_CELLS, 8)
     points = torch.rand(5, 2)
@@ -93,7 +93,7 @@ def test_the_module_projects_samples_and_projects_as_by_the_definition() -> None
     assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_what_lies_in_the_padding_changes_nothing() -> None:
+def test_the_content_of_the_padding_changes_nothing() -> None:
     attention = make_attention()
     queries, memory = torch.randn(1, 5, 8), torch.randn(1, NUM_CELLS, 8)
     padding = torch.zeros(1, NUM_CELLS, dtype=torch.bool)
@@ -104,17 +104,19 @@ def test_what_lies_in_the_padding_changes_nothing() -> None:
     assert torch.equal(attention(queries, points, memory, GRIDS, padding), before)
 
 
-def test_at_the_start_heads_look_along_a_star_that_no_query_moves() -> None:
+def test_initial_sampling_points_form_a_star_independent_of_the_query() -> None:
     attention = MultiScaleDeformableAttention(8, num_levels=2, num_heads=4, num_points=3)
     offsets = attention.sampling_offsets(torch.randn(1, 1, 8)).reshape(4, 2, 3, 2)
     right_down_left_up = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     for level in range(2):
         for point in range(3):
             assert_close(offsets[:, level, point], (point + 1) * right_down_left_up)
-    assert not attention.attention_weights(torch.randn(1, 1, 8)).any()  # all points count alike
+    assert not attention.attention_weights(
+        torch.randn(1, 1, 8)
+    ).any()  # all points have equal weight
 
 
-def test_cell_centres_are_the_same_places_on_every_level() -> None:
+def test_cell_centres_agree_between_levels() -> None:
     centres = cell_centres([(1, 2), (2, 4)], torch.device("cpu"))
     assert centres[:2].tolist() == [[0.25, 0.5], [0.75, 0.5]]
     fine = centres[2:].reshape(2, 4, 2)
@@ -133,6 +135,6 @@ def test_gradients_reach_offsets_weights_and_values() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_a_width_that_heads_do_not_divide_is_refused() -> None:
+def test_a_width_not_divisible_by_the_heads_is_refused() -> None:
     with pytest.raises(ConfigError, match="multiple of its 3 heads, got 8"):
         MultiScaleDeformableAttention(8, num_levels=1, num_heads=3, num_points=1)

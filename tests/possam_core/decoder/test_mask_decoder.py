@@ -37,7 +37,7 @@ def make_valid() -> torch.Tensor:
     return valid
 
 
-def test_attention_is_pytorchs_with_its_parameters() -> None:
+def test_attention_equals_pytorchs_with_the_same_parameters() -> None:
     torch.manual_seed(0)
     ours, theirs = Attention(16, num_heads=4), nn.MultiheadAttention(16, 4, batch_first=True)
     nn.init.normal_(ours.in_proj_bias)
@@ -52,7 +52,7 @@ def test_attention_is_pytorchs_with_its_parameters() -> None:
     assert_close(ours(query, key, value), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_attention_starts_as_pytorchs_does() -> None:
+def test_attention_is_initialised_like_pytorchs() -> None:
     torch.manual_seed(0)
     ours = Attention(16, num_heads=4).state_dict()
     torch.manual_seed(0)
@@ -90,7 +90,7 @@ def test_layers_follow_the_definition() -> None:
             assert_close(predictions[i + 1].queries, decoder.norm(x))
 
 
-def test_a_query_whose_mask_is_empty_may_look_everywhere_but_at_padding() -> None:
+def test_a_query_with_an_empty_mask_attends_everywhere_except_padding() -> None:
     decoder, pixels = make_decoder(), make_features()
     nn.init.zeros_(decoder.mask_embedding[-1].weight)
     nn.init.constant_(decoder.mask_embedding[-1].bias, -1.0)
@@ -104,7 +104,7 @@ def test_a_query_whose_mask_is_empty_may_look_everywhere_but_at_padding() -> Non
     assert by_row[:, :, 6:].all()
 
 
-def test_the_last_layer_alone_is_the_last_of_all() -> None:
+def test_without_all_layers_only_the_last_prediction_is_returned() -> None:
     decoder, pixels, valid = make_decoder(), make_features(), make_valid()
     with torch.no_grad():
         every = decoder(pixels, valid)
@@ -137,6 +137,6 @@ def test_the_full_size_has_nine_layers_of_250_queries() -> None:
     assert sum(p.numel() for p in decoder.parameters()) == by_hand
 
 
-def test_a_width_that_heads_do_not_divide_is_refused() -> None:
+def test_a_width_not_divisible_by_the_heads_is_refused() -> None:
     with pytest.raises(ConfigError, match="multiple of num_heads 8 and of 4, got 100"):
         MaskDecoderConfig(width=100)

@@ -34,7 +34,7 @@ def make_decoder() -> DeformablePixelDecoder:
     return DeformablePixelDecoder(SMALL, 32, num_levels=4).eval()
 
 
-def test_by_default_the_pixel_decoder_is_the_fpn_that_the_bundled_checkpoint_holds() -> None:
+def test_by_default_the_pixel_decoder_is_the_fpn_of_the_bundled_checkpoint() -> None:
     decoder = make_pixel_decoder(PixelDecoderConfig(), 16, num_levels=2)
     assert isinstance(decoder, PixelDecoder)
     assert set(decoder.state_dict()) == {
@@ -60,7 +60,7 @@ def test_both_kinds_give_mask_features_and_the_memory_coarse_to_fine(
     assert [m.shape for m in pixels.memory] == [(2, 32, s, s) for s in (2, 4, 8)]
 
 
-def test_without_a_mask_nothing_is_padding() -> None:
+def test_without_a_valid_mask_no_cell_is_padding() -> None:
     decoder = make_decoder()
     everything = torch.ones(2, 16, 16, dtype=torch.bool)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_without_a_mask_nothing_is_padding() -> None:
     assert torch.equal(given.mask_features, absent.mask_features)
 
 
-def test_padding_gives_nothing_to_other_cells_by_attention() -> None:
+def test_padding_contributes_nothing_to_other_cells_in_attention() -> None:
     decoder = make_decoder()
     for projection in decoder.input_projections:  # group norms mix all cells, so leave them out
         assert isinstance(projection, nn.Sequential)
@@ -87,7 +87,9 @@ def test_padding_gives_nothing_to_other_cells_by_attention() -> None:
         assert not torch.equal(x[:, :, top:], y[:, :, top:])
 
 
-def test_an_encoder_layer_attends_from_places_to_contents_and_norms_after_each_residual() -> None:
+def test_an_encoder_layer_attends_from_positions_to_contents_and_norms_after_each_residual() -> (
+    None
+):
     torch.manual_seed(0)
     layer = DeformableEncoderLayer(SMALL, 32, num_levels=1)
     nn.init.normal_(layer.attention.sampling_offsets.weight, std=0.1)
@@ -101,7 +103,7 @@ def test_an_encoder_layer_attends_from_places_to_contents_and_norms_after_each_r
         assert_close(layer(cells, places, centres, [(2, 3)], padding), x)
 
 
-def test_the_finest_level_joins_by_one_fpn_step_after_the_encoder() -> None:
+def test_the_finest_level_is_fused_by_one_fpn_step_after_the_encoder() -> None:
     decoder = make_decoder()
     pyramid = make_pyramid()
     with torch.no_grad():
@@ -114,7 +116,7 @@ def test_the_finest_level_joins_by_one_fpn_step_after_the_encoder() -> None:
         assert_close(pixels.mask_features, decoder.mask_projection(x))
 
 
-def test_levels_exchange_what_they_see() -> None:
+def test_a_change_on_one_level_reaches_all_levels() -> None:
     decoder = make_decoder()
     pyramid = make_pyramid()
     with torch.no_grad():
@@ -137,7 +139,7 @@ def test_the_deformable_decoder_stays_in_float32_under_autocast() -> None:
     assert from_half.mask_features.dtype == torch.float32
 
 
-def test_one_image_gives_the_same_alone_and_in_a_batch() -> None:
+def test_one_image_has_the_same_features_alone_and_in_a_batch() -> None:
     decoder = make_decoder()
     pyramid = make_pyramid()
     with torch.no_grad():
@@ -154,7 +156,7 @@ def test_gradients_reach_every_parameter() -> None:
         assert parameter.grad is not None, name
 
 
-def test_at_full_size_it_has_the_parameters_of_the_literature() -> None:
+def test_at_full_size_it_has_as_many_parameters_as_in_the_literature() -> None:
     with torch.device("meta"):
         decoder = make_pixel_decoder(FULL_SIZE_PIXEL_DECODER, 256, num_levels=4)
     by_hand = (

@@ -1,4 +1,4 @@
-"""CLIP towers, real and tiny: what they give is what `open_clip` itself says."""
+"""CLIP towers, real and tiny: their outputs equal those of `open_clip`."""
 
 import dataclasses
 import functools
@@ -35,7 +35,7 @@ MODELS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _named_models(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Teaches `open_clip` the names of `MODELS`."""
+    """Register `MODELS` with `open_clip`."""
     folder = tmp_path_factory.mktemp("open_clip")
     for name, model in MODELS.items():
         config = {"embed_dim": 24, "text_cfg": TEXT} | model
@@ -48,7 +48,7 @@ def make_encoder(model: str | None, image_size: int = 32, **changes: int) -> Cli
     return ClipEncoder(ClipConfig(model=model, **changes), image_size=image_size).eval()
 
 
-shared_encoder = functools.cache(make_encoder)  # for tests that leave it as it is
+shared_encoder = functools.cache(make_encoder)  # for tests that do not change it
 
 
 def make_images(canvas: int = 32) -> ImageBatch:
@@ -76,7 +76,7 @@ def test_a_named_model_decides_the_shape_and_survives_a_header() -> None:
         ClipConfig(model="convnext_large_d_320", embed_dim=64)
 
 
-def test_unknown_names_are_refused_without_asking_the_network() -> None:
+def test_unknown_names_are_refused_without_network_access() -> None:
     with pytest.raises(ConfigError, match="did you mean 'convnext_large_d_320'"):
         ClipConfig(model="convnext_large_d320")
     with pytest.raises(ConfigError, match="a model that open_clip knows"):
@@ -91,7 +91,7 @@ def test_other_kinds_of_towers_are_refused(model: str) -> None:
         ClipConfig(model=model)
 
 
-def test_an_input_side_must_hold_whole_cells() -> None:
+def test_an_input_side_must_be_a_multiple_of_a_cell() -> None:
     with pytest.raises(ConfigError, match=r"multiple of the 8 pixels of a cell, got 30; take 32"):
         make_encoder("tiny-vit", input_side=30)
     with pytest.raises(ConfigError, match=r"multiple of the 32 pixels"):
@@ -111,7 +111,7 @@ def test_the_tokenizer_is_the_one_of_the_model() -> None:
 
 
 @pytest.mark.parametrize(("model", "grid"), [("tiny-convnext", 2), ("tiny-vit-avg", 8), (None, 8)])
-def test_pooled_over_all_cells_and_projected_is_clips_word_on_the_image(
+def test_pooling_all_cells_and_projecting_equals_clips_image_embedding(
     model: str | None, grid: int
 ) -> None:
     # ConvNeXt normalises after pooling, and this ViT averages its normalised tokens.
@@ -125,7 +125,7 @@ def test_pooled_over_all_cells_and_projected_is_clips_word_on_the_image(
     torch.testing.assert_close(projected, whole, atol=1e-5, rtol=1e-4)
 
 
-def test_a_single_cell_is_what_convnext_says_of_an_image_that_is_that_cell() -> None:
+def test_a_single_cell_equals_convnexts_embedding_of_an_image_of_that_cell() -> None:
     encoder = shared_encoder("tiny-convnext", 32)
     batch = make_images(32)
     features = encoder.dense_features(batch)
@@ -152,7 +152,7 @@ def test_vit_cells_are_its_own_normalised_tokens_before_the_projection() -> None
 
 
 @pytest.mark.parametrize("model", ["tiny-vit", "tiny-convnext"])
-def test_one_image_does_not_see_the_other_of_its_batch(model: str) -> None:
+def test_images_of_a_batch_do_not_affect_each_other(model: str) -> None:
     encoder = shared_encoder(model, 64)
     both = encoder.dense_features(make_images(64))
     alone = encoder.dense_features(make_batch([make_pixels(64, 64, seed=1)], canvas=64))
@@ -259,7 +259,7 @@ def _reshape(tensors: dict[str, Tensor]) -> None:
     tensors["visual.proj"] = torch.zeros(32, 25)
 
 
-def _spoil_positions(tensors: dict[str, Tensor]) -> None:
+def _wrong_positions(tensors: dict[str, Tensor]) -> None:
     tensors["visual.positional_embedding"] = torch.zeros(12, 32)
 
 
@@ -269,7 +269,7 @@ def _spoil_positions(tensors: dict[str, Tensor]) -> None:
         (_drop, r"visual\.proj is missing"),
         (_add, r"visual\.head\.bias is not part of it"),
         (_reshape, r"visual\.proj is of shape \[32, 25\] instead of \[32, 24\]"),
-        (_spoil_positions, r"positional_embedding is of shape \[12, 32\] instead of \[17, 32\]"),
+        (_wrong_positions, r"positional_embedding is of shape \[12, 32\] instead of \[17, 32\]"),
         (dict.clear, "and .* more; name the file of that model"),
     ],
 )
@@ -285,11 +285,11 @@ def test_weights_of_another_architecture_are_refused_in_one_sentence(
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
-def test_a_file_is_never_run(tmp_path: Path) -> None:
+def test_loading_a_file_never_runs_its_code(tmp_path: Path) -> None:
     encoder = shared_encoder("tiny-vit")
     archive = tmp_path / "openai.pt"
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), archive)
-    with pytest.raises(CheckpointError, match="TorchScript archive, which is a program; take"):
+    with pytest.raises(CheckpointError, match="TorchScript archive, which is a program; use"):
         load_clip_weights(encoder, archive)
     torch.save({"visual.proj": Path("/")}, archive)
     with pytest.raises(CheckpointError, match="not plain weights"):
@@ -307,13 +307,13 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path: Path, suffix: str) 
         assert "\n" not in str(refusal.value)
 
 
-def test_something_else_than_weights_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], tmp_path / "list.pt")
     with pytest.raises(CheckpointError, match="expected tensors by name"):
         load_clip_weights(shared_encoder("tiny-vit"), tmp_path / "list.pt")
 
 
-def test_quickgelu_changes_what_the_same_weights_say() -> None:
+def test_quickgelu_changes_the_output_of_the_same_weights() -> None:
     plain, quick = shared_encoder("tiny-vit"), make_encoder("tiny-vit-quickgelu")
     quick.clip.load_state_dict(plain.clip.state_dict())
     difference = plain.dense_features(make_images()) - quick.dense_features(make_images())
@@ -340,7 +340,7 @@ def test_openais_own_file_needs_the_quickgelu_model(tmp_path: Path) -> None:
         ("ViT-B-16", "datacomp_xl_s13b_b90k", True, "trained with GELU"),
     ],
 )
-def test_a_tag_that_does_not_suit_the_model_is_refused_before_any_download(
+def test_a_tag_that_does_not_fit_the_model_is_refused_before_any_download(
     model: str, tag: str, quick_gelu: bool, message: str
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
@@ -348,7 +348,7 @@ def test_a_tag_that_does_not_suit_the_model_is_refused_before_any_download(
 
 
 def test_nothing_is_downloaded_without_being_asked() -> None:
-    with pytest.raises(CheckpointError, match="allow_download permits it"):
+    with pytest.raises(CheckpointError, match="set allow_download to permit it"):
         fetch_tag("ViT-B-16-quickgelu", "openai", quick_gelu=True, allow_download=False)
     with pytest.raises(CheckpointError, match="a pretrained tag of tiny-vit"):
         load_clip_weights(shared_encoder("tiny-vit"), "no-such-file.bin", allow_download=True)
@@ -368,7 +368,9 @@ def make_vocabulary(num_classes: int) -> Vocabulary:
 
 
 @pytest.mark.parametrize("model", ["tiny-vit", None])
-def test_prompts_do_not_see_each_other(model: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_do_not_affect_each_other(
+    model: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = shared_encoder(model)
     prompts = ["a photo of a dog.", "There is the very large cat in the scene", "sky"]
     together = encoder.encode_prompts(prompts)
@@ -378,7 +380,7 @@ def test_prompts_do_not_see_each_other(model: str | None, monkeypatch: pytest.Mo
     torch.testing.assert_close(encoder.encode_prompts(prompts), together)
 
 
-def test_a_class_is_as_near_as_the_nearest_of_its_names() -> None:
+def test_a_class_has_the_similarity_of_its_most_similar_name() -> None:
     axes = torch.eye(3)
     text = TextEmbeddings(axes, torch.tensor([0, 0, 1]), 2)
     logits = text.class_logits(torch.tensor([[3.0, 4.0, 0.0], [-1.0, 0.0, 0.0]]))
@@ -394,7 +396,7 @@ def test_embedding_a_vocabulary_is_the_mean_over_templates_of_each_name() -> Non
     torch.testing.assert_close(text.embeddings[3], mean / mean.norm())
 
 
-def test_a_large_vocabulary_is_embedded_once_bit_for_bit(tmp_path: Path) -> None:
+def test_a_large_vocabulary_is_embedded_once_and_read_bit_identically(tmp_path: Path) -> None:
     encoder = make_encoder("tiny-vit")
     vocabulary = make_vocabulary(10)  # 280 prompts
     miss = encoder.embed_vocabulary(vocabulary, cache_folder=tmp_path)
@@ -425,7 +427,7 @@ def test_without_a_folder_the_users_cache_is_used(
     assert len(list((tmp_path / "possam" / "text").iterdir())) == 1
 
 
-def test_leaving_out_shared_padding_changes_no_embedding() -> None:
+def test_dropping_shared_padding_changes_no_embedding() -> None:
     clip = ClipEncoder(ClipConfig(), image_size=48)
     prompts = ["a red ball", "this is a photo of a very long wooden fence in the scene"]
     tokens = clip.tokenizer(prompts)

@@ -59,7 +59,7 @@ def write_official(path: Path, tensors: dict[str, Tensor]) -> Path:
         ("neck.2.weight", "neck.2.weight"),
     ],
 )
-def test_official_key_names_what_the_checkpoint_does(key: str, official: str) -> None:
+def test_official_key_gives_the_names_of_the_checkpoint(key: str, official: str) -> None:
     assert official_key(key) == official
 
 
@@ -73,7 +73,7 @@ def test_the_grid_has_one_cell_for_16_pixels_on_any_canvas(trained: SamEncoder) 
 
 
 @torch.no_grad()
-def test_weights_loaded_after_a_prediction_count_in_full(
+def test_weights_loaded_after_a_prediction_replace_all_cached_values(
     trained: SamEncoder, tmp_path: Path
 ) -> None:
     batch = make_batch([make_pixels()], canvas=128)
@@ -114,7 +114,7 @@ def test_folded_and_separate_batch_norms_give_the_same_features(
     assert float((folded(batch) - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
 
 
-def test_a_lacking_tensor_is_named_as_the_file_would(trained: SamEncoder, tmp_path: Path) -> None:
+def test_a_missing_tensor_is_named_as_in_the_file(trained: SamEncoder, tmp_path: Path) -> None:
     tensors = official_tensors(trained)
     del tensors["image_encoder.layers.0.downsample.conv1.c.weight"]
     path = write_official(tmp_path / "sam.pt", tensors)

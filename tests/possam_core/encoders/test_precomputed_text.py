@@ -25,15 +25,17 @@ def clip() -> ClipEncoder:
     return ClipEncoder(config, image_size=48)
 
 
-def test_rows_go_to_the_classes_of_their_names_and_become_as_long_as_one(clip: ClipEncoder) -> None:
+def test_rows_go_to_the_classes_of_their_names_and_are_normalised(clip: ClipEncoder) -> None:
     text = precomputed_text(clip, VOCABULARY, NAMES, ROWS)
-    expected = torch.tensor([[0.0, 1.0], [0.6, 0.8], [1.0, 0.0]])  # nobody asked for the sky
+    expected = torch.tensor(
+        [[0.0, 1.0], [0.6, 0.8], [1.0, 0.0]]
+    )  # the sky is not in the vocabulary
     torch.testing.assert_close(text.embeddings, expected)
     assert text.class_of_name.tolist() == [1, 0, 0]
     assert text.num_classes == 2
 
 
-def test_of_several_rows_of_a_class_the_best_counts(clip: ClipEncoder) -> None:
+def test_the_most_similar_of_several_rows_of_a_class_counts(clip: ClipEncoder) -> None:
     text = precomputed_text(clip, VOCABULARY, NAMES, ROWS)
     torch.testing.assert_close(
         text.class_logits(torch.tensor([[4.0, 3.0]])), torch.tensor([[0.96, 0.6]])
@@ -60,14 +62,14 @@ def test_a_name_of_one_class_is_not_taken_for_the_synonym_of_another(clip: ClipE
         (NAMES[1:], ROWS[1:], "1 have none, such as 'floor'"),
     ],
 )
-def test_rows_that_cannot_serve_are_refused(
+def test_unusable_rows_are_refused(
     clip: ClipEncoder, names: tuple[str, ...], rows: torch.Tensor, message: str
 ) -> None:
     with pytest.raises(VocabularyError, match=message):
         precomputed_text(clip, VOCABULARY, names, rows)
 
 
-def test_a_predictor_takes_the_embeddings_that_it_is_given() -> None:
+def test_a_predictor_uses_the_given_embeddings() -> None:
     model = small_model().eval()
     vocabulary = model.card.vocabulary
     own = model.clip.embed_vocabulary(vocabulary)

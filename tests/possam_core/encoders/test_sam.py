@@ -1,4 +1,4 @@
-"""Small encoders with every kind of block, held to `segment_anything`'s own forward."""
+"""Small encoders with every kind of block, compared with `segment_anything`'s own forward."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from possam_core.errors import CheckpointError, ConfigError, PossamError
 from possam_core.images.batch import ImageBatch, make_batch
 from tests.factories import make_pixels
 
-# 6 x 6 tokens in windows of 4, so that padding takes part, and one global block.
+# 6 x 6 tokens in windows of 4, so that there is padding, and one global block.
 SMALL = SamConfig(
     image_size=48,
     patch_size=8,
@@ -91,7 +91,7 @@ def test_the_fast_forward_agrees_with_the_reference(changes: dict[str, Any]) -> 
 
 
 @torch.no_grad()
-def test_both_forms_of_attention_agree_with_the_bias_spelt_out(
+def test_both_forms_of_attention_agree_with_an_explicit_bias(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     query, key, value = torch.randn(3, 5, 2, 6, 4, 8).unbind()  # five windows of 6 x 4
@@ -107,7 +107,7 @@ def test_both_forms_of_attention_agree_with_the_bias_spelt_out(
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers the most numbers that a tensor made under it had."""
+    """Records the size of the largest tensor made inside it."""
 
     numel = 0
 
@@ -121,7 +121,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 @torch.no_grad()
-def test_a_global_block_makes_no_bias_of_all_tokens_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_global_block_never_holds_the_whole_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(SMALL, image_size=256, window_size=0, global_attn_indexes=(), depth=1)
     encoder = make_encoder(config).encoder
     pixels = torch.randn(1, 3, 256, 256)
@@ -235,7 +235,7 @@ def test_weights_load_from_a_whole_sam(tmp_path: Path, suffix: str) -> None:
     ("changes", "message"),
     [
         ({"depth": 4}, r"lacks image_encoder\.blocks\.3\.attn\.proj\.bias, .* and 11 more"),
-        ({"depth": 2}, r"has besides image_encoder\.blocks\.2\."),
+        ({"depth": 2}, r"has in addition image_encoder\.blocks\.2\."),
         (
             {"out_channels": 8},
             r"has in other shapes image_encoder\.neck\.0\.weight, .* and 3 more; choose",

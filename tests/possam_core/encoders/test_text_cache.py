@@ -22,7 +22,7 @@ def make_key(
 
 
 class Counting:
-    """Embeds by one fixed answer, and counts how often it had to."""
+    """Returns fixed embeddings, and counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -61,7 +61,7 @@ def test_a_damaged_file_is_written_again(
     assert "written again" in caplog.text
 
 
-def test_a_folder_that_cannot_be_written_costs_a_line_in_the_log(
+def test_a_folder_that_cannot_be_written_gives_a_line_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -73,14 +73,14 @@ def test_a_folder_that_cannot_be_written_costs_a_line_in_the_log(
     assert caplog.text.count("not cached") == 2
 
 
-def test_a_folder_in_the_files_place_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_the_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "key.safetensors" / "inside").mkdir(parents=True)
     embed = Counting()
     torch.testing.assert_close(read_or_embed(tmp_path, "key", embed), embed())
     assert [f.name for f in tmp_path.iterdir()] == ["key.safetensors"]
 
 
-def test_the_key_knows_everything_that_decides_the_embeddings() -> None:
+def test_the_key_depends_on_everything_that_determines_the_embeddings() -> None:
     other_weights = TENSORS | {"bias": torch.tensor([0.0, 0.0, 1e-30])}
     keys = [
         make_key(),

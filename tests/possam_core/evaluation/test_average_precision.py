@@ -58,17 +58,17 @@ def test_an_iou_of_six_tenths_counts_at_three_of_ten_thresholds() -> None:
     assert (measured.ap50, measured.ap75) == (pytest.approx(1.0), 0.0)
 
 
-def test_a_surer_false_alarm_halves_the_precision() -> None:
+def test_a_false_positive_of_higher_score_halves_the_precision() -> None:
     wrong = found(CAT, 7, 10, score=0.95)
     assert ap(image(wrong, found(CAT, 0, 5), crowds=(2,))) == pytest.approx(0.5)
 
 
-def test_a_detection_of_a_crowd_is_neither_right_nor_wrong() -> None:
+def test_a_detection_of_a_crowd_is_ignored() -> None:
     in_crowd = found(CAT, 5, 7, score=0.95)
     assert ap(image(in_crowd, found(CAT, 0, 5), crowds=(2,))) == pytest.approx(1.0)
 
 
-def test_a_wrong_class_finds_nothing_and_stuff_is_no_thing() -> None:
+def test_a_wrong_class_matches_nothing_and_stuff_is_no_thing() -> None:
     assert ap(image(found(DOG, 0, 5), found(DOG, 5, 7))) == 0.0
     assert [t.category_id for t in image().truth] == [CAT, CAT]
 
@@ -89,6 +89,6 @@ def test_the_order_of_images_changes_nothing_even_among_equal_scores() -> None:
     assert len(figures) == 1
 
 
-def test_an_image_goes_through_json_unchanged() -> None:
+def test_an_image_survives_json_unchanged() -> None:
     one = image(found(CAT, 0, 5), found(DOG, 5, 7, score=0.1 + 0.2), index=7, crowds=(2,))
     assert ImageInstances.from_json(json.loads(json.dumps(one.to_json()))) == one

@@ -58,7 +58,7 @@ def test_the_json_gives_categories_and_images_and_the_png_ids(tmp_path):
     assert annotation.crowd_ids == {70_000}
 
 
-def test_categories_without_the_key_seen_say_nothing_about_it(tmp_path):
+def test_without_the_key_seen_it_is_unknown(tmp_path):
     path = write_ground_truth(
         tmp_path, categories=[{"id": i, "name": "x", "isthing": 1} for i in (1, 2)]
     )

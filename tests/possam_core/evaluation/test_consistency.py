@@ -54,7 +54,7 @@ def test_another_class_on_the_same_pixels_does_not_agree() -> None:
     assert agreement(one, other) == pytest.approx((1 / 1.5 + 0) / 2)
 
 
-def test_void_excuses_nothing() -> None:
+def test_void_is_not_ignored() -> None:
     one, other = labels([[1, 1, 0, 0]], BALL), labels([[1, 1, 2, 2]], BALL, LAWN)
     assert agreement(one, other) == agreement(other, one) == pytest.approx(0.5)
     # As ground truth, void pixels would leave this union at two pixels, and the match perfect.

@@ -1,4 +1,4 @@
-"""What was put into made-up claims is found again."""
+"""Fits recover the parameters of synthetic claims."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_the_temperature_of_overconfident_classes_is_found() -> None:
     assert fit_temperature(honest, true_index) == pytest.approx(1, rel=0.05)
 
 
-def test_a_class_of_probability_zero_that_is_right_does_no_harm() -> None:
+def test_a_right_class_of_probability_zero_gives_a_finite_temperature() -> None:
     probs = np.array([[1.0, 0.0], [0.9, 0.1], [0.2, 0.8]], np.float32)
     assert 1 < fit_temperature(probs, np.array([1, 0, 1])) < 55
 

@@ -1,4 +1,4 @@
-"""Figures of a data set do not depend on how it was shared out."""
+"""Figures of a data set do not depend on how it was split."""
 
 import json
 import random
@@ -23,14 +23,14 @@ NUM_SCENES = 9
 
 @pytest.fixture(scope="module")
 def parts() -> list[Measurement]:
-    """What possam-tiny makes of some scenes, one by one."""
+    """Measurements of possam-tiny on some scenes, one by one."""
     images = PlaygroundImages(seed=9, num_scenes=NUM_SCENES, vocabulary=PLAYGROUND.vocabulary)
     predictor = load_predictor("possam-tiny")
     measured = []
     for index in range(NUM_SCENES):
         image = images.read(index)
         truth = image.annotation(images.vocabulary)
-        if index % 3 == 0:  # crowds and void are among the things that must not matter
+        if index % 3 == 0:  # crowds and void must not matter either
             truth = replace(truth, crowd_ids=frozenset({1}))
             truth.ids[:40] = 0
         (forms,) = predictor.forms([image.pixels])
@@ -72,12 +72,12 @@ def test_any_order_and_partition_gives_the_figures_of_one_pass(parts: list[Measu
         assert figures(sum(shares, Measurement())) == pytest.approx(one_pass, abs=1e-12, rel=0)
 
 
-def test_a_part_goes_through_json_unchanged(parts: list[Measurement]) -> None:
+def test_a_part_survives_json_unchanged(parts: list[Measurement]) -> None:
     for part in (parts[0], sum(parts[:5], Measurement()), Measurement()):
         assert Measurement.from_json(json.loads(json.dumps(part.to_json()))) == part
 
 
-def test_each_image_is_told_apart(parts: list[Measurement]) -> None:
+def test_each_image_has_its_own_result(parts: list[Measurement]) -> None:
     total = sum(parts, Measurement())
     assert [image.index for image in total.images] == list(range(NUM_SCENES))
     assert all(0 <= (image.pq or 0) <= 1 for image in total.images)

@@ -96,18 +96,18 @@ def random_pair(seed: int) -> tuple[PanopticAnnotation, PanopticAnnotation]:
     )
 
 
-def spoiled_scene(index: int) -> tuple[PanopticAnnotation, PanopticAnnotation]:
-    """A playground scene with crowds and void, and a guess: moved, torn, merged and misnamed."""
+def disturbed_scene(index: int) -> tuple[PanopticAnnotation, PanopticAnnotation]:
+    """A playground scene with crowds and void, and a guess: moved, split, merged, misnamed."""
     scene, rng = generate_scene(11, index), np.random.default_rng(index)
     names = [c.category_id for c in PLAYGROUND.vocabulary.classes]
     category_of = {i: names[c] for i, c in enumerate(scene.class_indices, start=1)}
-    ids = scene.ids[::2, ::2].copy()  # the loops take their time
+    ids = scene.ids[::2, ::2].copy()  # the loops are slow
     guess = np.roll(ids, rng.integers(-3, 4, 2), (0, 1))
     num_segments = len(category_of)
     guess_category = dict(category_of)
     for i in category_of:
         chance = rng.random()
-        if chance < 0.15:  # torn in two
+        if chance < 0.15:  # split in two
             half = (guess == i) & (np.arange(guess.shape[1]) < rng.integers(guess.shape[1]))
             guess[half] = num_segments + i
             guess_category[num_segments + i] = category_of[i]
@@ -116,7 +116,7 @@ def spoiled_scene(index: int) -> tuple[PanopticAnnotation, PanopticAnnotation]:
         elif chance < 0.4:
             guess_category[i] = int(rng.choice(list(category_of.values())))
     y, x = rng.integers(0, ids.shape[0]), rng.integers(0, ids.shape[1])
-    ids[y : y + 30, x : x + 30] = 0  # nobody knows
+    ids[y : y + 30, x : x + 30] = 0  # void
     present = {i: c for i, c in category_of.items() if (ids == i).any()}
     crowds = tuple(i for i in present if rng.random() < 0.2)
     guess_category = {i: c for i, c in guess_category.items() if (guess == i).any()}
@@ -136,14 +136,14 @@ def test_counts_equal_panopticapis_on_random_maps_with_void_and_crowds():
         for category_id, row in expected.items():
             assert counted[category_id] == pytest.approx(row, abs=1e-12)
             totals += row[:3]
-    assert totals.min() > SCENES / 4  # else the scenes would not exercise the rules
+    assert totals.min() > SCENES / 4  # otherwise the scenes would not test the rules
 
 
 def test_figures_equal_panopticapis_on_a_hundred_scenes_with_void_and_crowds():
     totals = PanopticQualityCounts()
     expected: dict[int, list[float]] = {}
     for index in range(100):
-        truth, guess = spoiled_scene(index)
+        truth, guess = disturbed_scene(index)
         counts, slow = count_matches(truth, guess), count_slowly(truth, guess)
         assert as_rows(counts) == {i: pytest.approx(row, abs=1e-12) for i, row in slow.items()}
         totals += counts
@@ -177,7 +177,7 @@ def test_void_pixels_do_not_count_against_a_prediction():
     assert as_rows(count_matches(truth, annotation([[1] * 4] * 4, {1: 10}))) == {10: [1, 0, 0, 1.0]}
 
 
-def test_an_unmatched_prediction_is_forgiven_only_when_more_than_half_lies_on_void():
+def test_an_unmatched_prediction_is_ignored_only_when_more_than_half_lies_on_void():
     truth = annotation([[0, 0, 1, 1]] * 4, {1: 10})
     half = annotation([[0, 3, 3, 0]] * 4, {3: 20})
     most = annotation([[3, 3, 3, 0]] * 4, {3: 20})
@@ -185,13 +185,13 @@ def test_an_unmatched_prediction_is_forgiven_only_when_more_than_half_lies_on_vo
     assert as_rows(count_matches(truth, most)) == {10: [0, 0, 1, 0.0]}
 
 
-def test_a_crowd_is_never_matched_or_missed_and_forgives_its_own_category_only():
+def test_a_crowd_is_never_matched_or_missed_and_ignores_only_its_own_category():
     truth = annotation([[1, 1, 1, 1]] * 4, {1: 10}, crowds=(1,))
     guess = annotation([[5, 5, 6, 6]] * 4, {5: 10, 6: 20})
     assert as_rows(count_matches(truth, guess)) == {20: [0, 1, 0, 0.0]}
 
 
-def test_the_wrong_category_costs_a_miss_and_a_false_alarm():
+def test_the_wrong_category_costs_a_miss_and_a_false_positive():
     counts = count_matches(annotation([[1] * 4] * 4, {1: 10}), annotation([[1] * 4] * 4, {1: 20}))
     assert as_rows(counts) == {10: [0, 0, 1, 0.0], 20: [0, 1, 0, 0.0]}
 
@@ -224,7 +224,7 @@ def test_summarise_averages_over_the_categories_of_a_group_that_occur():
     assert (quality["none"].pq, quality["none"].num_classes) == (0.0, 0)
 
 
-def test_category_groups_name_seen_and_unseen_only_where_every_category_says_so():
+def test_category_groups_name_seen_and_unseen_only_where_known_for_every_category():
     cat, sky = Category(id=1, name="cat", is_thing=True), Category(id=2, name="sky", is_thing=False)
     assert category_groups([cat, sky]) == {"all": {1, 2}, "things": {1}, "stuff": {2}}
     groups = category_groups(

@@ -38,12 +38,12 @@ def test_the_error_is_the_mean_distance_of_claim_and_outcome() -> None:
     assert error == pytest.approx((2 * 0.475 + 0.1) / 3)
 
 
-def test_honest_claims_have_no_error_and_none_have_no_figure() -> None:
+def test_calibrated_claims_have_no_error_and_no_claims_have_no_figure() -> None:
     assert curve([0.75] * 4, [1, 1, 1, 0]).expected_calibration_error == pytest.approx(0.0)
     assert Reliability().expected_calibration_error is None
 
 
-def test_curves_add_up_and_go_through_json_unchanged() -> None:
+def test_curves_add_up_and_survive_json_unchanged() -> None:
     one, other = curve([0.1, 0.7], [0, 1]), curve([0.72], [0.3])
     both = curve([0.1, 0.7, 0.72], [0, 1, 0.3])
     total = one + other
@@ -53,16 +53,16 @@ def test_curves_add_up_and_go_through_json_unchanged() -> None:
     assert Reliability.from_json(json.loads(json.dumps(total.to_json()))) == total
 
 
-def test_each_claim_is_compared_with_what_it_is_about() -> None:
+def test_each_claim_is_compared_with_its_outcome() -> None:
     truth = PanopticAnnotation(
         ids=np.array([[1, 1, 1, 1, 2, 2, 0, 0]] * 2, np.int32), category_ids={1: CAT, 2: DOG}
     )
     ids = [[1, 1, 1, 2, 3, 3, 4, 4]] * 2
     segments = [
         make_segment(id=1, category_id=CAT, predicted_iou=0.9, score=0.8),  # IoU 3/4, right
-        make_segment(id=2, category_id=CAT, predicted_iou=0.7, score=0.6),  # IoU 1/4, meets none
+        make_segment(id=2, category_id=CAT, predicted_iou=0.7, score=0.6),  # IoU 1/4, matches none
         make_segment(id=3, category_id=CAT, predicted_iou=0.5, score=0.4),  # IoU 1, is a dog
-        make_segment(id=4, category_id=DOG, predicted_iou=0.3, score=0.2),  # on void: not judged
+        make_segment(id=4, category_id=DOG, predicted_iou=0.3, score=0.2),  # on void: left out
     ]
     prediction = PanopticAnnotation(
         ids=np.array(ids, np.int32), category_ids={s.id: s.category_id for s in segments}

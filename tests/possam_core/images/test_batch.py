@@ -28,7 +28,7 @@ def test_padding_is_zero_after_normalising() -> None:
     assert (pixels[0, :, 4:] == 0).all()
 
 
-def test_a_read_only_image_is_taken_and_left_alone() -> None:
+def test_a_read_only_image_is_accepted_and_not_changed() -> None:
     image = np.full((4, 4, 3), 9, np.uint8)
     image.flags.writeable = False
     make_batch([image], canvas=8)
@@ -53,7 +53,7 @@ def test_pixels_lie_within_one_grey_level_of_pillows(image_hw: tuple[int, int]) 
     assert np.abs(ours.astype(int) - np.asarray(expected).astype(int)).max() <= 1
 
 
-def test_an_image_that_is_read_backwards_or_from_another_keeps_its_pixels() -> None:
+def test_a_view_with_negative_strides_or_of_another_image_keeps_its_pixels() -> None:
     image = make_pixels(8, 8)
     for view in (image[:, ::-1], image[::-1], image.transpose(1, 0, 2), image[..., ::-1]):
         batch = make_batch([view], canvas=8)

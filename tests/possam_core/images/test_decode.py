@@ -12,7 +12,7 @@ from possam_core.images import decode
 from possam_core.images.decode import ImageError, ImageErrorCode, decode_image
 from tests.factories import encode, make_pixels
 
-# A 9 x 12 picture whose corners tell every turn and flip apart.
+# A 9 x 12 picture whose corners distinguish every turn and flip.
 UPRIGHT = np.zeros((9, 12, 3), np.uint8)
 UPRIGHT[0, 0], UPRIGHT[0, -1], UPRIGHT[-1, 0] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 STORED_AS = {
@@ -91,7 +91,7 @@ def outcome_of(data: bytes) -> object:
         ("L", {"progressive": True}),
     ],
 )
-def test_a_plain_jpeg_is_decoded_sooner_to_the_very_pixels_of_pillow(
+def test_a_plain_jpeg_is_decoded_faster_to_exactly_pillows_pixels(
     mode: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = Image.fromarray(make_pixels(37, 53)).convert(mode)
@@ -108,7 +108,7 @@ def test_a_jpeg_of_four_colours_is_left_to_pillow() -> None:
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_damaged_jpeg_gets_the_verdict_of_pillow(
+def test_a_damaged_jpeg_gives_the_same_error_as_with_pillow(
     progressive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encode(make_pixels(40, 48), progressive=progressive)
@@ -117,9 +117,9 @@ def test_a_damaged_jpeg_gets_the_verdict_of_pillow(
     for position in rng.integers(0, len(data), 60).tolist():
         flipped = data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :]
         without = data[:position] + data[position + 3 :]
-        for spoiled in (flipped, without, data[:position], data[:position] + b"\0\0" + data):
-            expected = decode_by_pillow(spoiled, monkeypatch)
-            assert outcome_of(spoiled) == expected
+        for damaged in (flipped, without, data[:position], data[:position] + b"\0\0" + data):
+            expected = decode_by_pillow(damaged, monkeypatch)
+            assert outcome_of(damaged) == expected
             verdicts.add(expected[0] if isinstance(expected, tuple) else "pixels")
     assert {"pixels", "truncated", "decode_failed"} <= verdicts
 
@@ -168,7 +168,7 @@ def test_half_a_file_is_truncated(format: str, share: float) -> None:
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A PNG whose header alone claims that size."""
+    """A PNG with that size in its header only."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
@@ -191,10 +191,10 @@ def png_of(width: int, height: int) -> bytes:
         (png_of(7, 20), "too_small"),
         (png_of(8_000, 8_000), "too_large"),
         (png_of(40_000, 1_000), "too_large"),
-        (png_of(60_000, 60_000), "too_large"),  # Pillow's own limit is first to speak
+        (png_of(60_000, 60_000), "too_large"),  # Pillow's own limit comes first
     ],
 )
-def test_what_cannot_be_decoded_is_named(data: bytes, code: str) -> None:
+def test_an_undecodable_file_gets_its_error_code(data: bytes, code: str) -> None:
     assert code_of(data) == code
 
 
@@ -206,10 +206,10 @@ def test_a_file_above_the_byte_limit_is_too_large(monkeypatch: pytest.MonkeyPatc
 def test_a_flipped_byte_raises_nothing_but_image_errors() -> None:
     data = encode(make_pixels(), "PNG")
     for position in range(0, len(data), 97):
-        spoiled = bytearray(data)
-        spoiled[position] ^= 0xFF
+        damaged = bytearray(data)
+        damaged[position] ^= 0xFF
         with contextlib.suppress(ImageError):
-            decode_image(bytes(spoiled))
+            decode_image(bytes(damaged))
 
 
 def test_an_image_error_survives_pickling() -> None:

@@ -18,7 +18,7 @@ def test_the_zoo_is_large_light_and_always_the_same() -> None:
 
 @pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.name)
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Tag data larger than file")
-def test_every_animal_becomes_what_it_must(animal: ZooImage) -> None:
+def test_every_image_of_the_zoo_has_its_expected_outcome(animal: ZooImage) -> None:
     if animal.error_code is not None:
         with pytest.raises(ImageError) as caught:
             decode_image(animal.data)

@@ -31,7 +31,7 @@ def test_one_kind_of_stuff_covers_all(world: World) -> None:
     assert background.pixels.shape == (20, 30)
 
 
-def test_rooms_are_split_by_lines_and_each_wears_one_texture() -> None:
+def test_rooms_are_split_by_lines_and_each_has_one_texture() -> None:
     flat = [
         StuffClass(name=str(i), synonyms=(), tone=_even_tone, ramps=(((0.0, c), (1.0, c)),))
         for i, c in enumerate(((40, 0, 0), (0, 40, 0), (0, 0, 40), (40, 40, 0), (0, 40, 40)))

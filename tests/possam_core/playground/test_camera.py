@@ -1,4 +1,4 @@
-"""What a photograph does to flat light of 100, worked out by hand."""
+"""The camera's effect on flat light of 100, worked out by hand."""
 
 from dataclasses import replace
 

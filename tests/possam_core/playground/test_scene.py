@@ -43,7 +43,7 @@ def thing_count(scene: Scene, world: World = PLAYGROUND) -> int:
 
 
 @pytest.mark.parametrize(("seed", "index", "class_names"), GOLDEN, ids=range(len(GOLDEN)))
-def test_scenes_of_the_first_world_are_those_of_its_first_day(
+def test_scenes_of_the_first_world_never_change(
     seed: int, index: int, class_names: frozenset[str] | None
 ) -> None:
     scene = generate_scene(seed, index, class_names=class_names)

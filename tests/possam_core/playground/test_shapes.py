@@ -1,4 +1,4 @@
-"""Silhouettes and patterns at points whose answer is known."""
+"""Silhouettes and patterns at points with known answers."""
 
 import numpy as np
 import pytest

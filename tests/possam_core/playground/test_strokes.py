@@ -1,4 +1,4 @@
-"""Lines with a width at points whose answer is known."""
+"""Lines with a width at points with known answers."""
 
 import numpy as np
 import pytest

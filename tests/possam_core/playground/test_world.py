@@ -1,4 +1,4 @@
-"""The two worlds: counts, names, which classes they share, and what keeps colour from telling."""
+"""The two worlds: counts, names, shared classes, and colours that do not reveal the class."""
 
 import pickle
 import subprocess
@@ -100,7 +100,7 @@ def test_shared_classes_pair_one_to_one_nine_under_another_main_name() -> None:
 
 
 @both_worlds
-def test_things_wear_two_or_three_hues_and_no_hue_is_rare(world: World) -> None:
+def test_things_have_two_or_three_hues_and_no_hue_is_rare(world: World) -> None:
     hues = set(world.style.drawing.hues)
     for design in world.things:
         assert len(set(design.body_hues)) in (2, 3), design.name

@@ -52,7 +52,7 @@ def test_every_image_comes_once_an_epoch_in_another_order_each_time() -> None:
     assert drawn[:5] != drawn[5:]
 
 
-def test_a_batch_is_the_same_in_whatever_parts_it_is_read() -> None:
+def test_a_batch_does_not_depend_on_the_parts_it_is_read_in() -> None:
     jittered = AugmentConfig(min_scale=0.3, max_scale=2.0)
     whole = make_batches(augment=jittered, batch_size=4).read(3, range(4))
     again = make_batches(augment=jittered, batch_size=4)
@@ -79,7 +79,7 @@ def test_classes_are_positions_in_the_vocabulary_that_is_learned() -> None:
         assert {learned[c].name for c in classes} <= true_names
 
 
-def test_a_crowd_is_no_target() -> None:
+def test_a_crowd_is_not_a_target() -> None:
     batches = ViewedImages(OneImage(), WHOLE, LoopConfig(num_steps=1, batch_size=1), canvas=4)
     batch = batches.read(0, range(1))
     assert batch.ids[0].tolist() == [[0, 0, 1, 0], [0, 0, 1, 0], [0] * 4, [0] * 4]
@@ -101,7 +101,7 @@ class Failing:
         return make_batches().read(step, positions)
 
 
-def test_what_cannot_be_read_ahead_is_told_when_it_is_asked_for() -> None:
+def test_an_error_of_reading_ahead_is_raised_when_the_step_is_read() -> None:
     reader = ReadAhead(Failing(), [range(1), range(1, 2)], num_steps=4)
     whole = make_batches().read(1, range(2))
     first, second = reader.read(1)  # reads step 2 meanwhile

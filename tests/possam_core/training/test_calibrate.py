@@ -1,4 +1,4 @@
-"""A model is calibrated on some scenes and holds what it says on others."""
+"""A model calibrated on some scenes is calibrated on others."""
 
 import json
 from dataclasses import replace
@@ -34,7 +34,7 @@ def calibrated(model: PosSAM) -> Calibrated:
     return calibrate_model(model, model.card.inference, fit_on=scenes(31), measure_on=scenes(32))
 
 
-def test_scores_become_more_honest_on_scenes_that_they_were_not_fitted_on(
+def test_the_calibration_error_falls_on_scenes_outside_the_fit(
     calibrated: Calibrated,
 ) -> None:
     error = calibrated.metrics["expected_calibration_error"]["score"]
@@ -85,7 +85,7 @@ def test_the_calibration_is_kept_in_the_checkpoint(
     assert promised == calibrated.metrics["grades"]
 
 
-def test_a_model_that_finds_nothing_right_is_left_as_it_is(tiny_model: str) -> None:
+def test_a_model_without_any_match_is_not_changed(tiny_model: str) -> None:
     model = load_model(tiny_model)
     few = scenes(34, 2)
     calibrated = calibrate_model(model, model.card.inference, fit_on=few, measure_on=few)

@@ -3,7 +3,7 @@ from pathlib import Path
 from possam_core.training.files import LocalFolder
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path / "new")
     assert folder.read("a.bin") is None
     assert folder.write("a.bin", b"first") == str(tmp_path / "new/a.bin")
@@ -12,7 +12,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.bin"]
 
 
-def test_what_a_killed_process_left_half_written_is_not_the_file(tmp_path: Path) -> None:
+def test_a_half_written_file_of_a_killed_process_is_not_read(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path)
     folder.write("a.bin", b"whole")
     (tmp_path / "a.bin.partial").write_bytes(b"ha")

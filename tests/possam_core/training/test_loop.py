@@ -27,7 +27,7 @@ class Line:
         torch.manual_seed(0)
         self.module = nn.Linear(num_inputs, 1)
         self.num_parts, self.stop_at = num_parts, stop_at
-        self.spoiled: tuple[int, ...] = ()  # steps
+        self.non_finite: tuple[int, ...] = ()  # steps
         self.losses: list[float] = []
 
     def learn(self, index: int) -> Iterator[StepResult]:
@@ -37,7 +37,7 @@ class Line:
         for part in points.chunk(self.num_parts):
             error = self.module(part) - part.sum(dim=1, keepdim=True)
             loss = error.square().sum() / len(points)
-            if index in self.spoiled:
+            if index in self.non_finite:
                 loss = loss * torch.nan
             yield StepResult(loss, {"error": float(error.detach().abs().sum()) / len(points)})
             self.losses.append(loss.item())
@@ -57,7 +57,7 @@ class Line:
 
 
 class Notes:
-    """An observer that remembers."""
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.told: list[tuple[int, dict[str, float]]] = []
@@ -70,7 +70,7 @@ class Notes:
         self.shown.append((step, examples))
 
 
-def test_a_resumed_stage_has_the_losses_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_resumed_stage_has_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, killed, resumed = Line(), Line(stop_at=5), Line()
     train_stage(whole.stage(), make_config(), LocalFolder(tmp_path / "whole"))
     folder = LocalFolder(tmp_path / "killed")
@@ -82,7 +82,7 @@ def test_a_resumed_stage_has_the_losses_of_an_undisturbed_one(tmp_path: Path) ->
     assert report.loss == pytest.approx(whole.losses[-1])
 
 
-def test_gradients_of_an_earlier_stage_are_forgotten(tmp_path: Path) -> None:
+def test_gradients_of_an_earlier_stage_are_cleared(tmp_path: Path) -> None:
     fresh, used = Line(), Line()
     used.module.bias.requires_grad_(False).grad = torch.full((1,), 1e6)
     fresh.module.bias.requires_grad_(False)
@@ -100,7 +100,7 @@ def test_a_finished_stage_does_nothing(tmp_path: Path) -> None:
     assert (report.num_steps, report.num_new, report.loss) == (6, 0, None)
 
 
-def test_the_parts_of_a_step_learn_what_the_whole_does(tmp_path: Path) -> None:
+def test_a_step_in_parts_equals_the_whole_step(tmp_path: Path) -> None:
     whole, parted = Line(), Line(num_parts=4)
     train_stage(whole.stage(), make_config(), LocalFolder(tmp_path / "whole"))
     report = train_stage(parted.stage(), make_config(), LocalFolder(tmp_path / "parted"))
@@ -108,9 +108,9 @@ def test_the_parts_of_a_step_learn_what_the_whole_does(tmp_path: Path) -> None:
     assert report.loss == pytest.approx(sum(parted.losses[-4:]))
 
 
-def test_a_step_whose_gradient_is_no_number_is_skipped_and_counted(tmp_path: Path) -> None:
+def test_a_step_with_a_non_finite_gradient_is_skipped_and_counted(tmp_path: Path) -> None:
     line = Line()
-    line.spoiled = (1, 2, 4)
+    line.non_finite = (1, 2, 4)
     weights = []
 
     def learn(index: int) -> Iterator[StepResult]:
@@ -119,20 +119,20 @@ def test_a_step_whose_gradient_is_no_number_is_skipped_and_counted(tmp_path: Pat
 
     stage = Stage(name="line", module=line.module, learn=learn)
     report = train_stage(stage, make_config(), LocalFolder(tmp_path))
-    assert report.num_spoiled == 3
+    assert report.num_skipped == 3
     torch.testing.assert_close(weights[1], weights[3], rtol=0, atol=0)  # 1 and 2 did nothing
     assert not torch.equal(weights[3], weights[4])
     assert line.module.weight.isfinite().all()
 
 
-def test_the_third_spoiled_step_in_a_row_stops_the_stage_and_keeps_its_batch(
+def test_the_third_non_finite_step_in_a_row_stops_the_stage_and_keeps_its_batch(
     tmp_path: Path,
 ) -> None:
     line = Line()
-    line.spoiled = (0, 2, 3, 4)
-    with pytest.raises(DivergedError, match=r"3 steps in a row.*spoiled-step-5\.worker-0\.pt"):
+    line.non_finite = (0, 2, 3, 4)
+    with pytest.raises(DivergedError, match=r"3 steps in a row.*skipped-step-5\.worker-0\.pt"):
         train_stage(line.stage(), make_config(), LocalFolder(tmp_path))
-    kept = torch.load(tmp_path / "line.spoiled-step-5.worker-0.pt", weights_only=True)
+    kept = torch.load(tmp_path / "line.skipped-step-5.worker-0.pt", weights_only=True)
     torch.testing.assert_close(kept, line.points(4))
 
 
@@ -172,7 +172,7 @@ def test_a_resumed_stage_knows_the_best_figure_so_far(tmp_path: Path) -> None:
     assert folder.read("best.safetensors") == b"2"
 
 
-def test_an_observer_is_told_of_training_and_of_evaluation(tmp_path: Path) -> None:
+def test_an_observer_receives_figures_of_training_and_evaluation(tmp_path: Path) -> None:
     notes, line = Notes(), Line(num_parts=2)
     stage = line.stage(evaluate=evaluations(7.0))
     config = make_config(2, log_every=2)
@@ -181,7 +181,7 @@ def test_an_observer_is_told_of_training_and_of_evaluation(tmp_path: Path) -> No
     assert step == 2
     assert training["train/loss"] == pytest.approx(sum(line.losses) / 2)  # the mean of two steps
     assert training["train/learning_rate"] == config.learning_rate
-    assert training["train/spoiled_steps"] == 0
+    assert training["train/skipped_steps"] == 0
     assert held_out == (2, {"held-out/all": 7.0})
     assert notes.shown == [(2, ["picture"])]
 
@@ -225,7 +225,7 @@ def test_frozen_weights_are_not_in_the_state(tmp_path: Path) -> None:
     ("other", "reason"),
     [
         (Line(num_inputs=3), r"weight has the shape \[1, 2\] instead of \[1, 3\]"),
-        (nn.Sequential(nn.Linear(2, 1)), "is missing or too much"),
+        (nn.Sequential(nn.Linear(2, 1)), "is missing or unexpected"),
     ],
 )
 def test_a_state_of_another_architecture_is_refused_by_name(

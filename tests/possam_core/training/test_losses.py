@@ -54,7 +54,7 @@ def perfect() -> MaskClassification:
     return make_layer(masks, SURE * torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]))
 
 
-def test_matching_pairs_each_segment_with_the_query_that_found_it() -> None:
+def test_matching_pairs_each_segment_with_its_query() -> None:
     layer = perfect()
     matches = match(
         layer.prediction.mask_logits.flatten(2),
@@ -73,7 +73,7 @@ def test_a_perfect_prediction_costs_only_its_iou_estimate() -> None:
     assert losses.terms["class"] == pytest.approx(0, abs=1e-6)
     assert losses.terms["bce"] == pytest.approx(0, abs=1e-6)
     assert losses.terms["dice"] == pytest.approx(0, abs=1e-6)
-    assert losses.terms["iou"] == pytest.approx(0.25)  # it says one half where the truth is one
+    assert losses.terms["iou"] == pytest.approx(0.25)  # estimated 0.5, true IoU 1
 
 
 def test_an_undecided_mask_costs_ln_2_and_half_its_dice() -> None:
@@ -164,7 +164,7 @@ def test_parts_of_a_batch_add_up_to_its_losses() -> None:
         assert sum(part.terms[name] for part in parts) == pytest.approx(value, rel=1e-6)
 
 
-def test_logits_that_are_no_numbers_are_matched_all_the_same() -> None:
+def test_non_finite_logits_are_still_matched() -> None:
     layer = make_layer(torch.full((3, 4), torch.nan), torch.full((3, 3), torch.nan))
     losses = possam_loss([layer], Truth(TWO_SEGMENTS, ALL_VALID[None]), LossConfig())
     assert losses.total.isnan()
@@ -181,7 +181,7 @@ def test_at_points_a_mask_that_is_right_everywhere_costs_nothing() -> None:
     terms = possam_loss([layer], truth, LossConfig()).terms
     assert terms["bce"] == pytest.approx(0, abs=1e-6)
     assert terms["dice"] == pytest.approx(0, abs=1e-6)
-    assert terms["iou"] == pytest.approx(0.25)  # on the whole grid: it says one half
+    assert terms["iou"] == pytest.approx(0.25)  # on the whole grid: estimated 0.5
 
 
 def test_at_points_an_undecided_mask_costs_ln_2_and_its_dice() -> None:

@@ -23,7 +23,7 @@ def differing(first: torch.nn.Module, second: torch.nn.Module) -> set[str]:
     }
 
 
-def test_a_checkpoint_goes_on_with_every_weight_and_another_vocabulary(tmp_path: Path) -> None:
+def test_a_checkpoint_keeps_every_weight_under_another_vocabulary(tmp_path: Path) -> None:
     path = str(write_checkpoint(tmp_path / "small.safetensors"))
     network = build_network(NetworkConfig(checkpoint=path), SEEN, seed=0)
     assert differing(network.model, load_model(path)) == set()
@@ -52,7 +52,7 @@ def test_a_checkpoint_of_published_encoders_is_a_head_again(tmp_path: Path) -> N
     assert differing(loaded, network.model) == set()
 
 
-def test_once_sam_learns_a_checkpoint_holds_it(tmp_path: Path) -> None:
+def test_a_checkpoint_holds_sam_if_it_is_trained(tmp_path: Path) -> None:
     config = NetworkConfig(checkpoint=str(write_head(tmp_path)), sam_learns_until=0.5)
     network = build_network(config, SEEN, seed=0)
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_a_warm_start_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         ({"sam": "vit_b", "sam_weights": "a.pth", "clip": "ViT-L-14"}, "vit_b at a.pth, but"),
     ],
 )
-def test_weights_that_are_not_there_are_named(
+def test_missing_weights_are_named(
     settings: dict, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSSAM_WEIGHTS", str(tmp_path))

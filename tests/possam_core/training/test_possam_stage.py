@@ -47,7 +47,7 @@ def run(
 
 
 class Losses:
-    """An observer that remembers the losses."""
+    """An observer that records the losses."""
 
     def __init__(self) -> None:
         self.values: list[float] = []
@@ -64,7 +64,7 @@ def test_losses_fall(tmp_path: Path) -> None:
     assert losses.values[-1] < 0.9 * losses.values[0]
 
 
-def test_images_that_come_in_parts_teach_the_same(tmp_path: Path) -> None:
+def test_a_batch_in_parts_gives_the_same_losses(tmp_path: Path) -> None:
     whole_model, whole = run(make_training(), tmp_path / "whole")
     parted = make_training(loop=replace(LOOP, images_at_once=1))
     parted_model, parts = run(parted, tmp_path / "parts")
@@ -72,7 +72,7 @@ def test_images_that_come_in_parts_teach_the_same(tmp_path: Path) -> None:
     torch.testing.assert_close(parted_model.ldp.void, whole_model.ldp.void)
 
 
-def test_frozen_encoders_stay_as_they_are_and_the_rest_learns(tmp_path: Path) -> None:
+def test_frozen_encoders_stay_unchanged_and_the_rest_is_trained(tmp_path: Path) -> None:
     before = {name: t.clone() for name, t in small_model().state_dict().items()}
     model, _ = run(make_training(), tmp_path)
     moved = {n for n, t in model.state_dict().items() if not torch.equal(t, before[n])}
@@ -86,7 +86,7 @@ def test_frozen_encoders_stay_as_they_are_and_the_rest_learns(tmp_path: Path) ->
     assert not model.sam.training
 
 
-def test_sam_may_learn_for_the_first_part_of_the_steps(tmp_path: Path) -> None:
+def test_sam_may_be_trained_for_the_first_part_of_the_steps(tmp_path: Path) -> None:
     weights = []
 
     class Watching(PosSAM):
@@ -103,7 +103,7 @@ def test_sam_may_learn_for_the_first_part_of_the_steps(tmp_path: Path) -> None:
     torch.testing.assert_close(third, fourth, rtol=0, atol=0)
 
 
-def test_from_the_feature_cache_the_same_is_learned_but_for_half_precision(tmp_path: Path) -> None:
+def test_training_from_the_feature_cache_differs_only_by_half_precision(tmp_path: Path) -> None:
     _, without = run(make_training(), tmp_path / "without")
     reports = [
         run(
@@ -124,7 +124,7 @@ def test_masks_may_be_compared_at_points(tmp_path: Path) -> None:
     assert parts.loss == pytest.approx(first.loss, rel=1e-5)  # points go by image
 
 
-def test_a_batch_that_spoils_the_losses_is_kept_with_the_names_of_its_images(
+def test_a_batch_with_non_finite_losses_is_kept_with_the_names_of_its_images(
     tmp_path: Path,
 ) -> None:
     model = small_model()
@@ -132,12 +132,12 @@ def test_a_batch_that_spoils_the_losses_is_kept_with_the_names_of_its_images(
         model.ldp.gamma.fill_(torch.nan)
     with pytest.raises(DivergedError, match="3 steps in a row"):
         run(make_training(5), tmp_path, model)
-    (part,) = torch.load(tmp_path / "possam.spoiled-step-3.worker-0.pt", weights_only=True)
+    (part,) = torch.load(tmp_path / "possam.skipped-step-3.worker-0.pt", weights_only=True)
     assert sorted(part["names"]) == [f"scene {i} of seed 3" for i in range(4)]
     assert part["pixels"].shape == (4, 3, 48, 48)
 
 
-def test_text_that_is_given_takes_the_place_of_the_text_tower(tmp_path: Path) -> None:
+def test_given_text_embeddings_replace_the_text_tower(tmp_path: Path) -> None:
     own = small_model().clip.embed_vocabulary(VOCABULARY)
     turned = replace(own, embeddings=-own.embeddings)
     losses = [

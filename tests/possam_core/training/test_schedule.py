@@ -37,6 +37,6 @@ def test_poly_falls_with_the_power_of_what_is_left() -> None:
         ({"power": 0.0}, "power must be more than 0"),
     ],
 )
-def test_a_schedule_that_cannot_be_is_refused(settings: dict, reason: str) -> None:
+def test_an_impossible_schedule_is_refused(settings: dict, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         ScheduleConfig(**settings)

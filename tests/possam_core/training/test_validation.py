@@ -13,7 +13,7 @@ from possam_core.training.workers import Workers
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 
-def test_the_figures_are_those_of_the_same_scenes_measured_otherwise() -> None:
+def test_the_figures_equal_those_of_a_direct_measurement() -> None:
     model = load_model("possam-tiny")
     images = PlaygroundImages(seed=77, num_scenes=9, vocabulary=PLAYGROUND.vocabulary)
     evaluation = Validation(images, num_images=3, num_examples=2).measure(model, Workers())

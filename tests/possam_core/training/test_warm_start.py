@@ -1,4 +1,4 @@
-"""Weights in Mask2Former's naming are made up here; their values say where they have to go."""
+"""Synthetic weights in Mask2Former's naming; their values encode where they belong."""
 
 import math
 import pickle
@@ -86,7 +86,7 @@ def test_in_our_order_their_position_encoding_is_ours() -> None:
     torch.testing.assert_close(their_encoding(3, 5, 16)[:, order], ours)
 
 
-def test_what_fits_is_taken_in_our_order_of_channels(tmp_path: Path) -> None:
+def test_fitting_tensors_are_loaded_in_our_order_of_channels(tmp_path: Path) -> None:
     weights, model = published(), make_model()
     save_file(weights, tmp_path / "decoder.safetensors")
     report = load_warm_start(model, tmp_path / "decoder.safetensors")
@@ -121,11 +121,11 @@ def test_what_fits_is_taken_in_our_order_of_channels(tmp_path: Path) -> None:
         PREDICTOR + "query_embed.weight",
     )
     assert report.unknown == (PREDICTOR + "class_embed.weight",)
-    assert "mask_decoder.query_positions.weight" in report.started_anew
-    assert "mask_decoder.iou_head.0.weight" in report.started_anew
+    assert "mask_decoder.query_positions.weight" in report.newly_initialised
+    assert "mask_decoder.iou_head.0.weight" in report.newly_initialised
 
 
-def test_a_map_reaches_the_queries_as_it_reached_theirs(tmp_path: Path) -> None:
+def test_maps_reach_the_queries_as_in_their_decoder(tmp_path: Path) -> None:
     model = make_model()
     save_file(published(), tmp_path / "decoder.safetensors")
     load_warm_start(model, tmp_path / "decoder.safetensors")

@@ -26,7 +26,7 @@ def test_shares_cover_the_batch_once_and_differ_by_one_at_most(size: int, num: i
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_alone_every_sum_is_its_own() -> None:
+def test_a_single_worker_sums_to_its_own_values() -> None:
     workers, layer = Workers(), nn.Linear(1, 1)
     layer(torch.ones(1, 1)).backward()
     workers.sum_gradients(layer.parameters())
@@ -39,7 +39,7 @@ def test_alone_every_sum_is_its_own() -> None:
     assert workers.from_first("a") == "a"
 
 
-def test_two_processes_learn_what_one_does(tiny_model: str, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_does(tiny_model: str, tmp_path: Path) -> None:
     recipe = WorldRecipe(num_scenes=12, num_steps=3, batch_size=6, progress_scenes=1)
     start = _weights(fresh_head(load_model(tiny_model), WORKSHOP, seed=5))
     alone, together = (_trained(tiny_model, recipe, tmp_path, num=num) - start for num in (1, 2))

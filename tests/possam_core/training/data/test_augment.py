@@ -50,7 +50,7 @@ def test_at_its_own_size_an_image_keeps_its_pixels() -> None:
     assert not shown[:, 2:].any()
 
 
-def test_whatever_the_view_image_and_ids_stay_together() -> None:
+def test_image_and_ids_stay_aligned_in_every_view() -> None:
     ids = np.ones((48, 64), np.int32)
     ids[:, 24:] = 2
     pixels = np.where(ids == 2, 200, 0).astype(np.uint8)[..., None].repeat(3, axis=-1)
@@ -68,7 +68,7 @@ def test_whatever_the_view_image_and_ids_stay_together() -> None:
     assert seen_crops > 5
 
 
-def test_views_reach_every_place_and_none_beyond() -> None:
+def test_views_cover_the_whole_image_and_nothing_outside() -> None:
     rng = np.random.default_rng(0)
     config = AugmentConfig(min_scale=2.0, max_scale=2.0)
     views = [draw_view((4, 2), 4, config, rng) for _ in range(200)]
@@ -83,7 +83,7 @@ def test_a_fixed_view_shows_the_image_whole() -> None:
     assert view == make_view((40, 20))
 
 
-def test_what_a_view_does_not_show_is_no_segment() -> None:
+def test_segments_outside_a_view_are_dropped() -> None:
     ids, kept = keep_present(
         np.array([[0, 2], [2, 4]], np.int32), num_segments=4, dropped=frozenset({4})
     )
@@ -92,6 +92,6 @@ def test_what_a_view_does_not_show_is_no_segment() -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (2.0, 1.0), (1.0, 17.0)])
-def test_scales_that_cannot_be_are_refused(low: float, high: float) -> None:
+def test_impossible_scales_are_refused(low: float, high: float) -> None:
     with pytest.raises(ConfigError, match=r"(min|max)_scale must be"):
         AugmentConfig(min_scale=low, max_scale=high)

@@ -84,7 +84,7 @@ def test_a_class_that_the_vocabulary_lacks_is_named_with_its_file(corpus: Path) 
         open_corpus(corpus, vocabulary)
 
 
-def test_an_id_that_the_json_does_not_name_is_told_with_its_png(corpus: Path) -> None:
+def test_an_id_missing_from_the_json_is_reported_with_its_png(corpus: Path) -> None:
     rewrite(corpus, lambda content: content["annotations"][1]["segments_info"].pop(0))
     images = open_corpus(corpus)
     assert images.read(0).ids.max() > 0

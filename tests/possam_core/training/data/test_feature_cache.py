@@ -23,7 +23,7 @@ def make_batches(seed: int = 0) -> ViewedImages:
 
 @contextmanager
 def counting_images(model: PosSAM) -> Iterator[list[int]]:
-    """How many images each call of the SAM encoder was given."""
+    """The number of images in each call of the SAM encoder."""
     counts: list[int] = []
     hook = model.sam.register_forward_hook(
         lambda _, inputs, __: counts.append(len(inputs[0].pixels))
@@ -49,7 +49,7 @@ def test_a_view_is_encoded_once_and_comes_back_at_half_precision(tmp_path: Path)
         assert sum(counts) == (0 if attempt else 5)  # one for the shapes
 
 
-def test_a_cache_is_found_again_and_fills_what_it_lacks(tmp_path: Path) -> None:
+def test_an_existing_cache_is_reused_and_completed(tmp_path: Path) -> None:
     model, batches = small_model().eval(), make_batches()
     whole = batches.read(0, range(4))
     first = FeatureCache(tmp_path, key="k", num_images=4).features(model, whole.select([0, 2]))
@@ -60,7 +60,7 @@ def test_a_cache_is_found_again_and_fills_what_it_lacks(tmp_path: Path) -> None:
     torch.testing.assert_close(found.clip[[0, 2]], first.clip, rtol=0, atol=0)
 
 
-def test_a_flipped_image_is_a_view_of_its_own(tmp_path: Path) -> None:
+def test_a_flipped_image_is_a_separate_view(tmp_path: Path) -> None:
     model, cache = small_model().eval(), FeatureCache(tmp_path, key="k", num_images=4)
     seen: dict[tuple[int, bool], torch.Tensor] = {}
     for step in range(8):
@@ -72,7 +72,7 @@ def test_a_flipped_image_is_a_view_of_its_own(tmp_path: Path) -> None:
     assert not torch.equal(seen[both[0], False], seen[both[0], True])
 
 
-def test_the_key_changes_with_whatever_decides_the_features() -> None:
+def test_the_key_changes_with_everything_that_determines_the_features() -> None:
     model = small_model()
     keys = {
         cache_key(model, "data", canvas=48, precision="float32"),

@@ -22,7 +22,7 @@ def test_scenes_are_those_of_the_world_with_classes_of_the_training_vocabulary(
     ]
 
 
-def test_each_world_has_a_key_of_its_own() -> None:
+def test_each_world_has_a_different_key() -> None:
     keys = {
         PlaygroundImages(seed=1, num_scenes=2, vocabulary=w.vocabulary, world=w).key
         for w in (PLAYGROUND, WORKSHOP)

@@ -1,4 +1,4 @@
-"""Worlds take turns, and what the encoders learned stays as it is under a new head."""
+"""Batches alternate between worlds, and a new head keeps the trained encoders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ import torch
 
 from possam_core.images.batch import ImageBatch
 from possam_core.playground import WORKSHOP
-from possam_core.training.data.scenes import SceneBatch, TakingTurns
+from possam_core.training.data.scenes import AlternatingBatches, SceneBatch
 from possam_core.training.tiny.train import fresh_head
 from tests.factories import small_model
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """Batches that say which data set, step and positions they are of."""
+    """Batches that record their data set, step and positions."""
 
     number: int
 
@@ -26,13 +26,13 @@ class Numbered:
         return SceneBatch(images, said, (torch.tensor([0]),))
 
 
-def test_data_sets_take_turns_and_each_goes_on_where_it_was() -> None:
-    turns = TakingTurns([Numbered(7), Numbered(8)])
+def test_batches_alternate_between_data_sets_without_skipping() -> None:
+    turns = AlternatingBatches([Numbered(7), Numbered(8)])
     said = [turns.read(step, [5]).ids[0].tolist() for step in range(4)]
     assert said == [[[7, 0], [0, 5]], [[8, 0], [0, 5]], [[7, 1], [0, 5]], [[8, 1], [0, 5]]]
 
 
-def test_a_new_head_keeps_the_encoders_and_learns_the_names_that_training_may_show() -> None:
+def test_a_new_head_keeps_the_encoders_and_gets_the_training_classes() -> None:
     encoders = small_model(seed=1)
     model = fresh_head(encoders, WORKSHOP, seed=2)
     assert model.sam is encoders.sam

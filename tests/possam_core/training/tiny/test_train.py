@@ -35,7 +35,7 @@ def test_scenes_of_another_world_are_rendered_by_its_name(tmp_path: Path) -> Non
     assert store.classes[1].tolist() == [*drawn, *[NO_CLASS] * (24 - len(drawn))]
 
 
-def test_a_folder_with_scenes_of_another_set_is_rendered_anew(tmp_path: Path) -> None:
+def test_a_folder_with_scenes_of_another_set_is_rendered_again(tmp_path: Path) -> None:
     first = SceneStore(SceneSet(seed=4, num_scenes=2, canvas=48), tmp_path / "scenes")
     kept = first.pixels.copy()
     second = SceneStore(SceneSet(seed=5, num_scenes=2, canvas=48), tmp_path / "scenes")
@@ -64,13 +64,13 @@ def test_masks_are_the_share_of_each_cell(tmp_path: Path) -> None:
             assert float(mask.sum()) * 16 == pytest.approx(float((ids == i).sum()), rel=1e-4)
 
 
-def test_measuring_on_the_way_leaves_every_parameter_trainable(tiny_model: str) -> None:
+def test_measuring_during_training_leaves_every_parameter_trainable(tiny_model: str) -> None:
     model = load_model(tiny_model).requires_grad_(True)
     HeldOutScenes(seed=1, num_scenes=1).pq(model, InferenceConfig())
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_what_counts_as_seen_in_another_world_follows_from_the_names_learned(
+def test_seen_classes_in_another_world_follow_from_the_trained_names(
     tiny_model: str,
 ) -> None:
     model = load_model(tiny_model)
@@ -81,7 +81,7 @@ def test_what_counts_as_seen_in_another_world_follows_from_the_names_learned(
     assert len(scenes.measure(model, InferenceConfig()).classes) == 40
 
 
-def test_the_recipe_runs_resumes_and_ships_what_it_measured(
+def test_the_recipe_runs_resumes_and_ships_the_measured_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("possam_core.training.tiny.evaluate.GRID", {"merge.eta": (0.0, 1.0)})

@@ -1,6 +1,6 @@
-"""A few labelled images learned by heart, and what the predictor then makes of them.
+"""Training on a few labelled images until they are memorised, and their labels afterwards.
 
-It shows whether matching, losses, coordinates and merge are sound; of other images it says nothing.
+This tests matching, losses, coordinates and merge; it says nothing about other images.
 """
 
 from collections.abc import Sequence
@@ -61,10 +61,10 @@ class HeldImages:
 
 
 class HeldBatches:
-    """Batches of views that were made once: to read and resize them anew would take longer."""
+    """Batches of views that are made once, because reading and resizing them again is slower."""
 
     def __init__(self, views: SceneBatch, loop: LoopConfig) -> None:
-        """Show all of `views` in an order of its own in every epoch."""
+        """Show all of `views` in a new order in every epoch."""
         self.views, self.loop = views, loop
 
     def read(self, step: int, positions: Sequence[int]) -> SceneBatch:
@@ -78,7 +78,7 @@ class HeldBatches:
         return self.views.select(rows)
 
 
-def learn(
+def memorise(
     model: PosSAM, text: TextEmbeddings, images: HeldImages, loop: LoopConfig, folder: Path
 ) -> LoopReport:
     """Train the head of `model` on the images by the mask stage; resumes from `folder`."""
@@ -102,13 +102,13 @@ def learn(
 
 
 def label(model: PosSAM, text: TextEmbeddings, images: HeldImages) -> list[PanopticSegmentation]:
-    """What users would get for the images at their own sizes."""
+    """The labels of the images at their own sizes, as users get them."""
     predictor = Predictor(model, images.vocabulary, text=text)
     return predictor([image.pixels for image in images.images])
 
 
 def truth_on_grid(images: HeldImages, *, canvas: int, grid: int) -> list[PanopticSegmentation]:
-    """The truth itself through a mask grid and the merge: about the best that masks can give."""
+    """The truth through a mask grid and the merge: close to the best that masks can reach."""
     batch, num_classes = images.batch(canvas), len(images.vocabulary)
     results = []
     for i, shares in enumerate(batch.masks(grid)):
