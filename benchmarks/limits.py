@@ -39,7 +39,7 @@ from possam_core.labels.mask_contest import Frame, resize_logits
 from possam_core.labels.panoptic import ScoredMasks, merge_masks
 from possam_core.playground import PLAYGROUND
 from possam_core.predictor import Predictor, load_predictor
-from possam_core.training.data.labelled import LabelledImage, PlaygroundImages
+from possam_core.training.data.labelled import GroundTruthImage, PlaygroundImages
 from possam_core.training.data.scenes import SceneBatch, whole_image
 from possam_core.training.tiny.clip_stage import embed_regions
 
@@ -73,7 +73,7 @@ class SceneResult:
 
 
 @torch.inference_mode()
-def measure_scene(predictor: Predictor, scene: LabelledImage) -> SceneResult:
+def measure_scene(predictor: Predictor, scene: GroundTruthImage) -> SceneResult:
     """Label one scene in every way."""
     model, merge = predictor.model, predictor.inference.merge
     canvas = model.config.sam.image_size
@@ -131,7 +131,7 @@ def _replaced(
     }
 
 
-def _true_ious(masks: ScoredMasks, scene: LabelledImage, frame: Frame) -> Tensor:
+def _true_ious(masks: ScoredMasks, scene: GroundTruthImage, frame: Frame) -> Tensor:
     """(Q, N): IoU of each raw mask, where its logit is above 0, with each true segment."""
     claimed = (resize_logits(masks.mask_logits, frame) > 0).flatten(1)
     wanted = torch.arange(1, len(scene.class_indices) + 1)[:, None]

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from pipelines.train.log import draw_example
 from possam_core.evaluation.panoptic_quality import (
-    Category,
     PanopticQuality,
     PanopticQualityCounts,
+    TrueCategory,
     category_groups,
     count_matches,
     summarise,
@@ -27,13 +27,13 @@ from possam_core.predictor import Predictor
 from possam_core.training.batches import ViewedImages
 from possam_core.training.data.augment import AugmentConfig
 from possam_core.training.data.feature_cache import FeatureCache, cache_key
-from possam_core.training.data.labelled import LabelledImage
+from possam_core.training.data.labelled import GroundTruthImage
 from possam_core.training.data.scenes import SceneBatch
 from possam_core.training.files import LocalFolder
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import Evaluation, LoopConfig, LoopReport
 from possam_core.training.tiny.evaluate import annotation
-from possam_core.training.validation import Example
+from possam_core.training.validation import ValidatedImage
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -41,14 +41,14 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 class HeldImages:
     """A few labelled images in memory, as a data set."""
 
-    def __init__(self, images: Sequence[LabelledImage], vocabulary: Vocabulary) -> None:
+    def __init__(self, images: Sequence[GroundTruthImage], vocabulary: Vocabulary) -> None:
         self.images, self.vocabulary = tuple(images), vocabulary
         self.key = f"{[i.name for i in images]} {vocabulary.fingerprint}"
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self, index: int) -> LabelledImage:
+    def read(self, index: int) -> GroundTruthImage:
         """Image `index`."""
         return self.images[index]
 
@@ -142,7 +142,7 @@ def measure(
     for image, found in zip(images.images, labels, strict=True):
         counts += count_matches(image.annotation(images.vocabulary), annotation(found))
     categories = [
-        Category(id=c.category_id, name=c.name, is_thing=c.is_thing)
+        TrueCategory(id=c.category_id, name=c.name, is_thing=c.is_thing)
         for c in images.vocabulary.classes
     ]
     return summarise(counts, category_groups(categories))
@@ -151,7 +151,7 @@ def measure(
 def contact_sheet(images: HeldImages, labels: Sequence[PanopticSegmentation]) -> Image.Image:
     """Each image, its truth and its labels, in rows of two."""
     strips = [
-        Image.fromarray(draw_example(Example(image, found), images.vocabulary))
+        Image.fromarray(draw_example(ValidatedImage(image, found), images.vocabulary))
         for image, found in zip(images.images, labels, strict=True)
     ]
     width, height = max(s.width for s in strips), max(s.height for s in strips)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import statistics
 import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,11 @@ from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("possam_core", "pipelines", "flows")
+
+
+def sources() -> list[Path]:
+    """Every module of the three packages."""
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -60,3 +66,31 @@ def unprotected_yields(body: Sequence[ast.stmt]) -> Iterator[int]:
         if not (isinstance(statement, ast.Try) and statement.finalbody):
             for name in ("body", "orelse", "finalbody"):
                 yield from unprotected_yields(getattr(statement, name, []))
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    owners: dict[str, list[str]] = {}
+    for path in sources():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                owners.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(owners) > 200
+    assert {name: paths for name, paths in owners.items() if len(paths) > 1} == {}
+
+
+def test_no_module_shares_its_name_with_a_folder_beside_it() -> None:
+    assert [path for path in sources() if path.with_suffix("").is_dir()] == []
+
+
+def test_pipelines_has_26_rooms_at_most_and_four_loose_modules() -> None:
+    folder = ROOT / "pipelines"
+    rooms = [p for p in folder.iterdir() if p.is_dir() and (p / "__init__.py").exists()]
+    loose = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert loose == {"bars", "ray_cluster", "redaction", "schema"}
+    assert len(rooms) + len(loose) <= 26
+
+
+def test_modules_are_small() -> None:
+    lengths = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in sources())
+    assert lengths[-1] <= 300
+    assert statistics.median(lengths) <= 110

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pipelines.compare.image_pair import VOID, ImagePair
 from pipelines.schema import OK, Row
 from possam_core.evaluation.panoptic_quality import (
-    Category,
     PanopticQuality,
     PanopticQualityCounts,
+    TrueCategory,
     category_groups,
     summarise,
 )
@@ -36,7 +36,7 @@ class ClassShift:
 class Comparison:
     """Adds up pairs of rows."""
 
-    categories: dict[str, Category] = field(default_factory=dict)  # of both runs, by name
+    categories: dict[str, TrueCategory] = field(default_factory=dict)  # of both runs, by name
     counts: PanopticQualityCounts = field(default_factory=PanopticQualityCounts)
     flows: Counter[tuple[str, str]] = field(default_factory=Counter)  # pixels by class in A, in B
     outcomes: Counter[str] = field(default_factory=Counter)  # images
@@ -69,7 +69,7 @@ class Comparison:
         for segment in row["segments_info"]:
             name = segment["category_name"]
             if name not in self.categories:
-                self.categories[name] = Category(
+                self.categories[name] = TrueCategory(
                     id=len(self.categories) + 1,
                     name=name,
                     is_thing=segment["isthing"],

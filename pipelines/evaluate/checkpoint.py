@@ -11,7 +11,7 @@ from possam_core.ahead import run_ahead
 from possam_core.evaluation.measurement import Measurement, measure_image
 from possam_core.labels.instances import ImageForms
 from possam_core.predictor import Predictor, load_predictor
-from possam_core.training.data.labelled import LabelledImage, LabelledImages
+from possam_core.training.data.labelled import GroundTruthImage, LabelledImages
 
 BATCH_SIZE = 8
 READERS = 4  # threads
@@ -71,7 +71,7 @@ def measure_images(
 
 def predict_images(
     predictor: Predictor, images: LabelledImages, indices: Sequence[int]
-) -> Iterator[tuple[int, LabelledImage, ImageForms]]:
+) -> Iterator[tuple[int, GroundTruthImage, ImageForms]]:
     """Each image with its index and all that the model says of it, read some ahead."""
     with ThreadPoolExecutor(READERS) as pool:
         numbered = zip(indices, run_ahead(pool, images.read, indices, BATCH_SIZE), strict=True)

@@ -9,9 +9,9 @@ from possam_core.evaluation.average_precision import AveragePrecision, average_p
 from possam_core.evaluation.confusion import PairCounts
 from possam_core.evaluation.measurement import ImageResult, Measurement, mean_image_pq
 from possam_core.evaluation.panoptic_quality import (
-    Category,
     CategoryCounts,
     PanopticQuality,
+    TrueCategory,
     category_groups,
     summarise,
     vocabulary_categories,
@@ -26,7 +26,7 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 class ClassFigures:
     """How one class fared; None where the truth has none of it."""
 
-    category: Category
+    category: TrueCategory
     counts: CategoryCounts
     quality: PanopticQuality
     iou: float | None  # of the semantic form
@@ -70,7 +70,7 @@ class ModelEvaluation:
         return str(data.annotations).rpartition("/")[2]
 
     @cached_property
-    def categories(self) -> tuple[Category, ...]:
+    def categories(self) -> tuple[TrueCategory, ...]:
         """The classes of the data, and whether training has seen them."""
         return vocabulary_categories(self.vocabulary, self.training_names)
 

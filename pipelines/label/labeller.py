@@ -44,7 +44,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class ImageLabels:
     """The labels of one image, and the pixels that they are about."""
 
     decoded: DecodedImage
@@ -57,7 +57,7 @@ class Predicted:
     """An image and its labels, or why there are none."""
 
     image: InputImage
-    labels: Labels | ImageError
+    labels: ImageLabels | ImageError
 
 
 class ImagePredictor(Protocol):
@@ -147,7 +147,7 @@ class ImageLabeller:
         image: InputImage,
         decoded: DecodedImage,
         segmentation: PanopticSegmentation | ImageError,
-    ) -> Labels | ImageError:
+    ) -> ImageLabels | ImageError:
         if isinstance(segmentation, ImageError):
             return segmentation
         consistency = None
@@ -157,7 +157,7 @@ class ImageLabeller:
             whole = [s for s in of_copies if isinstance(s, PanopticSegmentation)]
             if len(whole) == len(CHANGES):
                 consistency = measure_consistency(segmentation, whole)
-        return Labels(decoded, segmentation, consistency)
+        return ImageLabels(decoded, segmentation, consistency)
 
     def _segment(
         self, images: list[UInt8[ndarray, "H W 3"]]

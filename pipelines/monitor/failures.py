@@ -27,7 +27,7 @@ READ_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class FailedImage:
     """One image that failed."""
 
     uri: str
@@ -43,7 +43,7 @@ class CodeReport:
     share: float  # of the images that have a row so far, in [0, 1]
     advice: str  # what to do
     can_retry: bool  # `possam retry` may help; other reasons need other files
-    samples: tuple[Sample, ...]
+    samples: tuple[FailedImage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ class _Found:
     max_samples: int
     num_rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)  # by code
-    samples: dict[str, list[Sample]] = field(default_factory=dict)  # by code
+    samples: dict[str, list[FailedImage]] = field(default_factory=dict)  # by code
 
     def add(self, rows: pa.Table) -> None:
         """Count rows, and keep samples of the failed ones."""
@@ -118,7 +118,7 @@ class _Found:
             samples = self.samples.setdefault(code, [])
             others = failed.filter(pc.equal(failed["error_code"], code))
             for row in others.slice(0, self.max_samples - len(samples)).to_pylist():
-                samples.append(Sample(uri=row["uri"], message=row["error_message"] or ""))
+                samples.append(FailedImage(uri=row["uri"], message=row["error_message"] or ""))
 
     def lacks(self, codes: Iterable[str], wanted: Counter[str]) -> bool:
         """Whether there are fewer samples of one of `codes` than `wanted`."""

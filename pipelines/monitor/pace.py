@@ -18,7 +18,7 @@ class Pace:
 
 
 @dataclass(slots=True)
-class Commits:
+class CommitTimes:
     """Sums over the committed files of all rounds."""
 
     since: datetime | None  # from when on a commit is recent; None: nobody is at work

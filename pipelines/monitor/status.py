@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.monitor.pace import Commits, Pace
+from pipelines.monitor.pace import CommitTimes, Pace
 from pipelines.run.folder import ATTEMPT_KEY, SHARD_KEY, RunFolder, data_folder
 from pipelines.run.manifest import current_manifest
 from pipelines.run.plan import Plan, load_rounds
@@ -109,7 +109,7 @@ def _read(run: RunFolder) -> RunStatus:
         )
     now = datetime.now(UTC)
     workers = _read_workers(run, now)
-    commits = Commits(since=_recently(workers, now))
+    commits = CommitTimes(since=_recently(workers, now))
     committed = [_read_commits(run, plan, commits) for plan in plans]
     attempts = _count_open_attempts(run, committed)
     rounds = tuple(map(_round_status, plans, committed, attempts))
@@ -157,7 +157,7 @@ def _recently(workers: list[Worker], now: datetime) -> datetime | None:
     return max(now - timedelta(seconds=RECENT_S), min(starts)) if starts else None
 
 
-def _read_commits(run: RunFolder, plan: Plan, commits: Commits) -> bytearray:
+def _read_commits(run: RunFolder, plan: Plan, commits: CommitTimes) -> bytearray:
     """Add the files of a round to `commits`; for each of its shards 1 if it is committed."""
     is_committed = bytearray(plan.num_shards)
     for entry in run.entries(data_folder(plan.round)):

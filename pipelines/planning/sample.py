@@ -26,7 +26,7 @@ NEIGHBOURS = 8  # drawn together from tar and Parquet files, which are read in l
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class CorpusSample:
     """Images drawn at random, in the order of the corpus, and what they stand for."""
 
     images: list[InputImage]
@@ -34,7 +34,7 @@ class Sample:
     is_planned: bool  # there is a plan; else the corpus was listed
 
 
-def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) -> Sample:
+def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) -> CorpusSample:
     """Up to `num_images` of the images that the run would label.
 
     Raises:
@@ -47,7 +47,7 @@ def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) ->
         require_corpus(config.images)
         refuse_other_settings(run, plan, settings)
         images, _ = draw(some_shards(run, plan, num_images), num_images)
-        return Sample(images=images, num_images=plan.num_images, is_planned=True)
+        return CorpusSample(images=images, num_images=plan.num_images, is_planned=True)
     with tempfile.TemporaryDirectory(prefix="possam-probe-") as folder:
         images, num_listed = draw(_listed(config, Path(folder)), num_images)
     if not images:
@@ -55,7 +55,7 @@ def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) ->
             f"expected at least one image to label in {config.images}, but --sample or --since"
             " leaves none; widen them"
         )
-    return Sample(images=images, num_images=num_listed, is_planned=False)
+    return CorpusSample(images=images, num_images=num_listed, is_planned=False)
 
 
 def draw(batches: Iterable[pa.RecordBatch], size: int) -> tuple[list[InputImage], int]:

@@ -51,7 +51,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class MeasuredSample:
     """What one worker did with the sample."""
 
     startup_seconds: float  # to load the model and label a first batch
@@ -91,7 +91,7 @@ class Forecast:
     cost_of_storage_month: Estimate | None = None
 
 
-def forecast(scope: Scope, measurement: Measurement, prices: PriceConfig) -> Forecast:
+def forecast(scope: Scope, measurement: MeasuredSample, prices: PriceConfig) -> Forecast:
     """What `measurement` says of `scope`."""
     image_seconds = mean_of(measurement.batch_seconds, measurement.batch_images)
     hours = image_seconds.times(
@@ -141,7 +141,7 @@ def _priced(expected: Forecast, prices: PriceConfig) -> Forecast:
     )
 
 
-def _failed_images(scope: Scope, measurement: Measurement) -> Estimate:
+def _failed_images(scope: Scope, measurement: MeasuredSample) -> Estimate:
     num_failures, num_images = len(measurement.failures), measurement.num_images
     if num_images == scope.num_images:
         return Estimate.exact(num_failures)
@@ -155,7 +155,7 @@ def _mean(figures: Sequence[float], scope: Scope) -> Estimate:
 
 
 def _requests(
-    scope: Scope, measurement: Measurement, fetched_bytes: Estimate | None
+    scope: Scope, measurement: MeasuredSample, fetched_bytes: Estimate | None
 ) -> tuple[int, int]:
     """GETs, and PUTs with listings; retries are not counted."""
     if measurement.is_packed and fetched_bytes:  # ranges end with the shard

@@ -15,8 +15,8 @@ from pipelines.label.job import ModelLoader, load_worker_model
 from pipelines.label.labeller import BATCH_SIZE, ImageLabeller
 from pipelines.label.rows import shard_bytes
 from pipelines.planning.prepare import resolve_settings
-from pipelines.planning.sample import Sample, draw_sample
-from pipelines.probe.forecast import Failure, Measurement, Scope, forecast
+from pipelines.planning.sample import CorpusSample, draw_sample
+from pipelines.probe.forecast import Failure, MeasuredSample, Scope, forecast
 from pipelines.probe.report import ProbeReport
 from pipelines.schema import Row
 from pipelines.settings.label import LabelConfig
@@ -62,7 +62,9 @@ def run_probe(
     )
 
 
-def measure(labeller: ImageLabeller, images: list[InputImage], *, started_at: float) -> Measurement:
+def measure(
+    labeller: ImageLabeller, images: list[InputImage], *, started_at: float
+) -> MeasuredSample:
     """Label `images` with one worker's `labeller`, once it is warm.
 
     Args:
@@ -83,7 +85,7 @@ def measure(labeller: ImageLabeller, images: list[InputImage], *, started_at: fl
     seconds = labeller.clock.seconds
     file_bytes, row_bytes = _parquet_bytes(rows)
     is_on_gpu = torch.cuda.is_available() and torch.cuda.memory_reserved() > 0
-    return Measurement(
+    return MeasuredSample(
         startup_seconds=startup_seconds,
         batch_seconds=tuple(shares_of_time(np.diff(times).tolist())),
         batch_images=tuple(
@@ -130,7 +132,7 @@ def _parquet_bytes(rows: list[Row]) -> tuple[int, list[float]]:
     return empty, [together * one / sum(alone) for one in alone]
 
 
-def _scope(config: LabelConfig, sample: Sample) -> Scope:
+def _scope(config: LabelConfig, sample: CorpusSample) -> Scope:
     return Scope(
         images=config.images,
         output=config.output,

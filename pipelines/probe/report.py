@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.label.stages import bottleneck
 from pipelines.probe.estimate import MIN_PARTS, Estimate
-from pipelines.probe.forecast import Forecast, Measurement, Scope
+from pipelines.probe.forecast import Forecast, MeasuredSample, Scope
 from pipelines.settings.prices import PriceConfig
 
 MAX_FAILURES_SHOWN = 10
@@ -23,7 +23,7 @@ class ProbeReport:
     """A sample labelled by one worker, and what it says of the whole plan."""
 
     scope: Scope
-    measurement: Measurement
+    measurement: MeasuredSample
     forecast: Forecast
     prices: PriceConfig
 

@@ -17,9 +17,9 @@ from pipelines.report.overlay import DrawnSegment, draw_overlay
 from pipelines.storage.addresses import is_s3
 from pipelines.train.folder import LOGS
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
-from possam_core.training.data.labelled import LabelledImage
+from possam_core.training.data.labelled import GroundTruthImage
 from possam_core.training.files import Folder
-from possam_core.training.validation import Example
+from possam_core.training.validation import ValidatedImage
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 SIDE_PX = 384  # longest, of an example
@@ -52,7 +52,7 @@ class TensorBoardLog:
     def examples(self, step: int, examples: Sequence[object]) -> None:
         """Image, truth and prediction side by side; then all is copied that needs to be."""
         for number, example in enumerate(examples):
-            if isinstance(example, Example):
+            if isinstance(example, ValidatedImage):
                 strip = draw_example(example, self._vocabulary)
                 writer = self._writer_from(step)
                 writer.add_image(f"held-out/{number}", strip, step, dataformats="HWC")
@@ -82,7 +82,7 @@ class TensorBoardLog:
         return self._writer
 
 
-def draw_example(example: Example, vocabulary: Vocabulary) -> UInt8[ndarray, "H W 3"]:
+def draw_example(example: ValidatedImage, vocabulary: Vocabulary) -> UInt8[ndarray, "H W 3"]:
     """The image, the truth over it, and the prediction over it, from left to right."""
     image = example.image
     truth = image.annotation(vocabulary)
@@ -95,7 +95,7 @@ def draw_example(example: Example, vocabulary: Vocabulary) -> UInt8[ndarray, "H 
     return np.concatenate(panels, axis=1)
 
 
-def _reduced(image: LabelledImage) -> ndarray:
+def _reduced(image: GroundTruthImage) -> ndarray:
     height, width = image.pixels.shape[:2]
     scale = min(1.0, SIDE_PX / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -103,7 +103,7 @@ def _reduced(image: LabelledImage) -> ndarray:
 
 
 def _overlaid(
-    image: LabelledImage, annotation: PanopticAnnotation, vocabulary: Vocabulary
+    image: GroundTruthImage, annotation: PanopticAnnotation, vocabulary: Vocabulary
 ) -> ndarray:
     classes = {c.category_id: c for c in vocabulary.classes}
     segments: list[DrawnSegment] = [

@@ -20,7 +20,7 @@ MAX_CHARS = 7  # of one run: 35 bits, more than any run of a 32-bit image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
+class ClaimedLabels:
     """What the row of one labelled image claims."""
 
     image_hw: tuple[int, int]
@@ -60,10 +60,10 @@ class LabelColumns:
         """How many segments one row has."""
         return int(self.bounds[row + 1] - self.bounds[row])
 
-    def image(self, row: int) -> Labels:
+    def image(self, row: int) -> ClaimedLabels:
         """The labels of one row, whose size and quality are not null."""
         segments = slice(self.bounds[row], self.bounds[row + 1])
-        return Labels(
+        return ClaimedLabels(
             image_hw=(self.heights[row], self.widths[row]),
             ids=self.ids[segments],
             category_ids=self.category_ids[segments],
@@ -78,7 +78,7 @@ class LabelColumns:
         )
 
 
-def label_problems(labels: Labels) -> Iterator[str]:
+def label_problems(labels: ClaimedLabels) -> Iterator[str]:
     """What of `labels` contradicts the rest or the masks; a phrase each."""
     if len(set(labels.ids)) < len(labels.ids) or min(labels.ids, default=1) < 1:
         yield f"segment ids are {labels.ids}, expected each one once and from 1 up"
@@ -96,7 +96,7 @@ def label_problems(labels: Labels) -> Iterator[str]:
     yield from broken or _mask_problems(labels)
 
 
-def _broken_masks(labels: Labels) -> Iterator[str]:
+def _broken_masks(labels: ClaimedLabels) -> Iterator[str]:
     """Masks that pycocotools must not see: it trusts its input, and would leave its buffers."""
     height, width = labels.image_hw
     for i, size in zip(labels.ids, labels.sizes_hw.tolist(), strict=True):
@@ -153,7 +153,7 @@ def _numbers(
     return numbers
 
 
-def _mask_problems(labels: Labels) -> Iterator[str]:
+def _mask_problems(labels: ClaimedLabels) -> Iterator[str]:
     """What contradicts masks that are whole."""
     height, width = labels.image_hw
     masks = [{"size": [height, width], "counts": counts} for counts in labels.counts]

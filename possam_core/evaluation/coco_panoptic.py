@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from possam_core.errors import GroundTruthError
-from possam_core.evaluation.panoptic_quality import Category, PanopticAnnotation
+from possam_core.evaluation.panoptic_quality import PanopticAnnotation, TrueCategory
 from possam_core.labels.id_colours import read_id_png
 from possam_core.labels.masks import VOID_ID
 
@@ -39,7 +39,7 @@ class TrueImage:
 class PanopticGroundTruth:
     """The contents of a COCO panoptic JSON."""
 
-    categories: tuple[Category, ...]
+    categories: tuple[TrueCategory, ...]
     images: tuple[TrueImage, ...]
 
 
@@ -100,8 +100,8 @@ def read_annotation(image: TrueImage) -> PanopticAnnotation:
     )
 
 
-def _category(record: Mapping[str, Any]) -> Category:
-    return Category(
+def _category(record: Mapping[str, Any]) -> TrueCategory:
+    return TrueCategory(
         id=int(record["id"]),
         name=str(record["name"]),
         is_thing=bool(record["isthing"]),

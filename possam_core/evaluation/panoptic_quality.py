@@ -58,7 +58,7 @@ class SegmentOverlaps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Category:
+class TrueCategory:
     """A class of the ground truth."""
 
     id: int
@@ -181,19 +181,19 @@ def summarise(
 
 def vocabulary_categories(
     vocabulary: Vocabulary, training_names: Iterable[str]
-) -> tuple[Category, ...]:
+) -> tuple[TrueCategory, ...]:
     """The classes of `vocabulary`; `is_seen` is known only if there are seen and unseen ones."""
     is_seen = vocabulary.seen_in(training_names)
     has_both = len(set(is_seen)) == 2
     return tuple(
-        Category(
+        TrueCategory(
             id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=seen if has_both else None
         )
         for c, seen in zip(vocabulary.classes, is_seen, strict=True)
     )
 
 
-def category_groups(categories: Sequence[Category]) -> dict[str, frozenset[int]]:
+def category_groups(categories: Sequence[TrueCategory]) -> dict[str, frozenset[int]]:
     """Ids of `all`, `things`, `stuff` and, if known for every category, `seen` and `unseen`."""
     groups = {
         "all": frozenset(c.id for c in categories),

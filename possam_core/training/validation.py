@@ -15,7 +15,7 @@ from possam_core.evaluation.panoptic_quality import (
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.model import PosSAM
 from possam_core.predictor import Predictor
-from possam_core.training.data.labelled import LabelledImage, LabelledImages
+from possam_core.training.data.labelled import GroundTruthImage, LabelledImages
 from possam_core.training.evaluating import evaluating
 from possam_core.training.stage import Evaluation
 from possam_core.training.workers import Workers
@@ -24,10 +24,10 @@ BATCH_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ValidatedImage:
     """A held-out image with its truth and the prediction."""
 
-    image: LabelledImage
+    image: GroundTruthImage
     prediction: PanopticSegmentation
 
 
@@ -52,7 +52,7 @@ class Validation:
 
         Every worker labels its share and gets the figures of all; only the first has examples.
         """
-        counts, examples = PanopticQualityCounts(), list[Example]()
+        counts, examples = PanopticQualityCounts(), list[ValidatedImage]()
         with evaluating(model):
             for example in self._label(model, workers.share(self.num_images)):
                 truth = example.image.annotation(self.images.vocabulary)
@@ -64,8 +64,8 @@ class Validation:
         quality = summarise(total, category_groups(categories))
         return Evaluation({name: 100 * q.pq for name, q in quality.items()}, examples)
 
-    def _label(self, model: PosSAM, indices: Sequence[int]) -> Iterator[Example]:
+    def _label(self, model: PosSAM, indices: Sequence[int]) -> Iterator[ValidatedImage]:
         predictor = Predictor(model, self.images.vocabulary, precision=self.precision)
         for start in range(0, len(indices), BATCH_SIZE):
             images = [self.images.read(i) for i in indices[start : start + BATCH_SIZE]]
-            yield from map(Example, images, predictor([image.pixels for image in images]))
+            yield from map(ValidatedImage, images, predictor([image.pixels for image in images]))

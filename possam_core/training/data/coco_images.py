@@ -21,7 +21,7 @@ from possam_core.errors import GroundTruthError, nearest
 from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.id_colours import read_id_png
 from possam_core.labels.masks import VOID_ID
-from possam_core.training.data.labelled import LabelledImage
+from possam_core.training.data.labelled import GroundTruthImage
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 Reader = Callable[[str], bytes]  # raises FileNotFoundError where there is no such file
@@ -101,7 +101,7 @@ class CocoImages:
     def __len__(self) -> int:
         return len(self._images)
 
-    def read(self, index: int) -> LabelledImage:
+    def read(self, index: int) -> GroundTruthImage:
         """Image `index` with its segments.
 
         Raises:
@@ -123,7 +123,7 @@ class CocoImages:
                 f"expected {segments.mask_name} of the size of {segments.image_name}, but they are"
                 f" {ids.shape} and {pixels.shape[:2]} pixels high and wide"
             )
-        return LabelledImage(
+        return GroundTruthImage(
             name=segments.image_name,
             pixels=pixels,
             ids=ids,

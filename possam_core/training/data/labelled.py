@@ -15,7 +15,7 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledImage:
+class GroundTruthImage:
     """One image and its true segments."""
 
     name: str  # for messages
@@ -39,7 +39,7 @@ class LabelledImages(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int) -> LabelledImage:
+    def read(self, index: int) -> GroundTruthImage:
         """Image `index`, from 0 on.
 
         Raises:
@@ -59,7 +59,7 @@ class EveryOther:
     def __len__(self) -> int:
         return (len(self._images) + 1 - self._first) // 2
 
-    def read(self, index: int) -> LabelledImage:
+    def read(self, index: int) -> GroundTruthImage:
         """Image `index` of the half."""
         return self._images.read(self._first + 2 * index)
 
@@ -83,10 +83,10 @@ class PlaygroundImages:
     def __len__(self) -> int:
         return self.num_scenes
 
-    def read(self, index: int) -> LabelledImage:
+    def read(self, index: int) -> GroundTruthImage:
         """Scene `index` of the seed."""
         scene = generate_scene(self.seed, index, class_names=self._shown, world=self.world)
-        return LabelledImage(
+        return GroundTruthImage(
             name=f"scene {index} of seed {self.seed}",
             pixels=scene.image,
             ids=scene.ids,

@@ -9,10 +9,10 @@ import torch
 
 from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import (
-    Category,
     PanopticAnnotation,
     PanopticQuality,
     PanopticQualityCounts,
+    TrueCategory,
     category_groups,
     count_matches,
     summarise,
@@ -97,11 +97,11 @@ class HeldOutScenes:
                 logger.info("tuning %s: PQ %.2f with %s", setting, 100 * best, config)
         return config
 
-    def categories(self, model: PosSAM) -> list[Category]:
+    def categories(self, model: PosSAM) -> list[TrueCategory]:
         """The world's classes; those that share a name with the model's training are seen."""
         classes = self.vocabulary.classes
         return [
-            Category(id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=is_seen)
+            TrueCategory(id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=is_seen)
             for c, is_seen in zip(
                 classes, self.vocabulary.seen_in(model.card.training_names), strict=True
             )

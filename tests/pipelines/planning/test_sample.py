@@ -10,7 +10,7 @@ from pipelines.corpus.source import read_source
 from pipelines.planning import sample
 from pipelines.planning.candidates import CANDIDATE_SCHEMA
 from pipelines.planning.prepare import prepare, resolve_settings
-from pipelines.planning.sample import MIN_SHARDS, Sample, draw, draw_sample, some_shards
+from pipelines.planning.sample import MIN_SHARDS, CorpusSample, draw, draw_sample, some_shards
 from pipelines.run.parts import read_shard
 from pipelines.settings.label import LabelConfig
 from possam_core.errors import ConfigError
@@ -73,12 +73,12 @@ def config(tmp_path: Path, tiny_model: str) -> LabelConfig:
     )
 
 
-def sample_of(config: LabelConfig, num_images: int) -> Sample:
+def sample_of(config: LabelConfig, num_images: int) -> CorpusSample:
     settings, _ = resolve_settings(config)
     return draw_sample(config, settings, num_images)
 
 
-def names(sample: Sample) -> list[str]:
+def names(sample: CorpusSample) -> list[str]:
     return [Path(image.uri).stem for image in sample.images]
 
 
@@ -88,7 +88,7 @@ def test_without_a_plan_the_corpus_is_listed_as_a_plan_would_hold_it(config: Lab
     planned = prepare(config)
     assert sample.images == read_shard(planned.run, 0)
     again = sample_of(config, 64)
-    assert again == Sample(images=sample.images, num_images=11, is_planned=True)
+    assert again == CorpusSample(images=sample.images, num_images=11, is_planned=True)
 
 
 def test_a_sample_stands_for_all_that_a_plan_would_hold(config: LabelConfig) -> None:

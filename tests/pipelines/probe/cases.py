@@ -1,9 +1,9 @@
 """A measured sample and the run it stands for, in round numbers."""
 
-from pipelines.probe.forecast import Measurement, Scope
+from pipelines.probe.forecast import MeasuredSample, Scope
 
 # 4 batches of 8 images in 4 s each: half a second an image, without any doubt.
-MEASUREMENT = Measurement(
+MEASUREMENT = MeasuredSample(
     startup_seconds=10.0,
     batch_seconds=(4.0, 4.0, 4.0, 4.0),
     batch_images=(8, 8, 8, 8),

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.probe.estimate import Estimate
-from pipelines.probe.forecast import Failure, Measurement, Scope, forecast
+from pipelines.probe.forecast import Failure, MeasuredSample, Scope, forecast
 from pipelines.probe.report import ProbeReport
 from pipelines.settings.prices import PriceConfig
 from tests.pipelines.probe.cases import MEASUREMENT, SCOPE
@@ -13,7 +13,7 @@ PRICES = PriceConfig(currency="EUR", worker_hour=3.6, storage_gb_month=2.0)
 
 
 def report(
-    scope: Scope = SCOPE, measurement: Measurement = MEASUREMENT, prices: PriceConfig = PRICES
+    scope: Scope = SCOPE, measurement: MeasuredSample = MEASUREMENT, prices: PriceConfig = PRICES
 ) -> ProbeReport:
     return ProbeReport(
         scope=scope,

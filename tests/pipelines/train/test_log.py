@@ -6,20 +6,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipelines.train.log import SIDE_PX, TensorBoardLog, draw_example
 from possam_core.playground import PLAYGROUND
-from possam_core.training.data.labelled import LabelledImage
+from possam_core.training.data.labelled import GroundTruthImage
 from possam_core.training.files import LocalFolder
-from possam_core.training.validation import Example
+from possam_core.training.validation import ValidatedImage
 from tests.factories import make_panoptic, make_segment
 
 VOCABULARY = PLAYGROUND.vocabulary
 APPLE = VOCABULARY.class_index("apple")
 
 
-def make_example(*, is_found: bool = True, height: int = 40, width: int = 60) -> Example:
+def make_example(*, is_found: bool = True, height: int = 40, width: int = 60) -> ValidatedImage:
     """A grey image whose left half is an apple."""
     ids = np.zeros((height, width), np.int32)
     ids[:, : width // 2] = 1
-    image = LabelledImage(
+    image = GroundTruthImage(
         name="grey",
         pixels=np.full((height, width, 3), 128, np.uint8),
         ids=ids,
@@ -27,7 +27,9 @@ def make_example(*, is_found: bool = True, height: int = 40, width: int = 60) ->
     )
     category_id = VOCABULARY.classes[APPLE].category_id
     segments = (make_segment(class_index=APPLE, category_id=category_id),) if is_found else ()
-    return Example(image, make_panoptic(ids.tolist() if is_found else (0 * ids).tolist(), segments))
+    return ValidatedImage(
+        image, make_panoptic(ids.tolist() if is_found else (0 * ids).tolist(), segments)
+    )
 
 
 def test_an_example_is_the_image_then_the_truth_then_the_prediction() -> None:

@@ -26,7 +26,7 @@ from pipelines.run.folder import (
 )
 from pipelines.schema import ROW_SCHEMA
 from pipelines.verify import folder, verify_run
-from pipelines.verify.labels import Labels, label_problems
+from pipelines.verify.labels import ClaimedLabels, label_problems
 from possam_core.errors import ConfigError
 from tests.pipelines.formats.annotators import write_coco
 from tests.pipelines.spoiling import (
@@ -744,7 +744,7 @@ def test_classes_that_contradict_the_plan_are_named(run: Path) -> None:
 
 
 def test_an_image_in_which_nothing_was_found_is_sound() -> None:
-    nothing = Labels(
+    nothing = ClaimedLabels(
         image_hw=(2, 2),
         ids=[],
         category_ids=[],

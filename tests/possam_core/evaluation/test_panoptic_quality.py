@@ -6,10 +6,10 @@ from numpy import ndarray
 
 from possam_core.errors import PossamError
 from possam_core.evaluation.panoptic_quality import (
-    Category,
     CategoryCounts,
     PanopticAnnotation,
     PanopticQualityCounts,
+    TrueCategory,
     category_groups,
     count_matches,
     summarise,
@@ -225,12 +225,15 @@ def test_summarise_averages_over_the_categories_of_a_group_that_occur():
 
 
 def test_category_groups_name_seen_and_unseen_only_where_known_for_every_category():
-    cat, sky = Category(id=1, name="cat", is_thing=True), Category(id=2, name="sky", is_thing=False)
+    cat, sky = (
+        TrueCategory(id=1, name="cat", is_thing=True),
+        TrueCategory(id=2, name="sky", is_thing=False),
+    )
     assert category_groups([cat, sky]) == {"all": {1, 2}, "things": {1}, "stuff": {2}}
     groups = category_groups(
         [
-            Category(id=1, name="cat", is_thing=True, is_seen=True),
-            Category(id=2, name="sky", is_thing=False, is_seen=False),
+            TrueCategory(id=1, name="cat", is_thing=True, is_seen=True),
+            TrueCategory(id=2, name="sky", is_thing=False, is_seen=False),
         ]
     )
     assert (groups["seen"], groups["unseen"]) == ({1}, {2})

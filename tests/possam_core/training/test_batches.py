@@ -8,7 +8,7 @@ from possam_core.errors import GroundTruthError
 from possam_core.playground import PLAYGROUND, generate_scene
 from possam_core.training.batches import ReadAhead, ViewedImages, split_share
 from possam_core.training.data.augment import AugmentConfig
-from possam_core.training.data.labelled import LabelledImage, PlaygroundImages
+from possam_core.training.data.labelled import GroundTruthImage, PlaygroundImages
 from possam_core.training.data.scenes import SceneBatch
 from possam_core.training.stage import LoopConfig
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -35,8 +35,8 @@ class OneImage:
     def __len__(self) -> int:
         return 1
 
-    def read(self, index: int) -> LabelledImage:
-        return LabelledImage(
+    def read(self, index: int) -> GroundTruthImage:
+        return GroundTruthImage(
             name="one",
             pixels=np.zeros((2, 4, 3), np.uint8),
             ids=np.array([[1, 1, 2, 0], [1, 1, 2, 0]], np.int32),

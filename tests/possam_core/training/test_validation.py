@@ -6,9 +6,9 @@ from possam_core.checkpoints.weights import load_model
 from possam_core.model import PosSAM
 from possam_core.playground import PLAYGROUND
 from possam_core.training.calibrate import calibrate_model
-from possam_core.training.data.labelled import LabelledImage, PlaygroundImages
+from possam_core.training.data.labelled import GroundTruthImage, PlaygroundImages
 from possam_core.training.tiny.evaluate import HeldOutScenes
-from possam_core.training.validation import Example, Validation
+from possam_core.training.validation import ValidatedImage, Validation
 from possam_core.training.workers import Workers
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -22,7 +22,7 @@ def test_the_figures_equal_those_of_a_direct_measurement() -> None:
     assert expected["all"] > 20
     assert len(evaluation.examples) == 2
     for index, example in enumerate(evaluation.examples):
-        assert isinstance(example, Example)
+        assert isinstance(example, ValidatedImage)
         assert example.image.name == images.read(index).name
         assert example.prediction.image_hw == example.image.ids.shape
 
@@ -37,7 +37,7 @@ class NoImages:
     def __len__(self) -> int:
         return 2
 
-    def read(self, index: int) -> LabelledImage:
+    def read(self, index: int) -> GroundTruthImage:
         raise OSError("the disk is gone")
 
 
