@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.cli.jobs import JOBS
+from pipelines.cli.jobs import JOBS, settings_class
 from pipelines.settings.label import LabelConfig
 from pipelines.settings.reference import example_yaml, settings_table
 
@@ -52,8 +52,8 @@ HEADER = """# Settings of `possam label`, `possam plan` and `possam probe`:
 def page() -> str:
     """docs/settings.md."""
     parts = [INTRO]
-    for name, cls in JOBS.items():
-        parts.append(f"## {name}\n\n{NOTES[name]}\n\n{settings_table(cls)}\n")
+    for name in JOBS:
+        parts.append(f"## {name}\n\n{NOTES[name]}\n\n{settings_table(settings_class(name))}\n")
     return "\n".join(parts)
 
 

@@ -133,10 +133,10 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON schema of a job's settings: names, descriptions, bounds and defaults."""
-    from pipelines.cli.jobs import JOBS, find_job
+    from pipelines.cli.jobs import JOBS, settings_class
     from pipelines.settings.load import config_schema
 
     if job is None:
-        print_json({name: config_schema(cls) for name, cls in JOBS.items()})
+        print_json({name: config_schema(settings_class(name)) for name in JOBS})
     else:
-        print_json(config_schema(find_job(job)))
+        print_json(config_schema(settings_class(job)))

@@ -1,28 +1,36 @@
 """The jobs that take settings, by the command that runs them."""
 
-from pipelines.evaluate.calibrate import CalibrateConfig
-from pipelines.evaluate.config import EvaluateConfig
-from pipelines.export.config import ExportConfig
-from pipelines.settings.label import LabelConfig
-from pipelines.train.config import TrainConfig
 from possam_core.errors import ConfigError, nearest
 
-JOBS: dict[str, type] = {
-    "label": LabelConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "calibrate": CalibrateConfig,
-    "export": ExportConfig,
-}
+JOBS = ("label", "train", "evaluate", "calibrate", "export")
 
 
-def find_job(name: str) -> type:
-    """The settings of the job called `name`.
+def settings_class(job: str) -> type:
+    """The settings of the job called `job`; imported here, for some need torch.
 
     Raises:
         ConfigError: there is none; the message proposes the nearest name.
     """
-    if name not in JOBS:
-        hint = nearest(name, list(JOBS), otherwise="name one of them")
-        raise ConfigError(f"expected the name of a job ({', '.join(JOBS)}), got {name!r}; {hint}")
-    return JOBS[name]
+    match job:
+        case "label":
+            from pipelines.settings.label import LabelConfig
+
+            return LabelConfig
+        case "train":
+            from pipelines.train.config import TrainConfig
+
+            return TrainConfig
+        case "evaluate":
+            from pipelines.evaluate.config import EvaluateConfig
+
+            return EvaluateConfig
+        case "calibrate":
+            from pipelines.evaluate.calibrate import CalibrateConfig
+
+            return CalibrateConfig
+        case "export":
+            from pipelines.export.config import ExportConfig
+
+            return ExportConfig
+    hint = nearest(job, JOBS, otherwise="name one of them")
+    raise ConfigError(f"expected the name of a job ({', '.join(JOBS)}), got {job!r}; {hint}")

@@ -8,8 +8,10 @@ import typer
 
 from pipelines.cli.options import JsonOption, interruptible, print_json
 from pipelines.cli.settings_flags import takes_settings
-from pipelines.train.config import TrainConfig
 from possam_core.extras import require
+
+require("tensorboard", "possam train")  # said first: the settings already need torch
+from pipelines.train.config import TrainConfig  # noqa: E402
 
 if TYPE_CHECKING:
     from pipelines.train.job import TrainReport
@@ -26,7 +28,6 @@ training_app = typer.Typer()
 @takes_settings(TrainConfig, config=ConfigArgument)
 def train(settings: TrainConfig, as_json: JsonOption = False) -> None:
     """Train a model; the same command again goes on where it was interrupted."""
-    require("tensorboard", "possam train")
     from pipelines.train.job import run_train
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -119,3 +119,10 @@ def test_what_may_change_are_settings_that_there_are(tmp_path: Path) -> None:
         owner, _, field = name.rpartition(".")
         assert hasattr(getattr(config, owner) if owner else config, field)
         assert name not in learned_from(config)
+
+
+def test_the_former_name_of_the_gpus_is_answered_with_the_names_that_there_are(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match=r"got use_gpu; .*gpus_per_worker"):
+        load(tmp_path, use_gpu=True)
