@@ -128,7 +128,7 @@ def test_ways_of_ensembling_are_compared_on_the_masks_of_one_network(
     assert places == [(w, way) for w in ("playground", "workshop") for way in ensembles.WAYS]
     for row in rows:
         (mase,) = (r for r in rows if (r["world"], r["way"]) == (row["world"], "MASE 1"))
-        worth, low, high = row[ensembles.WORTH]
+        worth, low, high = row[ensembles.GAIN]
         assert worth == pytest.approx(mase["all"] - row["all"])
         assert low <= high
     playground = {row["way"]: row for row in rows if row["world"] == "playground"}

@@ -118,17 +118,19 @@ class Series:
             return run, plan
         name = self._folder.read(_claim_key(number))
         assert name is not None  # claims stay
-        draft = self._open(self._place(f"_drafts/{name.decode()}"))
+        # Read without opening its folder, which would make it anew after another call removed it.
+        draft = f"_drafts/{name.decode()}/"
+        keys = (key.removeprefix(draft) for key in self._folder.keys(f"{draft}_plan"))
         # The head comes last: it is the plan's commit.
-        for key in sorted(draft.keys("_plan"), key=lambda key: key == plan_key(0)):
-            content = draft.read(key)
+        for key in sorted(keys, key=lambda key: key == plan_key(0)):
+            content = self._folder.read(draft + key)
             if content is None:
-                break  # somebody else has put it in place meanwhile
+                break  # another call has put it in place meanwhile
             run.put_new(key, content)
         plan = load_plan(run)
         if plan is None:
             raise ConfigError(
-                f"expected the plan of run {number} in {draft.location}, found none; restore it"
+                f"expected the plan of run {number} in {self._place(draft)}, found none; restore it"
                 " from a copy, or begin another series with another output"
             )
         self._forget(name.decode())

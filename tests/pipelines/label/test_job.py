@@ -278,7 +278,7 @@ class Command:
     stderr: Path
 
     def wait_for_a_commit(self) -> None:
-        while not list(self.run.rglob("shard-*.parquet")):
+        while not list((self.run / "data").rglob("shard-*.parquet")):
             assert self.process.poll() is None, self.stderr.read_text()
             time.sleep(0.005)
 
