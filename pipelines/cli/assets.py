@@ -1,4 +1,4 @@
-"""weights, vocabulary and config: what a run is made with."""
+"""The commands weights, vocabulary and config: what a run needs before it starts."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -30,7 +30,7 @@ def list_weights(as_json: JsonOption = False) -> None:
 
 @weights_app.command("fetch")
 def fetch(names: FetchNames) -> None:
-    """Download published weights and check their sha256, or a checkpoint from afar."""
+    """Download published weights and check their sha256, or a checkpoint from s3:// or hf://."""
     from functools import partial
 
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
@@ -97,11 +97,11 @@ def show(vocabulary: VocabularyArgument, as_json: JsonOption = False) -> None:
 def lint(
     vocabulary: VocabularyArgument,
     model: Annotated[
-        str | None, typer.Option(help="checkpoint; seek near-duplicates by its CLIP, too")
+        str | None, typer.Option(help="checkpoint; also find near-duplicates with its CLIP")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what to mend in a vocabulary; exit with 2 if there are errors."""
+    """Print what to fix in a vocabulary; exit with 2 if there are errors."""
     from pipelines.cli.vocabulary import lint as lint_one
 
     report = lint_one(vocabulary, model=model)
@@ -128,7 +128,7 @@ def schema(
         typer.Argument(
             metavar="JOB",
             help="label, train, evaluate, calibrate or export",
-            show_default="all, by their names",
+            show_default="all, by name",
         ),
     ] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""calibrate: what makes a checkpoint's scores and grades honest."""
+"""The command calibrate, which makes a checkpoint's scores and grades reliable."""
 
 from typing import Annotated
 
@@ -37,7 +37,7 @@ def calibrate(
     gpus_per_worker: Annotated[int | None, setting_flag(CalibrateConfig, "gpus_per_worker")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit scores and grades to labelled images that the model has not learned from."""
+    """Fit scores and grades on labelled images that the model was not trained on."""
     from rich.console import Console
 
     from pipelines.bars import bars

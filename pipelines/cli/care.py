@@ -1,4 +1,4 @@
-"""status, errors, verify, compact and doctor: what takes care of a run."""
+"""The commands status, errors, verify, compact and doctor, which inspect a run."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -15,7 +15,7 @@ care_app = typer.Typer()
 
 @care_app.command()
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Print how far a run is, who works on it, and when it will be done."""
+    """Print the progress of a run, its workers, and when it will be done."""
     from pipelines.monitor.status import read_status
     from pipelines.monitor.status_table import status_table
 
@@ -29,10 +29,10 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
 @care_app.command()
 def errors(
     run: RunArgument,
-    samples: Annotated[int, typer.Option(min=0, help="images to name of each kind")] = 3,
+    samples: Annotated[int, typer.Option(min=0, help="images to name for each error code")] = 3,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what failed, by its code, and what to do about it."""
+    """Print what failed, by error code, and what to do about it."""
     from pipelines.monitor.failures import read_failures
     from pipelines.monitor.failures_table import failures_table
 
@@ -45,7 +45,7 @@ def errors(
 
 @care_app.command()
 def verify(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Recount a run with code of its own; exit with 1 if anything is not as promised."""
+    """Check a run with independent code; exit with 1 if it finds a problem."""
     from pipelines.bars import bars
     from pipelines.verify import verify_run
 
@@ -69,7 +69,7 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> None:
 
 @care_app.command()
 def compact(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Write the labels of a finished run as a few large files; the run stays the truth."""
+    """Write the labels of a finished run as a few large files; the run itself stays."""
     from pipelines.bars import bars
     from pipelines.run.compact import compact_run
 
@@ -89,7 +89,7 @@ def compact(run: RunArgument, as_json: JsonOption = False) -> None:
     )
     for folder in report.other_folders:
         typer.echo(
-            f"{report.location}/{folder} is of an earlier state of the run; delete it at will"
+            f"{report.location}/{folder} belongs to an earlier state of the run and can be deleted"
         )
 
 
@@ -102,7 +102,7 @@ def doctor(
     gpus_per_worker: Annotated[float | None, setting_flag(LabelConfig, "gpus_per_worker")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Try everything that a run needs, and say how to mend what fails."""
+    """Check everything that a run needs, and say how to fix what fails."""
     from pipelines.doctor import run_doctor
 
     checks = []

@@ -1,4 +1,4 @@
-"""The command as a typer app, which imports the module of a command once it is called."""
+"""The typer app, which imports the module of a command only when that command is called."""
 
 from importlib import import_module
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ class LazyGroup(TyperGroup):
             return None
         module, _, app_name = COMMANDS[cmd_name].app.partition(":")
         group = get_group(getattr(import_module(f"pipelines.cli.{module}"), app_name))
-        group.name = cmd_name  # if it is one, such as `weights`
+        group.name = cmd_name  # for a command that is itself a group, such as `weights`
         return group.commands.get(cmd_name, group)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

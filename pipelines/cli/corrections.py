@@ -1,4 +1,4 @@
-"""correct: what people know better comes back into a run."""
+"""The command correct, which adds annotators' corrections to a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def correct(
         Path,
         typer.Argument(metavar="FILE", help="COCO panoptic JSON, or Label Studio's JSON export"),
     ],
-    author: Annotated[str, typer.Option(metavar="NAME", help="who is answerable for the labels")],
+    author: Annotated[str, typer.Option(metavar="NAME", help="who is responsible for the labels")],
     format: Annotated[
         str | None,
         typer.Option(help="coco-panoptic or label-studio", show_default="what the file looks like"),
@@ -27,7 +27,7 @@ def correct(
     single_writer: Annotated[bool | None, setting_flag(LabelConfig, "single_writer")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the labels of annotators into a run, where they win over the machine's."""
+    """Add annotators' labels to a run, where they replace the model's."""
     from pipelines.bars import bars
     from pipelines.corrections import correct_run
 

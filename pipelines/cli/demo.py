@@ -1,4 +1,4 @@
-"""`make demo`: draw a corpus, spoil some of it, label it as any other, and show what came out."""
+"""`make demo`: draw a corpus, damage some of its files, label it, and show the result."""
 
 import json
 import shutil
@@ -17,14 +17,14 @@ from possam_core.errors import ConfigError, PossamError
 from possam_core.playground import write_corpus
 
 NUM_IMAGES = 60
-SEED = 2_000_003  # scenes that training has not seen
-SHARD_SIZE = 16  # far below the default, so that the folder shows more than one
-NUM_SPOILED = 4
+SEED = 2_000_003  # scenes that the model was not trained on
+SHARD_SIZE = 16  # far below the default, so that the folder holds more than one shard
+NUM_DAMAGED = 4
 HTML = b"<!doctype html><title>404 Not Found</title><p>This was an image once.</p>"
 
-# What lies below the output folder: a glob, and a line about it.
+# The files below the output folder: a glob, and a line about it.
 TREE = (
-    ("corpus/images/*", "drawn scenes, four of them spoiled"),
+    ("corpus/images/*", "drawn scenes, four of them damaged"),
     ("corpus/panoptic/*.png", "true segment ids, as COCO's colours"),
     ("corpus/panoptic.json", "true segments, in COCO panoptic format"),
     ("corpus/vocabulary.yaml", "the classes to find, in plain words"),
@@ -41,9 +41,9 @@ TREE = (
 
 
 def run_demo(output: Path, *, console: Console | None = None, num_images: int = NUM_IMAGES) -> None:
-    """Make a corpus in `output`, label it with possam-tiny, and print what there is to see.
+    """Make a corpus in `output`, label it with possam-tiny, and print where the results are.
 
-    A second call finds the corpus there and nothing left to label.
+    A second call finds the corpus in place and nothing left to label.
 
     Raises:
         PossamError: `output` cannot be used, or labelling did not finish.
@@ -57,7 +57,7 @@ def run_demo(output: Path, *, console: Console | None = None, num_images: int = 
         vocabulary=str(corpus / "vocabulary.yaml"),
         shard_size=SHARD_SIZE,
     )
-    _say(
+    _print_command(
         console,
         f"possam label {corpus}/images --output {run} --vocabulary {corpus}/vocabulary.yaml"
         f" --shard-size {SHARD_SIZE}",
@@ -67,13 +67,13 @@ def run_demo(output: Path, *, console: Console | None = None, num_images: int = 
     if report.manifest is None:
         raise PossamError("expected the demo to label every shard, but some are open; run it again")
 
-    _say(console, f"possam evaluate {run} --ground-truth {corpus}/panoptic.json")
+    _print_command(console, f"possam evaluate {run} --ground-truth {corpus}/panoptic.json")
     console.print(evaluate_run(str(run), corpus / "panoptic.json").to_table())
     console.print(
-        f"The {NUM_SPOILED} spoiled images have no ground truth, so this is about the others;"
-        " the 16-bit one is labelled all the same."
+        f"The {NUM_DAMAGED} damaged images have no ground truth, so these figures are for the"
+        " others; the 16-bit one is still labelled."
     )
-    _say(console, f"possam report {run}")
+    _print_command(console, f"possam report {run}")
     page = write_report(str(run), console=console)
     console.print(f"wrote {page}\n")
     console.print(_tree(output))
@@ -81,34 +81,36 @@ def run_demo(output: Path, *, console: Console | None = None, num_images: int = 
 
 
 def _make_corpus(corpus: Path, num_images: int, console: Console) -> None:
-    """Fill `corpus` unless an earlier call has; it appears whole or not at all."""
+    """Write `corpus` unless an earlier call has; it appears whole or not at all."""
     if corpus.exists():
         console.print(f"using the corpus that is in {corpus}")
         return
-    _say(console, f"possam playground --num-images {num_images} --seed {SEED} --output {corpus}")
+    _print_command(
+        console, f"possam playground --num-images {num_images} --seed {SEED} --output {corpus}"
+    )
     unfinished = corpus.with_name("corpus.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         write_corpus(unfinished, num_images=num_images, seed=SEED)
-        spoiled = spoil_corpus(unfinished)
+        damaged = damage_corpus(unfinished)
         unfinished.rename(corpus)
     except OSError as error:
         raise ConfigError(
             f"expected a folder to write to at {corpus.parent}, but writing failed"
             f" ({error.strerror}); choose another --output"
         ) from error
-    for name, deed in spoiled.items():
-        console.print(f"  spoiled {name}: {deed}")
+    for name, damage in damaged.items():
+        console.print(f"  damaged {name}: {damage}")
 
 
-def spoil_corpus(corpus: Path) -> dict[str, str]:
-    """Spoil four images and take them out of the ground truth; file name -> what was done to it."""
+def damage_corpus(corpus: Path) -> dict[str, str]:
+    """Damage four images and remove them from the ground truth; file name -> the damage done."""
     path = corpus / "panoptic.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     names = [image["file_name"] for image in content["images"]]
-    step = len(names) // NUM_SPOILED
-    empty, truncated, html, deep = (corpus / "images" / names[k * step] for k in range(NUM_SPOILED))
-    spoiled_ids = {content["images"][k * step]["id"] for k in range(NUM_SPOILED)}
+    step = len(names) // NUM_DAMAGED
+    empty, truncated, html, deep = (corpus / "images" / names[k * step] for k in range(NUM_DAMAGED))
+    damaged_ids = {content["images"][k * step]["id"] for k in range(NUM_DAMAGED)}
 
     truncated.write_bytes(truncated.read_bytes()[: truncated.stat().st_size // 2])
     empty.write_bytes(b"")
@@ -118,10 +120,10 @@ def spoil_corpus(corpus: Path) -> dict[str, str]:
     deep.unlink()
 
     for annotation in content["annotations"]:
-        if annotation["image_id"] in spoiled_ids:
+        if annotation["image_id"] in damaged_ids:
             (corpus / "panoptic" / annotation["file_name"]).unlink()
-    content["images"] = [i for i in content["images"] if i["id"] not in spoiled_ids]
-    content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in spoiled_ids]
+    content["images"] = [i for i in content["images"] if i["id"] not in damaged_ids]
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in damaged_ids]
     path.write_text(json.dumps(content), encoding="utf-8")
     return {
         empty.name: "emptied",
@@ -132,7 +134,7 @@ def spoil_corpus(corpus: Path) -> dict[str, str]:
 
 
 def _tree(output: Path) -> str:
-    """What lies below `output`, a line for each kind of file."""
+    """The files below `output`, a line for each kind."""
     width = max(len(pattern) for pattern, _ in TREE)
     lines = [f"[bold]{output}[/bold]"]
     for pattern, meaning in TREE:
@@ -142,5 +144,5 @@ def _tree(output: Path) -> str:
     return "\n".join(lines)
 
 
-def _say(console: Console, command: str) -> None:
+def _print_command(console: Console, command: str) -> None:
     console.print(f"\n[bold]>[/bold] {command}")

@@ -1,4 +1,4 @@
-"""Where the `possam` command starts, and how a user's mistake is reported."""
+"""The entry point of the `possam` command, which reports a user's mistake in one line."""
 
 import gc
 import os
@@ -14,16 +14,16 @@ from possam_core.extras import missing_extra
 
 
 def main() -> None:
-    """Run the command; a mistake of the caller's is one line on stderr and exit code 2."""
+    """Run the command; a user's mistake is one line on stderr and exit code 2."""
     take_sigterm()
-    _draw_bars_on_terminals_alone()
+    _draw_bars_only_on_terminals()
     if sys.argv[1:] == ["--help"]:
         print_overview()
         print()  # noqa: T201  # as after every other page of help
         sys.exit(0)
-    from pipelines.cli.command import app  # imports typer, which the overview does without
+    from pipelines.cli.command import app  # imports typer, which the overview does not need
 
-    gc.freeze()  # all of it stays to the end: 20 ms less of looking for garbage
+    gc.freeze()  # all of it lives until the end; collecting no garbage there saves 20 ms
 
     try:
         app()
@@ -40,7 +40,7 @@ def _refuse(message: str) -> NoReturn:
     sys.exit(ExitCode.BAD_INPUT)
 
 
-def _draw_bars_on_terminals_alone() -> None:
-    """Jupyter and many a CI set FORCE_COLOR, which rich takes for a terminal: bars line by line."""
+def _draw_bars_only_on_terminals() -> None:
+    """Jupyter and many CIs set FORCE_COLOR, which makes rich print bars line by line."""
     if not (sys.stdout.isatty() or sys.stderr.isatty()):
         os.environ.setdefault("TTY_COMPATIBLE", "0")

@@ -1,4 +1,4 @@
-"""evaluate: how good the labels of a run are, and how good a checkpoint is."""
+"""The command evaluate, which measures the labels of a run, or a checkpoint."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +32,7 @@ def evaluate(
         ),
     ],
     ground_truth: Annotated[
-        Path | None, typer.Option(help="of a run: JSON in COCO panoptic format")
+        Path | None, typer.Option(help="for a run: JSON in COCO panoptic format")
     ] = None,
     data: DataOption = None,
     images: DataImagesOption = None,
@@ -47,7 +47,7 @@ def evaluate(
     precision: Annotated[str | None, setting_flag(EvaluateConfig, "precision")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print PQ, SQ and RQ of a run; of a checkpoint AP, mIoU and reliability as well."""
+    """Print PQ, SQ and RQ of a run; for a checkpoint also AP, mIoU and reliability."""
     of_data = {"images": images, "masks": masks, "vocabulary": vocabulary, "limit": limit}
     of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}
     of_model = {"report": report, "num_worst": num_worst, "precision": precision}
@@ -64,7 +64,7 @@ def evaluate(
 
 
 def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
-    """What `subject` names; of what is not there, the question tells."""
+    """What `subject` names; where there is no run, `--data` means a checkpoint."""
     from possam_core.checkpoints.header import MODEL_FILE_SUFFIXES, SUFFIX, bundled_models
 
     is_file = subject.endswith((SUFFIX, *MODEL_FILE_SUFFIXES)) or subject.startswith("hf://")
@@ -88,15 +88,15 @@ def _refuse_for_run(run: str, flags: dict[str, Any]) -> None:
     ]:
         raise ConfigError(
             f"expected only --ground-truth and --json for the run {run}, got {', '.join(wrong)},"
-            " which is about checkpoints; leave it out, or name a checkpoint"
+            " which is for checkpoints; leave it out, or name a checkpoint"
         )
 
 
 def _refuse_ground_truth(model: str, ground_truth: Path | None) -> None:
     if ground_truth is not None:
         raise ConfigError(
-            f"expected --data with the checkpoint {model}, got --ground-truth, which is about runs;"
-            " say --data playground, or --data panoptic.json --images DIR --vocabulary NAME"
+            f"expected --data with the checkpoint {model}, got --ground-truth, which is for runs;"
+            " use --data playground, or --data panoptic.json --images DIR --vocabulary NAME"
         )
 
 
@@ -108,7 +108,7 @@ def _evaluate_run(run: str, ground_truth: Path | None, *, as_json: bool) -> None
     if ground_truth is None:
         raise ConfigError(
             f"expected --ground-truth with the run {run}, or --data with a checkpoint, got neither;"
-            " name what is true"
+            " add one of them"
         )
     report = evaluate_run(run, ground_truth)
     if as_json:

@@ -1,4 +1,4 @@
-"""export: labels in the formats of other programs."""
+"""The command export, which writes labels in the formats of other programs."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ export_app = typer.Typer()
 @export_app.command()
 @takes_settings(ExportConfig, arguments=("run",))
 def export(settings: ExportConfig, as_json: JsonOption = False) -> None:
-    """Write labels in another format; the same command again does only what is left."""
+    """Write labels in another format; the same command again exports only what is left."""
     from rich.console import Console
 
     from pipelines.export import run_export
@@ -32,7 +32,7 @@ def export(settings: ExportConfig, as_json: JsonOption = False) -> None:
     for code, number in sorted(Counter(image.code for image in report.left_out).items()):
         example = next(image for image in report.left_out if image.code == code)
         typer.echo(
-            f"possam: left out {number:,} images that cannot be read any more ({code}), such as"
+            f"possam: left out {number:,} images that can no longer be read ({code}), such as"
             f" {example.uri}",
             err=True,
         )

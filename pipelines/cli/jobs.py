@@ -6,10 +6,10 @@ JOBS = ("label", "train", "evaluate", "calibrate", "export")
 
 
 def settings_class(job: str) -> type:
-    """The settings of the job called `job`; imported here, for some need torch.
+    """The settings class of the job called `job`; imported here, because some need torch.
 
     Raises:
-        ConfigError: there is none; the message proposes the nearest name.
+        ConfigError: there is no such job; the message suggests the nearest name.
     """
     match job:
         case "label":

@@ -16,7 +16,7 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="of a checkpoint: playground, workshop, or a JSON in COCO panoptic format",
+        help="for a checkpoint: playground, workshop, or a JSON in COCO panoptic format",
     ),
 ]
 DataImagesOption = Annotated[str | None, setting_flag(DataConfig, "images")]
@@ -33,16 +33,16 @@ def data_settings(model: str, data: str | None, flags: Mapping[str, Any]) -> dic
     """The settings of `DataConfig`.
 
     Args:
-        model: for messages.
-        data: as it was given.
+        model: named in messages.
+        data: the value of `--data`.
         flags: further settings; None: not given.
 
     Raises:
-        ConfigError: `data` is none of what it can be.
+        ConfigError: `data` is missing, or names neither a world nor a JSON file.
     """
     if data is None:
         raise ConfigError(
-            f"expected --data with the checkpoint {model}, got none; say --data playground,"
+            f"expected --data with the checkpoint {model}, got none; use --data playground,"
             " --data workshop, or --data panoptic.json --images DIR --vocabulary NAME"
         )
     given = {name: value for name, value in flags.items() if value is not None}

@@ -1,4 +1,4 @@
-"""plan, probe, label and retry: what makes a run."""
+"""The commands plan, probe, label and retry, which make a run."""
 
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pipelines.label.session import LabelReport
 
 IMAGES = ("images",)
-GOES_ON = "label what is left"
-WHILE_LABELLING = ("gpus_per_worker", "error_budget")  # of no use to a plan
+WHAT_IS_LEFT = "label what is left"
+WHILE_LABELLING = ("gpus_per_worker", "error_budget")  # not used by a plan
 
 WorkersOption = Annotated[int | None, setting_flag(LabelConfig, "num_workers")]
 GpusOption = Annotated[float | None, setting_flag(LabelConfig, "gpus_per_worker")]
@@ -35,7 +35,7 @@ labelling_app = typer.Typer()
 @labelling_app.command()
 @takes_settings(LabelConfig, arguments=IMAGES, without=("num_workers", *WHILE_LABELLING))
 def plan(settings: LabelConfig, as_json: JsonOption = False) -> None:
-    """Freeze the list of images, and label none yet."""
+    """Freeze the list of images without labelling any."""
     from rich.console import Console
 
     from pipelines.label.progress import planning_note
@@ -65,7 +65,7 @@ def probe(
     num_images: Annotated[int, typer.Option(min=1, help="images to label for the estimate")] = 64,
     as_json: JsonOption = False,
 ) -> None:
-    """Label a few images, keep nothing, and say what the whole would take and cost."""
+    """Label a few images, keep nothing, and estimate the time and cost of the whole."""
     from pipelines.probe.probe import run_probe
 
     report = run_probe(settings, num_images=num_images)
@@ -78,11 +78,11 @@ def probe(
 @labelling_app.command()
 @takes_settings(LabelConfig, arguments=IMAGES)
 def label(settings: LabelConfig, as_json: JsonOption = False) -> None:
-    """Label images; the same command again does only what is left."""
+    """Label images; the same command again labels only what is left."""
     from pipelines.label.session import run_label
 
     _warn_of_single_writer(settings)
-    with interruptible(GOES_ON):
+    with interruptible(WHAT_IS_LEFT):
         _finish(run_label(settings), as_json=as_json)
 
 
@@ -92,7 +92,8 @@ def retry(
     codes: Annotated[
         str | None,
         typer.Option(
-            help="error codes to try again, with commas", show_default="of the open retry"
+            help="error codes to retry, separated by commas",
+            show_default="those of the open retry",
         ),
     ] = None,
     num_workers: WorkersOption = None,
@@ -102,7 +103,7 @@ def retry(
     single_writer: SingleWriterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Label again the images that failed; their newest row counts."""
+    """Label the failed images again; the newest row of an image counts."""
     from pipelines.label.session import run_retry
     from pipelines.planning.retry import retry_config
 
@@ -117,7 +118,7 @@ def retry(
     )
     _warn_of_single_writer(settings)
     asked = tuple(code.strip() for code in (codes or "").split(",") if code.strip())
-    with interruptible(GOES_ON):
+    with interruptible(WHAT_IS_LEFT):
         _finish(run_retry(settings, asked), as_json=as_json)
 
 
@@ -130,7 +131,7 @@ def _warn_of_single_writer(settings: LabelConfig) -> None:
 
 
 def _finish(report: "LabelReport", *, as_json: bool) -> None:
-    """Print what became of the run; the exit code says whether it is complete."""
+    """Print the result of the run; the exit code says whether it is complete."""
     from rich.console import Console
 
     from pipelines.label.summary import summarise, to_record

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and how a result is printed."""
+"""Arguments and options that several commands share, and functions that print results."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def print_json(result: object) -> None:
 
 
 def print_report(content: "RenderableType") -> None:
-    """Print something for people to read."""
+    """Print a table or text for people to read."""
     from rich.console import Console
 
     Console(soft_wrap=True, highlight=False).print(content)
@@ -35,7 +35,7 @@ def print_report(content: "RenderableType") -> None:
 
 @contextmanager
 def interruptible(what_again_does: str) -> Iterator[None]:
-    """On Ctrl-C, say what the same command would do again, and end with its exit code."""
+    """On Ctrl-C, print what the same command does when run again, and exit with INTERRUPTED."""
     try:
         yield
     except KeyboardInterrupt:

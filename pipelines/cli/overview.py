@@ -1,7 +1,7 @@
-"""The commands by name, and the page of `possam --help`.
+"""The commands by name, and the page that `possam --help` prints.
 
 The page looks as typer would draw it, but imports neither typer nor any command's module, which
-halves its time. Tests hold the table equal to the docstrings, and the page to typer's.
+halves its time. Tests check that the table equals the docstrings, and that the page equals typer's.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,33 +22,33 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {  # in the order of the page
-    "plan": Entry("labelling:labelling_app", "Freeze the list of images, and label none yet."),
+    "plan": Entry("labelling:labelling_app", "Freeze the list of images without labelling any."),
     "probe": Entry(
         "labelling:labelling_app",
-        "Label a few images, keep nothing, and say what the whole would take and cost.",
+        "Label a few images, keep nothing, and estimate the time and cost of the whole.",
     ),
     "label": Entry(
         "labelling:labelling_app",
-        "Label images; the same command again does only what is left.",
+        "Label images; the same command again labels only what is left.",
     ),
     "retry": Entry(
         "labelling:labelling_app",
-        "Label again the images that failed; their newest row counts.",
+        "Label the failed images again; the newest row of an image counts.",
     ),
     "status": Entry(
-        "care:care_app", "Print how far a run is, who works on it, and when it will be done."
+        "care:care_app", "Print the progress of a run, its workers, and when it will be done."
     ),
-    "errors": Entry("care:care_app", "Print what failed, by its code, and what to do about it."),
+    "errors": Entry("care:care_app", "Print what failed, by error code, and what to do about it."),
     "verify": Entry(
         "care:care_app",
-        "Recount a run with code of its own; exit with 1 if anything is not as promised.",
+        "Check a run with independent code; exit with 1 if it finds a problem.",
     ),
     "compact": Entry(
         "care:care_app",
-        "Write the labels of a finished run as a few large files; the run stays the truth.",
+        "Write the labels of a finished run as a few large files; the run itself stays.",
     ),
     "doctor": Entry(
-        "care:care_app", "Try everything that a run needs, and say how to mend what fails."
+        "care:care_app", "Check everything that a run needs, and say how to fix what fails."
     ),
     "report": Entry(
         "pictures:pictures_app",
@@ -68,11 +68,11 @@ COMMANDS = {  # in the order of the page
     ),
     "evaluate": Entry(
         "evaluation:evaluation_app",
-        "Print PQ, SQ and RQ of a run; of a checkpoint AP, mIoU and reliability as well.",
+        "Print PQ, SQ and RQ of a run; for a checkpoint also AP, mIoU and reliability.",
     ),
     "calibrate": Entry(
         "calibration:calibration_app",
-        "Fit scores and grades to labelled images that the model has not learned from.",
+        "Fit scores and grades on labelled images that the model was not trained on.",
     ),
     "stats": Entry(
         "stats:stats_app",
@@ -80,15 +80,15 @@ COMMANDS = {  # in the order of the page
     ),
     "export": Entry(
         "export:export_app",
-        "Write labels in another format; the same command again does only what is left.",
+        "Write labels in another format; the same command again exports only what is left.",
     ),
     "correct": Entry(
         "corrections:corrections_app",
-        "Put the labels of annotators into a run, where they win over the machine's.",
+        "Add annotators' labels to a run, where they replace the model's.",
     ),
     "train": Entry(
         "training:training_app",
-        "Train a model; the same command again goes on where it was interrupted.",
+        "Train a model; the same command again resumes an interrupted training.",
     ),
     "weights": Entry("assets:weights_app", "Published weights of the frozen encoders."),
     "vocabulary": Entry("assets:vocabulary_app", "Vocabularies: built in, and your own."),
@@ -97,7 +97,7 @@ COMMANDS = {  # in the order of the page
 
 
 def print_overview() -> None:
-    """Print what `possam --help` shows, as wide and as colourful as the terminal is."""
+    """Print the page of `possam --help`, in the width and colours of the terminal."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text

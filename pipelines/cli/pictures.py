@@ -1,4 +1,4 @@
-"""report, compare, playground and demo: what shows labels."""
+"""The commands report, compare, playground and demo, which show labels."""
 
 from pathlib import Path
 from typing import Annotated

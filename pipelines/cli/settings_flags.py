@@ -35,13 +35,13 @@ def takes_settings(
     without: tuple[str, ...] = (),
     config: Any = ConfigOption,
 ) -> Callable[[Command], Command]:
-    """A decorator: the command's first parameter is filled from flags and a YAML file.
+    """A decorator that fills the command's first parameter from flags and a YAML file.
 
     Args:
         cls: a dataclass of settings.
         arguments: settings given by position; all others are flags.
-        without: settings that this command has no use for; the YAML file may hold them.
-        config: how the YAML file is given.
+        without: settings that this command does not use; the YAML file may hold them.
+        config: the argument or option that names the YAML file.
     """
     flags = [field for field in fields(cls) if field.name not in without]
 
@@ -68,14 +68,14 @@ def takes_settings(
 
 
 def setting_flag(cls: type, name: str, *, default: object = None) -> Any:
-    """Typer's description of the flag of one setting, for a command that takes few of its class.
+    """Typer's description of the flag of one setting, for a command that takes only some settings.
 
-    None stands for "not given": `Annotated[int | None, setting_flag(LabelConfig, "num_workers")]`.
+    None means "not given": `Annotated[int | None, setting_flag(LabelConfig, "num_workers")]`.
 
     Args:
         cls: a dataclass of settings.
-        name: of the setting.
-        default: what the command takes instead of the setting's own.
+        name: the setting's name.
+        default: the command's own default, used instead of the setting's.
     """
     field = next(field for field in fields(cls) if field.name == name)
     option = _option(field, settings_of(cls)[name], types_of(cls)[name])
@@ -87,7 +87,7 @@ def setting_flag(cls: type, name: str, *, default: object = None) -> Any:
 def _parameter(
     cls: type, field: "Field[Any]", arguments: tuple[str, ...]
 ) -> inspect.Parameter | None:
-    """The parameter that Typer reads; None: the field is a group of settings, for YAML alone."""
+    """The parameter that Typer reads; None for a group of settings, which only YAML can hold."""
     setting = settings_of(cls)[field.name]
     hint = types_of(cls)[field.name]
     if is_dataclass(hint):
@@ -109,7 +109,7 @@ def _option(field: "Field[Any]", setting: Setting, hint: Any) -> Any:
 
 
 def _shown_default(field: "Field[Any]", setting: Setting) -> str | bool:
-    """What `--help` prints; the parameter's own default, None, stands for "not given"."""
+    """The default that `--help` prints; the parameter's own default, None, means "not given"."""
     if field.default is MISSING or field.default in ((), False):
         return False
     if field.default is not None:
@@ -123,7 +123,7 @@ def _choices(hint: Any) -> list[str]:
 
 
 def _parsed_kind(hint: Any) -> Any:
-    """The type that Typer parses: of a tuple its list; of choices, text, which is checked later."""
+    """The type that Typer parses: a list for a tuple; text, checked later, for choices."""
     if get_origin(hint) is tuple:
         return list[get_args(hint)[0]]  # type: ignore[misc]
     return str if _choices(hint) else hint

@@ -1,4 +1,4 @@
-"""stats: what a run holds, in figures."""
+"""The command stats, which prints the statistics of a run."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ def stats(
     run: RunArgument,
     against: Annotated[
         str | None,
-        typer.Option(metavar="REFERENCE", help="run to say how far this one has drifted from"),
+        typer.Option(metavar="REFERENCE", help="reference run to measure drift against"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,6 +1,6 @@
-"""SIGTERM reaches the handlers of this process, whatever native code does about signals.
+"""SIGTERM reaches this process's Python handlers even if native code replaces them.
 
-Ray's core installs a handler of its own beneath Python's while it starts, which would abort.
+While it starts, Ray's core installs its own handler beneath Python's, which would abort.
 """
 
 import os
@@ -13,22 +13,22 @@ SIGTERM = {signal.SIGTERM}
 
 
 def take_sigterm() -> None:
-    """Block SIGTERM in all threads to come but one, which calls the handler that Python knows.
+    """Block SIGTERM in all future threads except one, which calls Python's handler.
 
-    To be called first of all. Processes that are forked later, Ray's among them, have it unblocked
-    again. Those that Python spawns do not, so nothing may count on ending them by it:
-    `multiprocessing.Pool` does, and may then wait for ever.
+    Call it before anything else. Processes that are forked later, Ray's among them, have SIGTERM
+    unblocked again. Processes that Python spawns keep it blocked, so nothing may rely on it to end
+    them: `multiprocessing.Pool` does, and may then wait for ever.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGTERM)
-    os.register_at_fork(after_in_child=_let_go)
-    threading.Thread(target=_wait, name="sigterm", daemon=True).start()
+    os.register_at_fork(after_in_child=_unblock_sigterm)
+    threading.Thread(target=_handle_sigterm, name="sigterm", daemon=True).start()
 
 
-def _let_go() -> None:
+def _unblock_sigterm() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGTERM)
 
 
-def _wait() -> None:
+def _handle_sigterm() -> None:
     while True:
         number = signal.sigwait(SIGTERM)
         handler = signal.getsignal(number)

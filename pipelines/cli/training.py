@@ -1,4 +1,4 @@
-"""train: what makes a checkpoint."""
+"""The command train, which makes a checkpoint."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipelines.cli.options import JsonOption, interruptible, print_json
 from pipelines.cli.settings_flags import takes_settings
 from possam_core.extras import require
 
-require("tensorboard", "possam train")  # said first: the settings already need torch
+require("tensorboard", "possam train")  # checked first: the settings already need torch
 from pipelines.train.config import TrainConfig  # noqa: E402
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ training_app = typer.Typer()
 @training_app.command()
 @takes_settings(TrainConfig, config=ConfigArgument)
 def train(settings: TrainConfig, as_json: JsonOption = False) -> None:
-    """Train a model; the same command again goes on where it was interrupted."""
+    """Train a model; the same command again resumes an interrupted training."""
     from pipelines.train.job import run_train
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -1,4 +1,4 @@
-"""What `possam vocabulary` prints: the built-in vocabularies, one of them, what to mend in one."""
+"""What `possam vocabulary` prints: the built-in vocabularies, one vocabulary, or its findings."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from possam_core.vocabulary.vocabulary import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintReport:
-    """What there is to mend in one vocabulary."""
+    """What to fix in one vocabulary."""
 
     vocabulary: str
     num_classes: int
     findings: tuple[Finding, ...]  # errors first
-    skipped: str = ""  # a sentence about what was asked for and not looked for
+    skipped: str = ""  # a sentence about a requested check that was not made
 
     @property
     def has_errors(self) -> bool:
-        """Does it hold anything that makes the vocabulary unusable or a class unreachable?"""
+        """Whether a finding makes the vocabulary unusable or a class unreachable."""
         return any(f.level == "error" for f in self.findings)
 
     def to_text(self) -> str:
-        """A line for each finding, and one with their number."""
+        """A line for each finding, and one with their counts."""
         num_errors = sum(f.level == "error" for f in self.findings)
         total = (
             f"{self.vocabulary}: classes {self.num_classes:,}, errors {num_errors:,},"
@@ -45,7 +45,7 @@ class VocabularySize:
 
 
 def vocabulary_sizes() -> list[VocabularySize]:
-    """Of each built-in vocabulary."""
+    """The size of each built-in vocabulary."""
     sizes = []
     for name in builtin_vocabularies():
         kinds = [c.is_thing for c in find_vocabulary(name).classes]
@@ -70,7 +70,7 @@ def show_vocabulary(source: str) -> Table:
     """The classes of the vocabulary with the name or path `source`, for a terminal.
 
     Raises:
-        VocabularyError: there is none, or something is wrong with it.
+        VocabularyError: there is no such vocabulary, or it is invalid.
     """
     vocabulary = find_vocabulary(source)
     has_parents = any(c.parent for c in vocabulary.classes)
@@ -86,23 +86,24 @@ def show_vocabulary(source: str) -> Table:
 
 
 def lint(source: str, *, model: str | None = None) -> LintReport:
-    """What there is to mend in the vocabulary with the name or path `source`.
+    """What to fix in the vocabulary with the name or path `source`.
 
     Args:
-        model: bundled name or path of a checkpoint, by whose CLIP near-duplicates are sought.
+        source: built-in name, or path of a YAML file.
+        model: bundled name or path of a checkpoint whose CLIP finds near-duplicates.
 
     Raises:
         VocabularyError: there is no such vocabulary, or it cannot be read at all.
         CheckpointError: `model` is unknown or damaged.
     """
-    # Seconds of imports, which `list` and `show` do without.
+    # Importing it takes seconds, which `list` and `show` do not need.
     from possam_core.vocabulary.lint import lint_vocabulary
 
     draft = find_draft(source)
     vocabulary = None if draft.mistakes else draft.finish()
     text, skipped = None, ""
     if model is not None and vocabulary is None:
-        skipped = "near-duplicates were not sought: mend the errors first"
+        skipped = "near-duplicates were not checked: fix the errors first"
     elif model is not None and vocabulary is not None:
         from possam_core.checkpoints.weights import load_model
 

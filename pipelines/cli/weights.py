@@ -1,4 +1,4 @@
-"""Published encoder weights: which there are, fetching them when asked to, and checking them."""
+"""Published encoder weights: list, fetch on request, and verify them."""
 
 import urllib.request
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def find_weights(name: str) -> PublishedWeights:
     """The published weights called `name`.
 
     Raises:
-        CheckpointError: there are none; the message proposes the nearest name.
+        CheckpointError: there are none; the message suggests the nearest name.
     """
     for weights in PUBLISHED:
         if weights.name == name:
@@ -45,7 +45,7 @@ def describe_weights() -> str:
 
 
 def weights_records() -> list[dict[str, Any]]:
-    """The same of published weights, for programs; `file` is null where it was not fetched."""
+    """The published weights for programs; `file` is null where they were not fetched."""
     found = [(weights, fetched_file(weights)) for weights in PUBLISHED]
     return [asdict(w) | {"file": str(file) if file.exists() else None} for w, file in found]
 
@@ -55,10 +55,10 @@ def fetch_weights(weights: PublishedWeights, on_bytes: Callable[[int], None]) ->
 
     Args:
         weights: what to fetch.
-        on_bytes: called with the number of bytes of each chunk that arrived.
+        on_bytes: called with the number of bytes of each chunk that arrives.
 
     Raises:
-        CheckpointError: the address does not answer, or answers with other content.
+        CheckpointError: the address does not answer, or its content has another sha256.
     """
     target = fetched_file(weights)
     if target.exists():
@@ -83,7 +83,7 @@ def fetch_checkpoint(address: str, on_bytes: Callable[[int], None]) -> Path:
     """Copy a checkpoint from `s3://bucket/key` or `hf://owner/name/file`, unless it is there.
 
     Raises:
-        CheckpointError: it cannot be read there, or is no checkpoint; then nothing is kept.
+        CheckpointError: it cannot be read, or is not a checkpoint; nothing is kept then.
     """
     target = remote_file(address)
     if target.exists():
@@ -105,7 +105,7 @@ def _copy(
     on_bytes: Callable[[int], None],
     check: Callable[[Path], object],
 ) -> None:
-    """Write `source` to `target` whole, if `check` does not raise; else leave nothing behind."""
+    """Write all of `source` to `target` if `check` does not raise; else leave nothing behind."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
     try:
@@ -127,13 +127,13 @@ def _open_remote(address: str) -> AbstractContextManager[BinaryIO]:
         return cast(
             AbstractContextManager[BinaryIO], urllib.request.urlopen(url, timeout=TIMEOUT_S)
         )
-    import fsspec  # of the extra [s3], as is the next
+    import fsspec  # of the extra [s3], as is botocore below
 
     return cast(AbstractContextManager[BinaryIO], fsspec.open(address, "rb"))
 
 
 def _errors_at(address: str) -> tuple[type[Exception], ...]:
-    """What opening and reading an address may raise."""
+    """The errors that opening and reading an address may raise."""
     if address.startswith("hf://"):
         return (OSError, ValueError)
     from botocore.exceptions import BotoCoreError
@@ -142,15 +142,15 @@ def _errors_at(address: str) -> tuple[type[Exception], ...]:
 
 
 def verify_weights(weights: PublishedWeights) -> Path:
-    """The fetched file, once its content is known to be the published one.
+    """The path of the fetched file, whose sha256 is the published one.
 
     Raises:
-        CheckpointError: it was not fetched, or it differs.
+        CheckpointError: it was not fetched, or its sha256 differs.
     """
     file = fetched_file(weights)
     if not file.exists():
         raise CheckpointError(
-            f"expected {weights.name} at {file}, but it was never fetched; run `possam weights"
+            f"expected {weights.name} at {file}, but it has not been fetched; run `possam weights"
             f" fetch {weights.name}`"
         )
     _require_sha256(weights, file, "delete it and fetch it again")

@@ -57,7 +57,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  
     return lambda *arguments: Outcome(list(arguments), monkeypatch, capsys)
 
 
-def test_the_installed_command_answers_a_missing_folder_in_one_line(tmp_path: Path) -> None:
+def test_the_installed_command_reports_a_missing_folder_in_one_line(tmp_path: Path) -> None:
     command = [POSSAM, "label", tmp_path / "nowhere", "--output", tmp_path / "run"]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 2
@@ -66,12 +66,12 @@ def test_the_installed_command_answers_a_missing_folder_in_one_line(tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
-def test_where_no_terminal_is_nothing_is_drawn_as_on_one() -> None:
+def test_without_a_terminal_no_colours_are_printed() -> None:
     environment = os.environ | {"FORCE_COLOR": "1"}  # as Jupyter sets it
     command = [POSSAM, "vocabulary", "list"]
-    told = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
-    assert b"coco-panoptic" in told
-    assert b"\x1b" not in told
+    printed = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+    assert b"coco-panoptic" in printed
+    assert b"\x1b" not in printed
 
 
 def test_the_command_line_itself_imports_neither_ray_nor_torch() -> None:
@@ -80,13 +80,13 @@ def test_the_command_line_itself_imports_neither_ray_nor_torch() -> None:
     assert outcome.stdout.strip() == b"set()"
 
 
-def test_help_and_version_answer(call) -> None:  # type: ignore[no-untyped-def]
+def test_help_and_version_are_printed(call) -> None:  # type: ignore[no-untyped-def]
     assert call("--help").code == 0
     outcome = call("--version")
     assert (outcome.code, outcome.out.split()[0]) == (0, "possam")
 
 
-def test_help_names_the_defaults_that_hold(call, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_help_names_the_actual_defaults(call, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("COLUMNS", "200")
     lines = call("label", "--help").out.splitlines()
     defaults = LabelConfig(images="a", output="b")
@@ -190,7 +190,7 @@ def test_settings_come_from_a_file_and_flags_win(  # type: ignore[no-untyped-def
     assert (outcome.code, "shards of 7;" in outcome.out) == (0, True)
 
 
-def test_every_mistake_in_the_settings_is_told_at_once(  # type: ignore[no-untyped-def]
+def test_every_mistake_in_the_settings_is_named_at_once(  # type: ignore[no-untyped-def]
     call, images: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "job.yaml").write_text("shard_sise: 7\nprecision: float16\n")
@@ -214,7 +214,7 @@ def test_the_schema_of_the_settings_is_json(call) -> None:  # type: ignore[no-un
     assert call("config", "schema", "lable").is_one_sentence_about("did you mean 'label'?")
 
 
-def test_a_finished_run_can_be_asked_verified_and_compacted(  # type: ignore[no-untyped-def]
+def test_a_finished_run_can_be_inspected_verified_and_compacted(  # type: ignore[no-untyped-def]
     call, make_run: Callable
 ) -> None:
     small = make_run(num_images=5, spoil={1: b""})

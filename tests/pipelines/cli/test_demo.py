@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pipelines.cli.demo import TREE, run_demo, spoil_corpus
+from pipelines.cli.demo import TREE, damage_corpus, run_demo
 from possam_core.evaluation.coco_panoptic import read_annotation, read_ground_truth
 from possam_core.images.decode import ImageError, ImageErrorCode, decode_image
 from possam_core.playground import write_corpus
@@ -22,13 +22,13 @@ def outcome(data: bytes) -> ImageErrorCode | None:
     return None
 
 
-def test_spoiling_gives_three_errors_and_one_image_that_can_be_converted(tmp_path):
+def test_damaging_gives_three_errors_and_one_image_that_can_be_converted(tmp_path):
     corpus = tmp_path / "corpus"
     write_corpus(corpus, num_images=8, seed=1)
-    spoiled = spoil_corpus(corpus)
+    damaged = damage_corpus(corpus)
     outcomes = {path.name: outcome(path.read_bytes()) for path in (corpus / "images").iterdir()}
     assert len(outcomes) == 8
-    assert [outcomes[name] for name in spoiled] == [
+    assert [outcomes[name] for name in damaged] == [
         ImageErrorCode.EMPTY,
         ImageErrorCode.TRUNCATED,
         ImageErrorCode.NOT_AN_IMAGE,
@@ -41,20 +41,20 @@ def test_the_16_bit_image_shows_the_grey_version_of_its_scene(tmp_path):
     corpus, twin = tmp_path / "corpus", tmp_path / "twin"
     for folder in (corpus, twin):
         write_corpus(folder, num_images=4, seed=1)
-    name = list(spoil_corpus(corpus))[-1]
+    name = list(damage_corpus(corpus))[-1]
     path = corpus / "images" / name
     assert Image.open(path).mode == "I;16"
     grey = np.asarray(Image.open(twin / "images" / name.replace("png", "jpg")).convert("L"))
     np.testing.assert_array_equal(decode_image(path.read_bytes()).pixels[..., 0], grey)
 
 
-def test_the_ground_truth_that_is_left_is_whole(tmp_path):
+def test_the_remaining_ground_truth_is_valid(tmp_path):
     corpus = tmp_path / "corpus"
     write_corpus(corpus, num_images=6, seed=1)
-    spoiled = spoil_corpus(corpus)
+    damaged = damage_corpus(corpus)
     truth = read_ground_truth(corpus / "panoptic.json")
     assert len(truth.images) == 2 == len(list((corpus / "panoptic").iterdir()))
-    assert not {image.file_name for image in truth.images} & set(spoiled)
+    assert not {image.file_name for image in truth.images} & set(damaged)
     for image in truth.images:
         read_annotation(image)
     listed = json.loads((corpus / "panoptic.json").read_text())["images"]

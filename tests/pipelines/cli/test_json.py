@@ -36,7 +36,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
-def test_every_command_that_reports_has_it(
+def test_every_command_that_reports_has_the_flag(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -50,7 +50,7 @@ def test_every_command_that_reports_has_it(
         assert "print the result as one JSON document" in " ".join(text.split()), page
 
 
-def test_of_commands_about_a_run(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_commands_about_a_run_print_one_document(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     small = make_run(num_images=3, spoil={1: b""})
     code, verified = call("verify", small.run)
     assert (code, verified["is_complete"], len(verified["problems"])) == (1, False, 1)
@@ -66,28 +66,30 @@ def test_of_commands_about_a_run(call: Call, make_run, tmp_path: Path) -> None: 
     assert Path(page).is_file()
 
 
-def test_of_two_runs(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_comparison_of_two_runs_is_one_document(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     small = make_run(2)
     code, compared = call("compare", small.run, small.run, "--output", tmp_path / "page")
     assert (code, compared["num_images"], compared["changed"]) == (0, 2, 0.0)
     assert compared["quality"]["all"]["pq"] == 1.0
 
 
-def test_of_an_export_and_its_second_call(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_export_and_its_second_call_print_one_document(
+    call: Call, make_run, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
     small = make_run(2)
     asked = ("export", small.run, "--format", "coco-panoptic", "--output", tmp_path / "out")
     assert call(*asked, "--num-workers", 1)[1]["num_images"] == {"train": 2}
     assert call(*asked, "--num-workers", 1)[1]["num_exported"] == 0
 
 
-def test_of_a_plan(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_plan_is_one_document(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     images = make_run(2).images
     code, planned = call("plan", images, "--output", tmp_path / "other", "--shard-size", 1)
     assert (code, planned["num_images"], planned["num_shards"]) == (0, 2, 2)
     assert planned["location"] == str(tmp_path / "other")
 
 
-def test_of_vocabularies_and_weights(call: Call) -> None:
+def test_vocabularies_and_weights_are_one_document(call: Call) -> None:
     sizes = {entry["name"]: entry["classes"] for entry in call("vocabulary", "list")[1]}
     assert sizes["playground"] == 48
     shown = call("vocabulary", "show", "playground")[1]

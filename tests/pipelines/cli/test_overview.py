@@ -88,7 +88,7 @@ def test_every_command_that_a_module_defines_is_on_the_page() -> None:
             assert COMMANDS[info.name or info.callback.__name__].app == place
 
 
-def test_a_word_that_is_no_command_offers_the_nearest(
+def test_an_unknown_command_gets_the_nearest_as_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["possam", "exprot"])

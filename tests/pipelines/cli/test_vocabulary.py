@@ -76,11 +76,11 @@ def test_lint_with_errors_lists_them_all_and_ends_with_2(write, tiny_model: str)
     assert outcome.output.split("\n")[:3] == [
         "error: class 'cup': needs 'kind'; add kind: thing or kind: stuff",
         "error: class 'sky': kind must be thing or stuff, got 'stuf'; did you mean 'stuff'?",
-        "near-duplicates were not sought: mend the errors first",
+        "near-duplicates were not checked: fix the errors first",
     ]
 
 
-def test_lint_with_a_model_seeks_near_duplicates(write, tiny_model: str) -> None:  # type: ignore[no-untyped-def]
+def test_lint_with_a_model_finds_near_duplicates(write, tiny_model: str) -> None:  # type: ignore[no-untyped-def]
     names = ("red ball", "green ball", "ball of red")  # all alike to an untrained CLIP
     file = write(*(f"name: {n}, kind: thing" for n in names))
     assert "cosine" not in call("lint", file).output

@@ -45,7 +45,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publi
     server.server_close()
 
 
-def test_fetching_brings_the_published_bytes_and_does_nothing_twice(
+def test_fetching_gets_the_published_bytes_and_does_nothing_the_second_time(
     published: PublishedWeights,
 ) -> None:
     counts: list[int] = []
@@ -101,7 +101,7 @@ def test_a_checkpoint_in_object_storage_is_used_once_it_was_fetched(
     assert [f.name for f in (tmp_path / "weights").rglob("*.safetensors*")] == ["tiny.safetensors"]
 
 
-def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
+def test_a_misspelt_name_gets_the_nearest_as_a_hint() -> None:
     with pytest.raises(CheckpointError, match="did you mean 'vit_b'"):
         find_weights("vitb")
 
