@@ -1,4 +1,4 @@
-"""What people correct comes back into the run, and wins over the machine's labels."""
+"""Corrections by people, which are added to a run and replace the model's labels."""
 
 from pipelines.corrections.correct import CorrectionReport, correct_run
 

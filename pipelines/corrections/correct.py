@@ -1,4 +1,4 @@
-"""`possam correct`: annotators' labels come into a run as one more file, and win from then on."""
+"""`possam correct`: add annotators' labels to a run as a file of rows that take precedence."""
 
 import io
 from collections import defaultdict
@@ -28,10 +28,10 @@ READERS = {COCO_PANOPTIC: read_coco_panoptic, LABEL_STUDIO: read_label_studio}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectionReport:
-    """What has been corrected."""
+    """The result of `correct_run`."""
 
     location: str  # of the run
-    key: str  # of the file of corrections, in the run
+    key: str  # of the corrections file in the run
     num_images: int
     num_again: int  # of those, images that had been corrected before
 
@@ -45,21 +45,21 @@ def correct_run(
     single_writer: bool = False,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> CorrectionReport:
-    """Put the labels of an annotators' file into the run: all of them, or none.
+    """Add the labels of an annotators' file to the run: all of them, or none.
 
     Args:
-        location: of the run folder.
-        file: of the annotators.
-        author: who is answerable for these labels.
-        format: one of READERS; None: whichever the file looks like.
+        location: the run folder.
+        file: the annotators' file.
+        author: who is responsible for these labels.
+        format: one of READERS; None: guessed from the file.
         single_writer: as for `RunFolder`.
-        on_image: hears how many images of how many have been read.
+        on_image: called with the number of images read so far, and of all.
 
     Raises:
-        PossamError: there is no run, or something about the file cannot be used.
+        PossamError: there is no run, or the file cannot be used.
     """
     if not author.strip():
-        raise ConfigError("expected the name of whoever made the corrections, got none; give one")
+        raise ConfigError("expected the name of the author of the corrections, got none; give one")
     if format is not None and format not in READERS:
         raise ConfigError(f"expected a format among {', '.join(READERS)}, got {format!r}; name one")
     run = open_run(location)
@@ -139,7 +139,7 @@ def _parquet(rows: list[LabelledRow], correction: Correction, run: LabelledRun) 
 
 
 def _put(run: RunFolder, data: bytes, now: datetime) -> str:
-    """Write the file under the next number; where it lies."""
+    """Write the file under the next free number; return its key."""
     keys = run.correction_keys()
     match = CORRECTION_KEY.fullmatch(keys[-1]) if keys else None
     number = int(match[1]) + 1 if match else 1

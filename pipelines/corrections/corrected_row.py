@@ -1,4 +1,4 @@
-"""An annotator's regions -> the row that replaces the machine's.
+"""An annotator's regions -> the row that replaces the model's.
 
 Axes: H W pixels of the image.
 """
@@ -20,15 +20,15 @@ def corrected_row(
 ) -> LabelledRow:
     """The row of a labelled image with the annotator's segments.
 
-    Regions of one stuff class become one segment. A person has looked, so the measures that stand
-    for the model's doubt are at their best. What cannot be recounted without the image's
-    pixels (`boundary_sharpness`) stays that of the machine's labels.
+    Regions of one stuff class become one segment. A person has checked the image, so the measures
+    of the model's confidence get their best values. `boundary_sharpness`, which cannot be
+    recomputed without the image's pixels, keeps the value of the model's labels.
 
     Args:
-        row: the machine's.
-        regions: all of the image; no two may share a pixel.
-        categories: of the run, by name.
-        image: how to call it in an error.
+        row: the model's.
+        regions: all regions of the image; those of different segments may not overlap.
+        categories: the run's, by name.
+        image: the image's name in errors.
 
     Raises:
         ConfigError: a class is not one of the run's, a region is empty, or two overlap.

@@ -1,4 +1,4 @@
-"""Which planned image an annotators' file means."""
+"""Find the planned image of each image in an annotators' file."""
 
 import re
 from collections import defaultdict
@@ -10,7 +10,7 @@ from pipelines.run.folder import RunFolder
 from pipelines.run.parts import SHARDS_A_PART, open_part
 from pipelines.run.plan import Plan
 
-SEPARATORS = re.compile(r"[/\\#]")  # the last leads into a container
+SEPARATORS = re.compile(r"[/\\#]")  # the last precedes a member of a container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,12 @@ class Match:
 
 
 def match_images(run: RunFolder, plan: Plan, annotated: Sequence[AnnotatedImage]) -> list[Match]:
-    """The planned image of each of `annotated`: by image id, or else by file name.
+    """The planned image of each of `annotated`, by image id or else by file name.
 
-    Where several images have that name, the folders before it decide.
+    If several images have that name, the parent folders decide.
 
     Raises:
-        ConfigError: an image is none of the run, may be one of several, or comes twice.
+        ConfigError: an image is not in the run, is ambiguous, or is annotated twice.
     """
     by_key: dict[str, list[AnnotatedImage]] = defaultdict(list)
     for image in annotated:
@@ -47,7 +47,7 @@ def match_images(run: RunFolder, plan: Plan, annotated: Sequence[AnnotatedImage]
 
 
 def _keys(image: AnnotatedImage) -> set[str]:
-    """What its planned image has as its id or file name."""
+    """The possible ids and file names of its planned image."""
     if image.image_id is not None:
         return {image.image_id}
     name = _path(image.name)[-1]
@@ -80,7 +80,7 @@ def _choose(image: AnnotatedImage, candidates: Sequence[Match]) -> Match:
 
 
 def _common_end(path: Sequence[str], other: Sequence[str]) -> int:
-    """How many parts two paths share at their ends."""
+    """The number of equal parts at the ends of two paths."""
     pairs = zip(reversed(path), reversed(other), strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(path), len(other)))
 

@@ -1,4 +1,4 @@
-"""Which classes an export holds: those of the run, some of them, or others made of them."""
+"""The classes of an export: the run's, some of them, or new ones that merge them."""
 
 import colorsys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +12,12 @@ from pipelines.settings.load import read_settings
 from possam_core.errors import ConfigError, nearest
 
 YAML_SUFFIXES = (".yaml", ".yml")
-_GOLDEN_RATIO, _PLASTIC_RATIO = 0.618034, 0.754878  # steps of them never come close to a start
+_GOLDEN_RATIO, _PLASTIC_RATIO = 0.618034, 0.754878  # multiples of them never come close to 0 mod 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedClass:
-    """One class as the export names it."""
+    """One class of the export."""
 
     index: int  # position among the classes, things first: the contiguous id that trainers want
     id: int  # category id in the data set
@@ -32,19 +32,19 @@ class ExportedClass:
         return round(255 * red), round(255 * green), round(255 * blue)
 
     def to_json(self) -> dict[str, Any]:
-        """The category as COCO panoptic has it."""
+        """The category in COCO panoptic format."""
         return category_record(self.id, self.name, is_thing=self.is_thing, colour=self.colour)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassMap:
-    """The classes of an export, and what becomes of those of the run; the rest becomes void."""
+    """The classes of an export, and the run's classes mapped to them; all others become void."""
 
     classes: tuple[ExportedClass, ...]  # by index
     index_of: Mapping[int, int]  # category id in the run -> index
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The categories as COCO panoptic has them."""
+        """The categories in COCO panoptic format."""
         return [category.to_json() for category in self.classes]
 
 
@@ -52,13 +52,13 @@ def choose_classes(categories: Sequence[Category], choice: str | None) -> ClassM
     """The classes that `choice` asks for.
 
     Args:
-        categories: of the run.
-        choice: names with commas between them; or a YAML file of `new name: [old names]`, which
+        categories: the run's.
+        choice: names separated by commas; or a YAML file of `new name: [old names]`, whose classes
             get ids from 1 in the order of the file; None: all classes.
 
     Raises:
-        ConfigError: the file cannot be read, a class is unknown or taken twice, or things and
-            stuff would become one class.
+        ConfigError: the file cannot be read, a class is unknown or used twice, or one class would
+            merge things and stuff.
     """
     by_name = {category.name: category for category in categories}
     if choice is not None and choice.lower().endswith(YAML_SUFFIXES):
@@ -97,7 +97,7 @@ def _read_groups(file: Path) -> dict[str, list[str]]:
 
 
 def _mistakes(groups: Mapping[str, list[str]], by_name: Mapping[str, Category]) -> Iterator[str]:
-    """One sentence for each."""
+    """One sentence for each mistake."""
     if not groups:
         yield "expected at least one class to export, got none; leave out --classes for all"
     taken: dict[str, str] = {}

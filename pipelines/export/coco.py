@@ -12,7 +12,7 @@ from pipelines.formats.coco_panoptic import image_record
 
 
 def coco_record(example: Example, annotations: list[Record]) -> Record:
-    """One image and what is annotated in it; `write_coco` gives the numbers."""
+    """One image and its annotations; `write_coco` adds the ids."""
     image = image_record(example.file_name, example.image_hw, example.facts())
     return {"image": image, "annotations": annotations}
 
@@ -21,9 +21,9 @@ def write_coco(whole: Whole, key: str, categories: list[dict[str, Any]]) -> None
     """Write the JSON of each split, one image in memory at a time.
 
     Args:
-        whole: whose records are `coco_record`s.
-        key: where a JSON goes, with `{split}` in it.
-        categories: as the JSON lists them.
+        whole: an export whose records are `coco_record`s.
+        key: the key of a JSON, with `{split}` in it.
+        categories: the JSON's categories.
     """
     head = {
         "info": {"description": f"labels of plan {whole.provenance['plan_id']}, made by possam"},
@@ -47,7 +47,7 @@ def write_coco(whole: Whole, key: str, categories: list[dict[str, Any]]) -> None
 
 
 def instance_annotations(example: Example, *, is_stuff_too: bool) -> list[Record]:
-    """The segments as COCO's detection task has them."""
+    """The segments as annotations of COCO's detection task."""
     size = list(example.image_hw)
     pairs = zip(example.segments, example.rle_counts(), strict=True)
     return [

@@ -13,7 +13,7 @@ JSON_KEY = "annotations/instances_{split}.json"
 
 
 class CocoInstances:
-    """Opens with pycocotools and with all that reads COCO's detection task."""
+    """Opens with pycocotools and other readers of COCO's detection task."""
 
     image_use = ImageUse.OPTIONAL
 

@@ -14,7 +14,7 @@ JSON_KEY = "annotations/panoptic_{split}.json"
 
 
 class CocoPanoptic:
-    """Opens with panopticapi and with all that reads COCO's panoptic task."""
+    """Opens with panopticapi and other readers of COCO's panoptic task."""
 
     image_use = ImageUse.OPTIONAL
 
@@ -34,6 +34,6 @@ class CocoPanoptic:
 
 
 def panoptic_record(example: Example) -> Record:
-    """What the JSON says of an image and of its PNG."""
+    """The JSON records of an image and of its PNG."""
     segments = [segment.to_json() for segment in example.segments]
     return coco_record(example, [annotation_record(f"{example.stem}.png", segments)])

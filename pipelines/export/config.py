@@ -1,4 +1,4 @@
-"""The settings of an export: the form of the flow, and the command's flags."""
+"""The settings of an export, from which the flow's form and the command's flags are made."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from possam_core.settings import Setting, require_valid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """What to export of which run, in which format, and where to.
+    """Which labels of which run to export, in which format, and to which folder.
 
     Example:
         >>> from pipelines import ExportConfig, ExportFormat

@@ -15,7 +15,7 @@ from pipelines.export.semantic_png import semantic_png, void_level
 
 
 class Detectron2:
-    """Registers itself: the script lies in the folder."""
+    """Opens with detectron2 through the registration script in the folder."""
 
     image_use = ImageUse.COPIED
 

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent
 
 
 def read_metadata() -> dict[str, Any]:
-    """What trainers and evaluators ask of the data set.
+    """The metadata that trainers and evaluators read.
 
-    The list of stuff names holds the things, too, because a model for panoptic segmentation has
+    The list of stuff names also holds the things, because a model for panoptic segmentation has
     one output for each class; the contiguous id of a class is its place in that list.
     """
     content = json.loads((ROOT / "categories.json").read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def read_records(split: str) -> list[dict[str, Any]]:
 
 
 def register(prefix: str = "possam") -> list[str]:
-    """Make `<prefix>_train` and `<prefix>_val`, as far as they exist, known; return the names."""
+    """Register `<prefix>_train` and `<prefix>_val` if they exist; return their names."""
     from detectron2.data import (  # type: ignore[import-not-found, unused-ignore]
         DatasetCatalog,
         MetadataCatalog,

@@ -1,4 +1,4 @@
-"""One labelled image as an export sees it: its classes chosen, its areas and boxes recounted.
+"""One labelled image of an export: its classes are mapped, its areas and boxes recomputed.
 
 Axes: H W pixels of the image.
 """
@@ -28,22 +28,22 @@ from possam_core.labels.pixel_runs import PixelRuns
 from possam_core.labels.rle import decode_runs, rle_counts
 
 TRAIN, VAL = "train", "val"
-SAFE_STEM = re.compile(r"[A-Za-z0-9_-]{1,80}")  # no dot: WebDataset cuts a name at the first
+SAFE_STEM = re.compile(r"[A-Za-z0-9_-]{1,80}")  # no dot: WebDataset splits a name at the first one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedSegment:
-    """One segment, or all segments of stuff that became one class."""
+    """One segment, or all segments of stuff that were merged into one class."""
 
-    id: int  # as in the run; of several that became one, the least
+    id: int  # as in the run; the least id of merged segments
     category: ExportedClass
     is_crowd: bool
     geometry: AreaAndBox
-    score: float  # of several that became one, the mean by area
-    counts: str | None  # COCO compressed RLE; None: of several, so it must be made
+    score: float  # the mean by area of merged segments
+    counts: str | None  # COCO compressed RLE; None: merged segments, so it must be computed
 
     def to_json(self) -> dict[str, object]:
-        """What COCO panoptic says of it."""
+        """The segment's record in COCO panoptic format."""
         return segment_record(
             self.id, self.category.id, self.geometry, is_crowd=self.is_crowd, score=self.score
         )
@@ -59,18 +59,18 @@ class Example:
     image_hw: tuple[int, int]
     exif_orientation: int
     grade: str
-    correction: Correction | None  # by people, who have drawn these segments
+    correction: Correction | None  # if people have drawn these segments
     segments: tuple[ExportedSegment, ...]
     runs: PixelRuns  # of `segments`, in order
     path: str  # of the original below its corpus, or its whole address
-    picture: Picture | None = None  # None: it is no part of the export
+    picture: Picture | None = None  # None: the image is not copied
 
     def facts(self) -> dict[str, str | int]:
-        """Which image it is, how good its labels are, and whose."""
+        """The image's id and address, the grade of its labels, and who corrected them."""
         facts: dict[str, str | int] = {"image_id": self.image_id, "uri": self.uri}
         facts["grade"] = self.grade
         if self.picture is None and self.exif_orientation != UPRIGHT:
-            facts["exif_orientation"] = self.exif_orientation  # whoever loads it has to turn it
+            facts["exif_orientation"] = self.exif_orientation  # the loader has to turn it
         if self.correction is not None:
             facts["corrected_by"] = self.correction.author
             facts["corrected_at"] = self.correction.corrected_at.isoformat()
@@ -78,12 +78,12 @@ class Example:
 
     @property
     def stem(self) -> str:
-        """What its files are called: the image's id, or a hash of one that is no file name."""
+        """The name of its files: the image's id, or its hash if the id is not a safe file name."""
         return file_stem(self.image_id)
 
     @property
     def file_name(self) -> str:
-        """Of the picture; of the original, where that stays what the labels are about."""
+        """The name of the picture, or the path of the original if that is not copied."""
         return f"{self.stem}.{self.picture.suffix}" if self.picture else self.path
 
     def ids(self) -> ndarray:
@@ -91,7 +91,7 @@ class Example:
         return self.runs.paint([s.id for s in self.segments], void=VOID_ID)
 
     def ids_png(self) -> bytes:
-        """The same as COCO panoptic has it."""
+        """The ids as a PNG in COCO panoptic format."""
         return encode_ids(self.runs, [s.id for s in self.segments])
 
     def classes_png(self, *, void: int, bit_depth: Literal[8, 16], first: int = 0) -> bytes:
@@ -108,14 +108,14 @@ class Example:
 
 
 def file_stem(image_id: str) -> str:
-    """A file name without suffix for an image: its id, if that is fit for one."""
+    """A file name without suffix for an image: its id if that is safe, else its hash."""
     if SAFE_STEM.fullmatch(image_id):
         return image_id
     return blake2b(image_id.encode(), digest_size=16).hexdigest()
 
 
 def path_in_corpus(uri: str, corpus: str) -> str:
-    """Where an image lies below the folder that its corpus is or, as a glob or file, lies in."""
+    """The path of an image below its corpus folder, or below the folder of its glob or file."""
     fixed = corpus.partition("*")[0].partition("?")[0].partition("[")[0]
     folders = (fixed.rstrip("/"), fixed.rpartition("/")[0])
     roots = [f"{folder}/" for folder in folders if folder and uri.startswith(f"{folder}/")]
@@ -123,7 +123,7 @@ def path_in_corpus(uri: str, corpus: str) -> str:
 
 
 def split_of(image_id: str, val_share: float) -> str:
-    """Where an image belongs: always to the same split, whatever else is exported."""
+    """The split of an image, which does not depend on what else is exported."""
     number = int.from_bytes(blake2b(image_id.encode(), digest_size=8, person=b"split").digest())
     return VAL if number < val_share * 2**64 else TRAIN
 
@@ -136,14 +136,14 @@ def make_examples(
     corrections: Mapping[str, Correction] | None = None,
     corpus: str = "",
 ) -> Iterator[Example]:
-    """The images of `rows`, all of which have labels, in order and without their pictures.
+    """The images of `rows` in order, without their pictures.
 
     Args:
-        rows: of `schema.ROW_SCHEMA`.
-        classes: what becomes of theirs.
-        val_share: of the images, for the split VAL.
+        rows: of `schema.ROW_SCHEMA`; every one has labels.
+        classes: the mapping of the run's classes.
+        val_share: share of the images in the split VAL.
         corrections: by image id.
-        corpus: its address, as the plan has it.
+        corpus: address of the corpus, from the plan.
 
     Raises:
         ConfigError: the segments of an image are damaged.
@@ -173,7 +173,7 @@ def make_examples(
 
 
 class _Head(TypedDict):
-    """What of a labelled row is about the image as a whole."""
+    """The columns of a labelled row that describe the whole image."""
 
     image_id: str
     uri: str
@@ -214,9 +214,9 @@ class _Columns:
 def _choose(
     columns: _Columns, places: Sequence[int], classes: ClassMap, image_hw: tuple[int, int]
 ) -> tuple[tuple[ExportedSegment, ...], PixelRuns]:
-    """The segments at `places` whose classes are exported; stuff of one class becomes one."""
+    """The segments at `places` whose classes are exported; stuff of one class is merged."""
     chosen = [p for p in places if columns.category_ids[p] in classes.index_of]
-    groups: dict[tuple[int, int], list[int]] = {}  # by class, and what keeps things apart
+    groups: dict[tuple[int, int], list[int]] = {}  # by class, and for a thing by its place
     for i, place in enumerate(chosen):
         index = classes.index_of[columns.category_ids[place]]
         groups.setdefault((index, place if classes.classes[index].is_thing else -1), []).append(i)
@@ -246,7 +246,7 @@ def _segment(
     category: ExportedClass,
     geometry: AreaAndBox,
 ) -> ExportedSegment:
-    """What the segments at some places, of some areas, become together."""
+    """One exported segment made of parts, which are (place, area) pairs."""
     place = parts[0][0]
     segment_id = min(columns.ids[p] for p, _ in parts)
     if not VOID_ID < segment_id <= MAX_ID:

@@ -1,4 +1,4 @@
-"""The formats that labels can be exported to, each a module of its own."""
+"""The formats that labels can be exported to; each has its own module."""
 
 from enum import StrEnum
 
@@ -14,7 +14,7 @@ from pipelines.export.webdataset import WebDataset
 
 
 class ExportFormat(StrEnum):
-    """Names of the formats, as the command takes them.
+    """The formats by the names that the command accepts.
 
     Example:
         >>> from pipelines import ExportFormat
@@ -33,7 +33,7 @@ class ExportFormat(StrEnum):
 
     @property
     def writer(self) -> Format:
-        """What writes it."""
+        """The object that writes the format."""
         writers: dict[ExportFormat, Format] = {
             ExportFormat.COCO_PANOPTIC: CocoPanoptic(),
             ExportFormat.COCO_INSTANCES: CocoInstances(),

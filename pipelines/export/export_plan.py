@@ -1,4 +1,4 @@
-"""What an export is made of, frozen before it begins: a rerun must mean the same, or is refused."""
+"""The frozen plan of an export; a rerun with a different plan is refused."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -17,11 +17,11 @@ MAX_SHOWN_CHARS = 80  # of a setting that differs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPlan:
-    """All that the bytes of an export depend on."""
+    """Everything that the bytes of an export depend on."""
 
     format: str
     plan_id: str  # of the run
-    state: str  # hash of the names of all that the run has committed: such files never change
+    state: str  # hash of the names of all committed files of the run, which never change
     where: str | None
     min_grade: str | None
     classes: list[dict[str, Any]]  # categories, in order
@@ -32,7 +32,7 @@ class ExportPlan:
 
 
 def make_plan(config: ExportConfig, run: LabelledRun, classes: ClassMap) -> ExportPlan:
-    """What exporting `run` would mean at this moment."""
+    """The plan for exporting `run` in its present state."""
     return ExportPlan(
         format=config.format.value,
         plan_id=run.plan.plan_id,
@@ -48,17 +48,17 @@ def make_plan(config: ExportConfig, run: LabelledRun, classes: ClassMap) -> Expo
 
 
 def freeze(plan: ExportPlan, folder: ExportFolder) -> None:
-    """Commit the plan of a new export; return only if an older one means the same.
+    """Commit the plan of a new export, or check that the committed plan is the same.
 
     Raises:
-        ConfigError: the folder holds another export, or something else.
+        ConfigError: the folder holds an export with another plan, or something else.
     """
     found = folder.read(PLAN_KEY)
     if found is None:
         if not folder.is_empty():
             raise ConfigError(
-                f"expected an empty folder at {folder.location}, but it holds something that is no"
-                " export; choose another --output"
+                f"expected an empty folder at {folder.location}, but it holds files that are not"
+                " an export; choose another --output"
             )
         folder.commit(PLAN_KEY, (json.dumps(asdict(plan), indent=2) + "\n").encode())
         found = folder.read(PLAN_KEY)  # another export may have committed its plan first
@@ -70,7 +70,7 @@ def freeze(plan: ExportPlan, folder: ExportFolder) -> None:
     if set(names) <= {"state", "shards"}:
         raise ConfigError(
             f"expected {folder.location} to be of the run as it is now, but the run has grown or"
-            " was corrected since that export began; choose another --output"
+            " was corrected since that export started; choose another --output"
         )
     differences = (f"{n} {_shown(older.get(n))} -> {_shown(wanted.get(n))}" for n in names)
     raise ConfigError(

@@ -14,11 +14,11 @@ from pipelines.export.coco import coco_record, instance_annotations, write_coco
 from pipelines.export.example import Example
 from pipelines.export.protocol import ImageUse, Record, Unit, Whole
 
-BACKGROUND = 0  # what FiftyOne shows as nothing
+BACKGROUND = 0  # FiftyOne does not draw this level
 
 
 class FiftyOne:
-    """Opens with `fiftyone.types.COCODetectionDataset`, a split at a time."""
+    """Opens with `fiftyone.types.COCODetectionDataset`, one split at a time."""
 
     image_use = ImageUse.COPIED
 

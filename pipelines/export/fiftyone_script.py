@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 def read_mask_targets() -> dict[int, str]:
-    """The name behind each grey level of the semantic masks; 0 is void."""
+    """The class name of each grey level of the semantic masks; 0 is void."""
     content = json.loads((ROOT / "categories.json").read_text(encoding="utf-8"))
     return {level: category["name"] for level, category in enumerate(content, start=1)}
 

@@ -8,14 +8,14 @@ from pipelines.storage.addresses import is_s3
 from pipelines.storage.folder import StoreFolder
 
 WRITE_THREADS = 8
-MAX_WAITING = 64  # writes that are not done yet
+MAX_WAITING = 64  # writes that may be pending
 
 
 class ExportFolder(StoreFolder):
-    """Writes many small objects, to a bucket side by side; leaving it waits for all of them."""
+    """Writes many small objects, to a bucket in parallel; leaving it cancels pending writes."""
 
     def __init__(self, location: str) -> None:
-        """Open `location`, a normalised address; a local folder is made if it is missing."""
+        """Open `location`, a normalised address; a missing local folder is created."""
         super().__init__(location, create=True)
         # On disk a write takes less time than a thread takes to start it.
         self._writers = ThreadPoolExecutor(WRITE_THREADS) if is_s3(location) else None
@@ -29,7 +29,7 @@ class ExportFolder(StoreFolder):
             self._writers.shutdown(cancel_futures=True)
 
     def put(self, key: str, data: bytes) -> None:
-        """Write `key`, perhaps in a while, whatever was there; `flush` raises what goes wrong."""
+        """Write or replace `key`, in a bucket asynchronously; `flush` raises its errors."""
         if self._writers is None:
             self.replace(key, data)
             return
@@ -38,15 +38,15 @@ class ExportFolder(StoreFolder):
             self._waiting.popleft().result()
 
     def put_json(self, key: str, content: object) -> None:
-        """Likewise, a small JSON file for people, too."""
+        """Write `content` under `key` as indented JSON, as `put` does."""
         self.put(key, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
     def flush(self) -> None:
-        """Return once everything is written."""
+        """Wait until everything is written."""
         while self._waiting:
             self._waiting.popleft().result()
 
     def commit(self, key: str, data: bytes) -> bool:
-        """Write `key` after all else, unless it exists; False if it did."""
+        """Flush, then write `key` unless it exists; False if it did."""
         self.flush()
         return self.put_new(key, data)

@@ -54,7 +54,7 @@ class HuggingFace:
     image_use = ImageUse.COPIED
 
     def write_unit(self, examples: Iterable[Example], unit: Unit) -> Iterator[tuple[str, Record]]:
-        """Write a Parquet file for each split, which waits on disk until it is whole."""
+        """Write a Parquet file for each split, which stays in a temporary file until complete."""
         metadata = {"huggingface": json.dumps({"info": {"features": features(unit.classes)}})}
         schema = SCHEMA.with_metadata(metadata)
         waiting: dict[str, list[Record]] = {}
@@ -80,19 +80,19 @@ class HuggingFace:
                 unit.folder.replace_file(key, folder / split)
 
     def join(self, whole: Whole) -> None:
-        """Write the dataset card, which also says which file is of which split."""
+        """Write the dataset card, which also maps files to splits."""
         splits = {split_name(split): num for split, num in whole.num_images.items()}
         card = dataset_card(whole.provenance, splits, whole.classes)
         whole.folder.put("README.md", card.encode())
 
 
 def split_name(split: str) -> str:
-    """What Hugging Face calls a split."""
+    """Hugging Face's name of a split."""
     return "validation" if split == VAL else split
 
 
 def features(classes: ClassMap) -> dict[str, Any]:
-    """The columns in the words of `datasets`, so that it decodes images and names classes."""
+    """The columns as features of `datasets`, so that it decodes images and names classes."""
 
     def value(dtype: str) -> dict[str, str]:
         return {"dtype": dtype, "_type": "Value"}

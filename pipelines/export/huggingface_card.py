@@ -34,7 +34,7 @@ dataset = load_dataset("this folder, or its name on the Hub")
 | `segments_info` | one entry a segment: its id, class, area and box in pixels, score |
 | `image_id`, `uri` | which image it is, and where it came from |
 | `grade` | A to D, how far to trust its labels |
-| `corrected_by`, `corrected_at` | who has corrected its labels, and when; null: nobody |
+| `corrected_by`, `corrected_at` | who corrected its labels, and when; null: not corrected |
 
 In `segments_info`, `label` is the class by name, `category_id` its id in the vocabulary.
 
@@ -87,10 +87,10 @@ def dataset_card(
 
 
 def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What fits into a table: neither lists nor what is absent."""
+    """The values that fit into a table; lists and absent values are left out."""
     return [(k, str(v)) for k, v in provenance.items() if isinstance(v, str | int | float)]
 
 
 def _cell(text: str) -> str:
-    """A value that cannot end its cell."""
+    """The text with characters escaped that would end a table cell."""
     return " ".join(text.split()).replace("|", "\\|")

@@ -21,7 +21,7 @@ class LabelStudio:
     image_use = ImageUse.LINKED
 
     def write_unit(self, examples: Iterable[Example], unit: Unit) -> Iterator[tuple[str, Record]]:
-        """Write a list of tasks for each split, which waits on disk until it is whole."""
+        """Write a list of tasks for each split, which stays in a temporary file until complete."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="possam-export-")))
             files: dict[str, TextIO] = {}
@@ -46,7 +46,7 @@ class LabelStudio:
 
 
 def task(example: Example) -> Record:
-    """One image to correct."""
+    """The task of correcting one image."""
     ids = example.ids()
     results = [
         brush_result(

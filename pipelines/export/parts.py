@@ -1,6 +1,6 @@
-"""What has been exported so far: one file for each finished shard, whose existence is the commit.
+"""The finished parts of an export: one file for each shard, whose existence is the commit.
 
-The file also holds what joining must know of each image: a line of JSON, gzipped.
+The file is gzipped JSON lines: a head, then a record of each image for `join`.
 """
 
 import gzip
@@ -20,7 +20,7 @@ PART_KEY = re.compile(PARTS_FOLDER + r"/part-(\d{8,})\.jsonl\.gz")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """A labelled image that is no part of the export, because it can no longer be read."""
+    """A labelled image that was not exported because it can no longer be read."""
 
     image_id: str
     uri: str
@@ -38,7 +38,7 @@ class PartHead:
 
 
 def part_key(unit: int) -> str:
-    """Where the part of a shard lies."""
+    """The key of a shard's part."""
     return f"{PARTS_FOLDER}/part-{unit:08d}.jsonl.gz"
 
 
@@ -55,7 +55,7 @@ def part_bytes(head: PartHead, records: list[tuple[str, Record]]) -> bytes:
 
 
 def read_head(folder: ExportFolder, unit: int) -> PartHead:
-    """What the part of a shard says of itself."""
+    """The head of a shard's part."""
     content = next(_lines(folder, unit))
     content["left_out"] = tuple(LeftOut(**image) for image in content["left_out"])
     return PartHead(**content)
@@ -73,7 +73,7 @@ def _lines(folder: ExportFolder, unit: int) -> Iterator[Any]:
     data = folder.read(part_key(unit))
     if data is None:
         raise ConfigError(
-            f"expected {part_key(unit)} in {folder.location}, but it went while it was read;"
+            f"expected {part_key(unit)} in {folder.location}, but it was deleted during the export;"
             " run the same command again"
         )
     return map(json.loads, gzip.decompress(data).decode().splitlines())

@@ -1,4 +1,4 @@
-"""The image files of an export: the original bytes wherever they can stay as they are."""
+"""The image files of an export: the original bytes unless they must be re-encoded."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ from possam_core.images.decode import UPRIGHT, decode_image
 
 READ_THREADS = 8
 CONTAINER_THREADS = 2  # each holds a range of a file, of many images
-UNITS_A_TURN = 4  # that one thread reads in a row, because a turn costs as much as a small file
-JPEG_QUALITY = 95  # of what has to be encoded again
+UNITS_A_TURN = 4  # read in a row by one thread, because a turn costs as much as a small file
+JPEG_QUALITY = 95  # of images that are re-encoded
 JPEG = "jpg"
 SUFFIXES = {
     b"\xff\xd8\xff": JPEG,
@@ -38,19 +38,19 @@ class Picture:
     suffix: str  # of its name, without a dot
 
     def as_jpeg(self) -> "Picture":
-        """The same picture as JPEG, for formats that know no other."""
+        """The same picture as JPEG, for formats that hold only JPEG."""
         if self.suffix == JPEG:
             return self
         return Picture(_encode_jpeg(decode_image(self.data).pixels), JPEG)
 
 
 def make_picture(data: bytes, exif_orientation: int) -> Picture:
-    """The file to put beside labels: `data` itself, or turned upright as the labels are.
+    """The file to export: `data` itself, or turned upright as the labels are.
 
-    Programs that ignore the EXIF orientation would else lay the labels over a turned image.
+    Otherwise programs that ignore the EXIF orientation would lay the labels over a turned image.
 
     Raises:
-        ImageError: it has to be turned, but does not decode any more.
+        ImageError: it has to be turned, but can no longer be decoded.
     """
     suffix = next((s for begin, s in SUFFIXES.items() if data.startswith(begin)), "bin")
     if exif_orientation == UPRIGHT:
@@ -64,7 +64,7 @@ def make_picture(data: bytes, exif_orientation: int) -> Picture:
 
 
 def read_images(reader: ImageReader, images: Sequence[InputImage]) -> Iterator[Fetched]:
-    """The images in order; several are read at once, unless they are local."""
+    """The images in order; remote ones are read in parallel."""
     units = reader.units(images)
     if not any(is_remote(image.container or image.uri) for image in images[:1]):
         return chain.from_iterable(map(reader.fetch, units))

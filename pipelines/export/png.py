@@ -1,8 +1,8 @@
-"""PNG of label maps, straight from their runs: several times as fast as a general encoder.
+"""PNG of label maps, encoded directly from their runs several times as fast as by Pillow.
 
-Every row is stored as its difference from the one above, which is zero almost everywhere: only
-where the value changes down a column is there anything to write, and deflate has only runs to look
-for. The files are half as large as those of a general encoder.
+Every row is stored as its difference from the row above, which is non-zero only where the value
+changes down a column, and deflate only looks for runs. The files are half as large as those of a
+general encoder.
 """
 
 import struct
@@ -24,14 +24,14 @@ MEMORY_LEVEL = 5  # of zlib: short blocks cost less time here, and fewer bytes
 def encode_grey(
     runs: PixelRuns, levels: Sequence[int], *, void: int, bit_depth: Literal[8, 16]
 ) -> bytes:
-    """The PNG whose grey level is that of each pixel's segment, and `void` elsewhere."""
+    """The PNG whose grey level is the level of each pixel's segment, and `void` elsewhere."""
     changes = runs.changes(levels, void=void)
     shifts = range(bit_depth - 8, -1, -8)  # the high byte first
     return _encode(changes, runs.image_hw, shifts, bit_depth=bit_depth, colour_type=GREY)
 
 
 def encode_ids(runs: PixelRuns, ids: Sequence[int]) -> bytes:
-    """The PNG of segment ids as COCO panoptic has them."""
+    """The PNG of segment ids in COCO panoptic format."""
     changes = runs.changes(ids, void=0)
     return _encode(changes, runs.image_hw, SHIFTS, bit_depth=8, colour_type=COLOUR)
 

@@ -1,4 +1,4 @@
-"""What an exported format has to do, and what it is given for it."""
+"""The protocol of an export format, and the arguments of its methods."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ Record = dict[str, Any]  # of one image, fit for JSON
 
 
 class ImageUse(Enum):
-    """What a format does with the images themselves."""
+    """What a format does with the image files."""
 
     COPIED = "copied"
-    OPTIONAL = "optional"  # copied unless the labels alone are asked for
+    OPTIONAL = "optional"  # copied, unless only labels are exported
     LINKED = "linked"  # by their uri; they stay where they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """Where one shard of the run goes."""
+    """One shard of an export, and the folder it is written to."""
 
     number: int  # of the shard
     classes: ClassMap
@@ -31,7 +31,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
-    """An export whose units are all there."""
+    """An export whose units are all written."""
 
     classes: ClassMap
     folder: ExportFolder
@@ -42,16 +42,16 @@ class Whole:
 
 
 class Format(Protocol):
-    """One way to lay labels out; it holds no state."""
+    """A file format of labels; it holds no state."""
 
     image_use: ImageUse
 
     def write_unit(self, examples: Iterable[Example], unit: Unit) -> Iterator[tuple[str, Record]]:
-        """Write what each example needs; yield its split and what `join` must know of it.
+        """Write the files of each example; yield its split and its record for `join`.
 
-        The same examples give the same bytes under the same keys, so that a unit whose writing
-        was broken off is simply written again.
+        The same examples give the same bytes under the same keys, so that a unit that was
+        interrupted is simply written again.
         """
 
     def join(self, whole: Whole) -> None:
-        """Write what needs all units."""
+        """Write the files that need all units."""

@@ -1,7 +1,7 @@
 """`possam export`: the labels of a run in a format that other programs open.
 
 Sharded and resumable like labelling: a shard's part file is its commit, and the same command again
-exports only what has none. `provenance.json`, the last file to appear, says that all is there.
+exports only shards without one. `provenance.json` is written last and marks a complete export.
 """
 
 from collections import Counter
@@ -27,12 +27,12 @@ from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 
 PROVENANCE_KEY = "provenance.json"
-DISTRIBUTIONS = ("possam", "numpy", "pillow", "pyarrow")  # that the bytes depend on
+DISTRIBUTIONS = ("possam", "numpy", "pillow", "pyarrow")  # whose versions affect the bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """An export that is there now."""
+    """The result of an export."""
 
     location: str
     format: str
@@ -41,7 +41,7 @@ class ExportReport:
     num_corrected: int  # images whose labels people have corrected
     left_out: tuple[LeftOut, ...]  # images that can no longer be read
     num_units: int  # shards of the run
-    num_exported: int  # of them, by this call; the others had been there
+    num_exported: int  # of them, by this call; the others were already exported
 
 
 def run_export(
@@ -50,16 +50,16 @@ def run_export(
     where: pc.Expression | None = None,
     console: Console | None = None,
 ) -> ExportReport:
-    """Export what is not exported yet, then write what needs all of it.
+    """Export the shards that are not exported yet, then write the files that need all of them.
 
     Args:
         config: the settings.
-        where: keeps rows as `config.where` does, said in the terms of `pyarrow.compute`.
+        where: a filter like `config.where`, as an expression of `pyarrow.compute`.
         console: where to show progress; None: nowhere.
 
     Raises:
-        ConfigError: there is no such run, the filter or the classes are not understood, the output
-            holds something else, no image is left, or a store failed.
+        ConfigError: there is no such run, the filter or the classes are invalid, the output holds
+            something else, no image is left, or a store failed.
 
     Example:
         >>> from pipelines import ExportConfig, ExportFormat, run_export
@@ -69,7 +69,7 @@ def run_export(
     """
     if where is not None and config.where is not None:
         raise ConfigError(
-            f"expected one filter, got {config.where!r} in SQL and {where} of pyarrow; join them"
+            f"expected one filter, got {config.where!r} in SQL and {where} of pyarrow; use one"
         )
     run = open_run(config.run, where=config.where if where is None else where)
     job = ExportJob(config=config, run=run, classes=choose_classes(run.categories, config.classes))
@@ -100,7 +100,7 @@ def _report(config: ExportConfig, heads: dict[int, PartHead], *, num_exported: i
     """The sums over all parts.
 
     Raises:
-        ConfigError: there is no image in them.
+        ConfigError: no part holds an image.
     """
     num_images = Counter[str]()
     for head in heads.values():
@@ -108,7 +108,9 @@ def _report(config: ExportConfig, heads: dict[int, PartHead], *, num_exported: i
     left_out = tuple(image for head in heads.values() for image in head.left_out)
     if not num_images:
         reason = (
-            f"all {len(left_out):,} kept ones are gone" if left_out else "the filter keeps none"
+            f"none of the {len(left_out):,} kept ones can be read"
+            if left_out
+            else "the filter keeps none"
         )
         raise ConfigError(
             f"expected at least one image of {config.run} to export, but {reason}; widen the"
@@ -129,7 +131,7 @@ def _report(config: ExportConfig, heads: dict[int, PartHead], *, num_exported: i
 def _finish(
     job: ExportJob, folder: ExportFolder, heads: dict[int, PartHead], report: ExportReport
 ) -> None:
-    """Write what needs all units, and last of all where everything comes from."""
+    """Write the files that need all units, then the provenance."""
     provenance = _provenance(job, report)
     whole = Whole(
         classes=job.classes,
@@ -151,7 +153,7 @@ def _finish(
 
 
 def _provenance(job: ExportJob, report: ExportReport) -> dict[str, Any]:
-    """Which labels these are, and what was done to them; nothing about when or where."""
+    """Where the labels come from and how they were exported, without times or places."""
     config = job.config
     return {
         **job.run.provenance,
@@ -172,7 +174,7 @@ def _provenance(job: ExportJob, report: ExportReport) -> dict[str, Any]:
 
 
 def _made_of(job: ExportJob) -> dict[str, list[str]]:
-    """The classes of the run behind each class of the export."""
+    """The run's classes that each class of the export is made of."""
     made_of: dict[str, list[str]] = {c.name: [] for c in job.classes.classes}
     for category in job.run.categories:
         if (index := job.classes.index_of.get(category.id)) is not None:

@@ -13,7 +13,7 @@ VOID_8_BITS, VOID_16_BITS = 255, 65535
 
 
 class SemanticPng:
-    """Opens with whatever trains semantic segmentation on folders."""
+    """Opens with any trainer of semantic segmentation that reads folders."""
 
     image_use = ImageUse.OPTIONAL
 
@@ -28,7 +28,7 @@ class SemanticPng:
             yield example.split, {}
 
     def join(self, whole: Whole) -> None:
-        """Write what the grey levels mean."""
+        """Write the class of each grey level."""
         content = {
             "void": void_level(whole.classes),
             "classes": [{"index": c.index} | c.to_json() for c in whole.classes.classes],
@@ -37,7 +37,7 @@ class SemanticPng:
 
 
 def void_level(classes: ClassMap) -> int:
-    """The grey level of pixels without a class: the last one of 8 bits, or of 16 if need be."""
+    """The grey level of pixels without a class: the highest of 8 bits, or else of 16."""
     return VOID_8_BITS if len(classes.classes) <= VOID_8_BITS else VOID_16_BITS
 
 

@@ -26,7 +26,7 @@ from possam_core.images.decode import ImageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:
-    """What every worker of an export is told."""
+    """The input of every worker of an export."""
 
     config: ExportConfig
     run: LabelledRun
@@ -35,7 +35,7 @@ class ExportJob:
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts examples while they go by."""
+    """Counts examples as they pass."""
 
     num_images: Counter[str] = field(default_factory=Counter)
     num_segments: int = 0
@@ -59,7 +59,7 @@ class _Tally:
 
 
 def export_unit(job: ExportJob, shard: int) -> PartHead:
-    """Write what `shard` becomes, then its part, which commits it.
+    """Write the output files of `shard`, then its part, which commits it.
 
     Raises:
         ConfigError: the labels are damaged, or a store failed; nothing is committed then.
@@ -87,7 +87,7 @@ def export_unit(job: ExportJob, shard: int) -> PartHead:
 
 
 def kept_rows(rows: pa.Table, min_grade: str | None) -> pa.Table:
-    """The rows with labels, and with a grade that is good enough."""
+    """The labelled rows with at least the grade `min_grade`."""
     is_kept = pc.equal(rows["status"], OK)
     if min_grade is not None:
         grades = pc.struct_field(rows["quality"], "grade")
@@ -104,7 +104,7 @@ def _planned(run: LabelledRun, shard: int, image_ids: list[str]) -> list[InputIm
 def _with_pictures(
     examples: Iterator[Example], fetched: Iterator[Fetched], left_out: list[LeftOut]
 ) -> Iterator[Example]:
-    """The examples whose images can still be read, with them."""
+    """The examples whose images can still be read, with their pictures."""
     for example in examples:
         with trouble_named(example.uri):
             found = next(fetched)

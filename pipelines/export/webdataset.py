@@ -21,7 +21,7 @@ class WebDataset:
     image_use = ImageUse.COPIED
 
     def write_unit(self, examples: Iterable[Example], unit: Unit) -> Iterator[tuple[str, Record]]:
-        """Write the tars, each of which waits on disk until it is whole."""
+        """Write the tars, each in a temporary file until complete."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="possam-export-")))
             tars: dict[str, tarfile.TarFile] = {}
@@ -42,7 +42,7 @@ class WebDataset:
                 unit.folder.replace_file(tar_key(split, unit.number), folder / split)
 
     def join(self, whole: Whole) -> None:
-        """Write how many images each tar holds, and the categories."""
+        """Write the number of images of each tar, and the categories."""
         for split, units in whole.num_images_in.items():
             shards = [{"url": tar_key(split, n), "nsamples": num} for n, num in units.items()]
             index = {"wids_version": 1, "__kind__": "wids-shard-index-v1", "shardlist": shards}
@@ -51,7 +51,7 @@ class WebDataset:
 
 
 def tar_key(split: str, unit: int) -> str:
-    """Where the tar of a shard and split lies."""
+    """The key of the tar of a shard and split."""
     return f"{split}-{unit:08d}.tar"
 
 

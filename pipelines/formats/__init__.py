@@ -1,1 +1,1 @@
-"""Formats that labels leave and come back in: how each is written, and how it is read."""
+"""Formats that labels are exported to and corrections read from: both directions together."""

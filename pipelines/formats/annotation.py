@@ -1,4 +1,4 @@
-"""What annotators' files hold, whatever their format.
+"""The content of annotators' files, independent of their format.
 
 Axes: H W pixels of the image.
 """
@@ -23,20 +23,20 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedImage:
-    """One image of an annotators' file; its pixels wait."""
+    """One image of an annotators' file, whose regions are read on demand."""
 
-    name: str  # address of the image as the file has it
-    image_id: str | None  # in the run; None: the name has to tell
+    name: str  # address of the image in the file
+    image_id: str | None  # in the run; None: the image is found by its name
     read_regions: Callable[[tuple[int, int]], list[Region]]  # of an image of that height and width
 
 
 def refuse(image: str, sentence: str, remedy: str) -> ConfigError:
-    """What is said of an image whose annotation cannot be used."""
+    """The error for an image whose annotation cannot be used."""
     return ConfigError(f"{image}: {sentence}; {remedy}")
 
 
 def other_size(image: str, found_hw: tuple[int, ...], image_hw: tuple[int, int]) -> ConfigError:
-    """What is said of an annotation that was made of another picture."""
+    """The error for an annotation whose size is not that of the image."""
     return refuse(
         image,
         f"expected an annotation of {image_hw[1]} x {image_hw[0]} pixels, got one of"

@@ -1,4 +1,4 @@
-"""COCO panoptic, both ways: a JSON, and a folder of id PNGs named like it."""
+"""COCO panoptic, written and read: a JSON, and a folder of id PNGs with the same name."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ Record = dict[str, Any]  # fit for JSON
 def category_record(
     category_id: int, name: str, *, is_thing: bool, colour: tuple[int, int, int]
 ) -> Record:
-    """A class as the JSON has it."""
+    """The JSON record of a class."""
     return {
         "id": category_id,
         "name": name,
@@ -29,7 +29,7 @@ def category_record(
 def segment_record(
     segment_id: int, category_id: int, geometry: AreaAndBox, *, is_crowd: bool, score: float
 ) -> Record:
-    """A segment as the JSON has it, and its score, which COCO does not know."""
+    """The JSON record of a segment, with its score, which is not part of COCO's format."""
     return {
         "id": segment_id,
         "category_id": category_id,
@@ -43,19 +43,19 @@ def segment_record(
 def image_record(
     file_name: str, image_hw: tuple[int, int], facts: Mapping[str, str | int]
 ) -> Record:
-    """An image as the JSON has it, but for its number.
+    """The JSON record of an image, without its number.
 
     Args:
         file_name: of the image.
         image_hw: its size in pixels.
-        facts: what else is said of it; the `image_id` leads corrections back.
+        facts: further fields; corrections are matched by `image_id`.
     """
     height, width = image_hw
     return {"file_name": file_name, "width": width, "height": height, **facts}
 
 
 def annotation_record(png_name: str, segments: Sequence[Record]) -> Record:
-    """What the JSON says of the PNG of an image, but for the numbers of both."""
+    """The JSON record of an image's PNG, without the numbers of either."""
     return {"file_name": png_name, "segments_info": [*segments]}
 
 
@@ -66,7 +66,7 @@ def read_coco_panoptic(path: Path) -> list[AnnotatedImage]:
         GroundTruthError: the file is missing or breaks the format.
     """
     truth = read_ground_truth(path)
-    records = json.loads(path.read_text(encoding="utf-8"))["images"]  # which that has found sound
+    records = json.loads(path.read_text(encoding="utf-8"))["images"]  # validated above
     image_ids = {str(record["file_name"]): record.get("image_id") for record in records}
     names = {category.id: category.name for category in truth.categories}
     return [

@@ -1,7 +1,7 @@
-"""Label Studio's JSON of image segmentation, both ways.
+"""Label Studio's JSON of image segmentation, written and read.
 
-We write tasks whose segments are pre-annotations, as brushes; we read its export of what people
-made of them, which may have polygons and rectangles, too.
+We write tasks whose segments are pre-annotations, as brushes; we read its export of people's
+annotations, which may also have polygons and rectangles.
 
 Axes: H W pixels of the image.
 """
@@ -27,17 +27,17 @@ from possam_core.errors import ConfigError
 Record = dict[str, Any]
 
 BRUSH_LABELS = "brushlabels"
-LABELS = "labels"  # what the type of a result ends with if it names a class
-UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # that Label Studio gives to uploaded files
+LABELS = "labels"  # the end of the type of a result that has a class
+UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # which Label Studio adds to uploaded files
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 
 
 def write_task(image: str, facts: Mapping[str, str | int], results: Sequence[Record]) -> Record:
-    """One image to correct.
+    """The task of correcting one image.
 
     Args:
         image: address of the image.
-        facts: what else the task says of it; the `image_id` leads the annotation back.
+        facts: further fields of the task; annotations are matched by `image_id`.
         results: pre-annotations, by `brush_result`.
     """
     data = {"image": image, **facts}
@@ -75,10 +75,10 @@ def label_config(colours: Mapping[str, tuple[int, int, int]]) -> str:
 
 
 def read_label_studio(path: Path) -> list[AnnotatedImage]:
-    """The annotated images of a JSON export; tasks that nobody has finished are left out.
+    """The annotated images of a JSON export; unfinished tasks are left out.
 
     Raises:
-        ConfigError: the file is missing or no such export.
+        ConfigError: the file is missing, or is not such an export.
     """
     try:
         tasks = json.loads(path.read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ def read_label_studio(path: Path) -> list[AnnotatedImage]:
 
 
 def _annotated(task: Record) -> AnnotatedImage | None:
-    """The image of one task, as its newest annotation has it; None if there is none."""
+    """The image of one task with its newest annotation; None if there is none."""
     finished = [a for a in task["annotations"] if not a.get("was_cancelled")]
     if not finished:
         return None
@@ -113,7 +113,7 @@ def _annotated(task: Record) -> AnnotatedImage | None:
 
 
 def _file_name(address: str) -> str:
-    """The path in an address as Label Studio writes it; local files hide theirs in a query."""
+    """The path in an address of Label Studio; that of a local file is in the query."""
     parts = urlsplit(address)
     hidden = parse_qs(parts.query).get("d")
     path = hidden[0] if hidden else unquote(parts.path)
@@ -124,7 +124,7 @@ def _file_name(address: str) -> str:
 
 
 def _image_address(data: Record) -> str:
-    """Where the image is; the field has the name that the project gave it."""
+    """The address of the image, whose field may have any name in the project."""
     if "image" in data:
         return str(data["image"])
     texts = (text for text in data.values() if isinstance(text, str))

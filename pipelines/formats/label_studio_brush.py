@@ -1,9 +1,9 @@
-"""Label Studio's brush strokes, both ways: the run-length code of `rle-pack` over RGBA bytes.
+"""Label Studio's brush strokes, written and read: the code of `rle-pack` over RGBA bytes.
 
 A stream of bits, the highest of a byte first. It begins with the number of words (32 bits), the
-bits of a word less one (5), and four sizes less one (4 each). Blocks follow until all words are
-there: one bit that says whether one word is repeated, two that choose a size, the number of words
-less one in that many bits, and the word, or all the words.
+bits of a word minus one (5), and four sizes minus one (4 each). Blocks follow until all words are
+read: one bit for whether one word is repeated, two that choose a size, the number of words minus
+one in that many bits, and the word, or all the words.
 
 Axes: H W pixels of the image, M bytes, R runs.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
 
-CHANNELS = 4  # red, green, blue, alpha; where alpha is not zero, the brush has been
+CHANNELS = 4  # red, green, blue, alpha; pixels with non-zero alpha are painted
 WORD_BITS = 8
 LENGTH_BITS = np.array([3, 4, 8, 16])  # the sizes that we write
 MAX_RUN = 2**16  # words
@@ -23,11 +23,11 @@ OPAQUE = 255
 
 
 class BrushError(ValueError):
-    """These bytes are not what Label Studio writes for a picture of that size."""
+    """The bytes are not a valid brush of a picture of that size."""
 
 
 def encode_brush(mask: Bool[ndarray, "H W"]) -> list[int]:
-    """A brush that has been where `mask` is true: all four channels are 255 there, else 0."""
+    """The brush that paints `mask`: all four channels are 255 where it is true, else 0."""
     lengths, values = _runs(mask.ravel())
     width_codes = np.searchsorted(2**LENGTH_BITS, lengths)  # the first that holds length - 1
     length_bits = LENGTH_BITS[width_codes]
@@ -50,7 +50,7 @@ def encode_brush(mask: Bool[ndarray, "H W"]) -> list[int]:
 
 
 def decode_brush(rle: Sequence[int], image_hw: tuple[int, int]) -> Bool[ndarray, "H W"]:
-    """Where the brush has been.
+    """The painted pixels.
 
     Args:
         rle: bytes of the encoding.
@@ -64,7 +64,7 @@ def decode_brush(rle: Sequence[int], image_hw: tuple[int, int]) -> Bool[ndarray,
     try:
         data = bytes(rle)
     except (TypeError, ValueError) as error:
-        raise BrushError(f"its rle is no list of bytes ({error})") from error
+        raise BrushError(f"its rle is not a list of bytes ({error})") from error
     bits = _Bits(data)
     found = bits.take(32)
     if found != num_words:
@@ -80,14 +80,14 @@ def decode_brush(rle: Sequence[int], image_hw: tuple[int, int]) -> Bool[ndarray,
         is_repeated = bits.take(1)
         end = start + bits.take(sizes[bits.take(2)]) + 1
         if end > num_words:
-            raise BrushError("its rle goes on beyond the picture")
+            raise BrushError("its rle is longer than the picture")
         words[start:end] = bits.take(WORD_BITS) if is_repeated else bits.take_words(end - start)
         start = end
     return words.reshape(height, width, CHANNELS)[..., -1] > 0
 
 
 def _runs(mask: ndarray) -> tuple[ndarray, ndarray]:
-    """Lengths (R,), in words, and values (R,) of the runs; none is longer than a code can say."""
+    """Lengths (R,), in words, and values (R,) of the runs, cut to at most MAX_RUN words."""
     starts = np.concatenate([[0], np.flatnonzero(mask[1:] != mask[:-1]) + 1])
     lengths = CHANNELS * np.diff(starts, append=mask.size)
     num_parts = -(-lengths // MAX_RUN)
@@ -115,7 +115,7 @@ class _Bits:
         return int.from_bytes(covering) >> (-end % 8) & ((1 << num_bits) - 1)
 
     def take_words(self, number: int) -> UInt8[ndarray, " M"]:
-        """The next so many bytes, wherever in a byte they begin."""
+        """The next `number` bytes, which need not begin at a byte boundary."""
         start, end = self._advance(number * WORD_BITS)
         covering = np.frombuffer(self.data[start // 8 : -(-end // 8)], np.uint8)
         shift = start % 8

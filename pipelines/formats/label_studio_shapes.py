@@ -13,19 +13,19 @@ from pycocotools import mask as coco_mask
 
 from pipelines.formats.label_studio_brush import decode_brush
 
-GEOMETRY = {"rle", "points", "width"}  # what a value has one of
+GEOMETRY = {"rle", "points", "width"}  # a value has exactly one of these
 
 
 class ShapeError(ValueError):
-    """A region that encloses nothing, or not in this image."""
+    """A region that encloses no area, or lies outside the image."""
 
 
 def read_mask(value: dict[str, Any], image_hw: tuple[int, int]) -> Bool[ndarray, "H W"]:
-    """The pixels inside; lengths are percent of the image's width or height.
+    """The pixels inside the shape; lengths are in percent of the image's width or height.
 
     Raises:
         BrushError: the code of a brush is damaged.
-        ShapeError: the corners make no shape in this image.
+        ShapeError: the corners do not form a shape in this image.
     """
     height, width = image_hw
     if "rle" in value:
@@ -42,7 +42,7 @@ def read_mask(value: dict[str, Any], image_hw: tuple[int, int]) -> Bool[ndarray,
 
 
 def _rectangle(value: dict[str, Any], scale: ndarray) -> ndarray:
-    """The corners, in pixels; it is turned clockwise about its first one."""
+    """The corners, in pixels, rotated clockwise about the first one."""
     origin = np.array([value["x"], value["y"]], float) * scale
     across, down = np.array([value["width"], value["height"]], float) * scale
     angle = math.radians(value.get("rotation") or 0)

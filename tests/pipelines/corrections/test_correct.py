@@ -1,4 +1,4 @@
-"""Tests of pipelines.corrections.correct: files in, rows that win out."""
+"""Tests of pipelines.corrections.correct: files in, corrected rows out."""
 
 import json
 import shutil
@@ -87,7 +87,7 @@ def test_a_corrected_image_is_in_the_next_read_with_who_and_when(run: Path, tmp_
     assert next(iter(opened)).row == before[FIRST].row
 
 
-def test_every_reader_sees_corrections_but_machine_rows_can_be_had_alone(
+def test_every_reader_sees_corrections_but_machine_rows_can_be_read_alone(
     run: Path, tmp_path: Path
 ) -> None:
     (before,) = [c.rows.to_pylist() for c in read_machine_rows(open_committed(str(run)))][:1]
@@ -139,7 +139,7 @@ def test_label_studio_and_coco_give_the_same_rows(run: Path, tmp_path: Path) -> 
     assert images_of(run)[FIRST].row == by_brush.row
 
 
-def test_the_machines_own_labels_come_back_unchanged(run: Path, tmp_path: Path) -> None:
+def test_the_models_own_labels_as_corrections_change_nothing(run: Path, tmp_path: Path) -> None:
     images = images_of(run)
     maps = {
         name: (i.segmentation.ids, {s.id: s.category_name for s in i.segmentation.segments})
@@ -166,7 +166,7 @@ def test_an_image_id_in_the_file_says_more_than_a_file_name(run: Path, tmp_path:
     assert list(open_run(str(run)).corrections) == [image_id]
 
 
-def spoil_size(run: Path, path: Path) -> Path:
+def change_size(run: Path, path: Path) -> Path:
     ids = halves(run, FIRST)[:, :-1]
     return write_coco(path, {FIRST: (ids, {1: "sky", 2: "apple"})})
 
@@ -178,7 +178,7 @@ def spoil_size(run: Path, path: Path) -> Path:
             lambda run, path: coco(run, path, upper="skyy"),
             "scene-00000.jpg: .*no class 'skyy'; did",
         ),
-        (spoil_size, r"scene-00000.jpg: expected an annotation of \d+ x \d+ pixels, got"),
+        (change_size, r"scene-00000.jpg: expected an annotation of \d+ x \d+ pixels, got"),
         (lambda run, path: write_coco(path, {}), "expected annotated images in .*, got none"),
         (
             lambda run, path: write_coco(path, {"scene-00009.jpg": (halves(run, FIRST), {})}),
@@ -219,7 +219,7 @@ def test_an_image_whose_shard_is_open_cannot_be_corrected(run: Path, tmp_path: P
 
 @pytest.mark.parametrize(
     ("author", "format", "sentence"),
-    [(" ", None, "name of whoever"), ("Ada", "coco", "among coco-panoptic, label-studio, got")],
+    [(" ", None, "name of the author"), ("Ada", "coco", "among coco-panoptic, label-studio, got")],
 )
 def test_nameless_authors_and_unknown_formats_are_refused(
     run: Path, tmp_path: Path, author: str, format: str | None, sentence: str

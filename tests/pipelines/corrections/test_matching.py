@@ -59,7 +59,7 @@ def test_an_image_is_found_by_its_file_name_and_else_by_the_folders_before_it(pl
 def test_an_image_is_found_by_its_id_which_may_be_its_file_name(planned):
     run, plan = planned
     (night,) = match_images(run, plan, [annotated("night/a.jpg")])
-    assert found(planned, annotated("whatever.jpg", night.image_id)) == [("night/a.jpg", 2)]
+    assert found(planned, annotated("other.jpg", night.image_id)) == [("night/a.jpg", 2)]
     assert found(planned, annotated(f"export/{night.image_id}.png")) == [("night/a.jpg", 2)]
 
 
@@ -75,7 +75,9 @@ def test_an_image_is_found_by_its_id_which_may_be_its_file_name(planned):
         ),
     ],
 )
-def test_an_image_that_is_none_or_several_or_comes_twice_is_named(planned, images, sentence):
+def test_an_image_that_is_unknown_or_ambiguous_or_annotated_twice_is_named(
+    planned, images, sentence
+):
     run, plan = planned
     with pytest.raises(ConfigError, match=sentence):
         match_images(run, plan, images)

@@ -83,7 +83,7 @@ def exported(true_run: TrueRun, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 @pytest.fixture(scope="session", autouse=True)
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """`datasets` keeps its caches to itself and asks nobody."""
+    """`datasets` uses caches of this test and no network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("huggingface")))
         patch.setenv("HF_HUB_OFFLINE", "1")

@@ -1,4 +1,4 @@
-"""What annotators get from an export comes back as corrections, and the next export holds both."""
+"""Annotators correct an export; the next export holds corrections and the model's labels."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def read_panoptic(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return content, ids
 
 
-def test_an_image_corrected_in_coco_panoptic_comes_back_beside_the_others(small, tmp_path):
+def test_an_image_corrected_in_coco_panoptic_is_exported_beside_the_others(small, tmp_path):
     export(small, tmp_path / "first", ExportFormat.COCO_PANOPTIC)
     content, before = read_panoptic(tmp_path / "first")
     image, annotation = content["images"][1], content["annotations"][1]
@@ -61,7 +61,7 @@ def test_an_image_corrected_in_coco_panoptic_comes_back_beside_the_others(small,
     assert provenance["num_corrected"] == 1
 
 
-def test_tasks_that_label_studio_sends_back_untouched_change_no_pixel(small, tmp_path):
+def test_unchanged_tasks_of_label_studio_change_no_pixel(small, tmp_path):
     export(small, tmp_path / "panoptic", ExportFormat.COCO_PANOPTIC)
     export(small, tmp_path / "tasks", ExportFormat.LABEL_STUDIO)
     (file,) = (f for f in (tmp_path / "tasks" / "tasks").iterdir() if "00000000" in f.name)

@@ -33,9 +33,9 @@ def test_export_says_what_it_did_and_what_it_found(make_run, tmp_path, monkeypat
 def test_workers_that_filter_in_sql_end_without_a_word(make_run, tmp_path, monkeypatch, capfd):
     asked = arguments(make_run(4), tmp_path / "out")[:-1]
     assert run_command(monkeypatch, *asked, 2, "--where", "num_segments > 0") == 0
-    told = capfd.readouterr()
-    assert told.out.startswith("exported 4 images")
-    assert told.err == ""
+    printed = capfd.readouterr()
+    assert printed.out.startswith("exported 4 images")
+    assert printed.err == ""
 
 
 def test_export_names_images_that_it_had_to_leave_out(make_run, tmp_path, monkeypatch, capsys):

@@ -101,7 +101,7 @@ def test_the_segments_of_one_image_do_not_reach_into_the_next() -> None:
     assert [e.ids().tolist() for e in examples] == [STREET, [[0]], [[1, 2]]]
 
 
-def test_what_an_example_says_of_itself_names_who_corrected_it() -> None:
+def test_the_facts_of_an_example_name_the_author_of_its_correction() -> None:
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     correction = Correction(author="Ada", corrected_at=when, source="a.json")
     rows = make_table(make_row([[1]], [SKY]), make_row([[1]], [SKY], image_id="other"))

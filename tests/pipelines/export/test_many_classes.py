@@ -1,4 +1,4 @@
-"""Exports of a vocabulary with more classes than a byte can tell apart."""
+"""Exports of a vocabulary with more classes than a byte can hold."""
 
 import json
 from pathlib import Path

@@ -247,7 +247,7 @@ def test_the_registration_script_of_detectron2_gives_records_with_contiguous_ids
 
 
 class Catalogs(ModuleType):
-    """Stands in for `detectron2.data`: two catalogues that remember what they are told."""
+    """Stands in for `detectron2.data`: two catalogues that record what they are called with."""
 
     def __init__(self) -> None:
         super().__init__("detectron2.data")
@@ -260,7 +260,7 @@ class Catalogs(ModuleType):
         return SimpleNamespace(set=lambda **facts: vars(self.metadata[name]).update(facts))
 
 
-def test_the_registration_script_tells_detectron2_of_both_splits(
+def test_the_registration_script_registers_both_splits_with_detectron2(
     true_run: TrueRun, exported: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogs = Catalogs()

@@ -286,7 +286,7 @@ def test_a_run_that_has_grown_needs_another_folder(own, tmp_path):
 def test_a_folder_that_holds_something_else_is_refused(small, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match="holds something that is no export"):
+    with pytest.raises(ConfigError, match="holds files that are not an export"):
         run_export(config_for(small, tmp_path / "out"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 

@@ -1,4 +1,4 @@
-"""Runs whose labels are the truth, written down in COCO panoptic format by somebody else."""
+"""Runs whose labels are ground truth in COCO panoptic format, made by others."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from tests.factories import make_segment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrueImage:
-    """What is known of one image."""
+    """The ground truth of one image."""
 
     file: Path
     ids: np.ndarray  # (H, W)

@@ -108,8 +108,8 @@ def test_the_newest_finished_annotation_counts(write):
     cancelled["result"] = []
     first["annotations"] = [newer, *first["annotations"], cancelled]
     assert set(masks(write(first))) == {"cup"}
-    nobody = task("b.jpg", []) | {"annotations": []}
-    assert [image.name for image in read_label_studio(write(first, nobody))] == ["a.jpg"]
+    unfinished = task("b.jpg", []) | {"annotations": []}
+    assert [image.name for image in read_label_studio(write(first, unfinished))] == ["a.jpg"]
 
 
 def test_a_tool_without_labels_of_its_own_is_named_by_its_twin(write):
@@ -149,7 +149,7 @@ def test_a_region_that_cannot_be_used_is_named(write, change, reason):
 @pytest.mark.parametrize(
     "content", ['{"a": 1}', "[1]", '[{"data": {"image": "a.jpg"}, "brush": []}]', "no JSON"]
 )
-def test_what_is_no_json_export_is_named(tmp_path, content):
+def test_a_file_that_is_not_a_json_export_is_named(tmp_path, content):
     path = tmp_path / "export.json"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"expected Label Studio's JSON export \(the format"):

@@ -27,7 +27,7 @@ def test_blocks_of_repeated_and_of_plain_words_decode_as_worked_out_by_hand():
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("alpha", [1, 255])
-def test_painted_masks_come_back(seed, alpha):
+def test_painted_masks_are_decoded(seed, alpha):
     rng = np.random.default_rng(seed)
     height, width = rng.integers(1, 40, 2).tolist()
     mask = rng.random((height, width)) < rng.random()
@@ -41,7 +41,7 @@ def test_painted_masks_come_back(seed, alpha):
         (HEADER + VOID, "ends too early"),
         (HEADER[:40], "ends too early"),
         (HEADER + VOID + PAINTED[:-9], "ends too early"),
-        (HEADER + VOID + "1" + "00" + "111" + "00000000", "goes on beyond the picture"),
+        (HEADER + VOID + "1" + "00" + "111" + "00000000", "is longer than the picture"),
         ("1" * 32 + HEADER[32:], "holds 4294967295 values, 2 x 1 pixels have 8"),
         (HEADER[:32] + "01111" + HEADER[37:], "words of 16 bits, expected 8"),
     ],
@@ -52,8 +52,8 @@ def test_a_damaged_stroke_is_named(bits, reason):
 
 
 @pytest.mark.parametrize("rle", [[0, 300], ["a"], [-1], None])
-def test_what_is_no_list_of_bytes_is_named(rle):
-    with pytest.raises(BrushError, match="no list of bytes"):
+def test_a_value_that_is_not_a_list_of_bytes_is_named(rle):
+    with pytest.raises(BrushError, match="not a list of bytes"):
         decode_brush(rle, (1, 2))
 
 
@@ -87,14 +87,14 @@ def test_a_code_is_the_one_worked_out_by_hand():
     assert encode_brush(np.array([[False], [True]])) == expected
 
 
-def test_every_segment_comes_back_in_all_four_channels():
+def test_every_segment_is_in_all_four_channels():
     ids = np.array([[1, 1, 0, 2], [2, 1, 0, 0], [3, 3, 3, 3]])
     for segment in (1, 2, 3):
         expected = np.repeat(ids.ravel() == segment, 4) * 255
         assert decode_by_bits(encode_brush(ids == segment)).tolist() == expected.tolist()
 
 
-def test_runs_of_every_length_come_back():
+def test_runs_of_every_length_are_decoded():
     lengths = [1, 2, 3, 4, 5, 16, 63, 64, 65, 16383, 16384, 16385, 40000]  # times 4 channels
     ids = np.repeat(np.arange(len(lengths)) % 2, lengths)[None]
     assert (decode_by_bits(encode_brush(ids == 1)) == np.repeat(ids.ravel(), 4) * 255).all()
