@@ -21,7 +21,7 @@ class ClassShift:
     """One class in the two runs."""
 
     name: str
-    images: tuple[int, int]  # that have it in A, in B
+    images: tuple[int, int]  # with the class in A, in B
     segments: tuple[int, int]
     area: tuple[float, float]  # share of all compared pixels
     quality: PanopticQuality  # of this class, with A as truth
@@ -34,13 +34,13 @@ class ClassShift:
 
 @dataclass(slots=True)
 class Comparison:
-    """Adds up pairs of rows."""
+    """Sums over pairs of rows."""
 
     categories: dict[str, TrueCategory] = field(default_factory=dict)  # of both runs, by name
     counts: PanopticQualityCounts = field(default_factory=PanopticQualityCounts)
     flows: Counter[tuple[str, str]] = field(default_factory=Counter)  # pixels by class in A, in B
     outcomes: Counter[str] = field(default_factory=Counter)  # images
-    num_only_in: tuple[int, int] = (0, 0)  # images that the other run does not know
+    num_only_in: tuple[int, int] = (0, 0)  # images that are not in the other run
     _images: tuple[Counter[str], Counter[str]] = field(
         default_factory=lambda: (Counter(), Counter())
     )
@@ -50,12 +50,12 @@ class Comparison:
 
     @property
     def num_images(self) -> int:
-        """Images that both runs know."""
+        """Images that are in both runs."""
         return self.outcomes.total()
 
     @property
     def changed(self) -> float:
-        """Share of all pixels whose class is another."""
+        """Share of all pixels whose class differs."""
         num_changed = sum(count for (a, b), count in self.flows.items() if a != b)
         return num_changed / max(1, self.flows.total())
 
@@ -65,7 +65,7 @@ class Comparison:
         return {name: category.id for name, category in self.categories.items()}
 
     def learn_classes(self, row: Row) -> None:
-        """Give an id to each class of a row that has none."""
+        """Assign an id to each new class of a row."""
         for segment in row["segments_info"]:
             name = segment["category_name"]
             if name not in self.categories:
@@ -77,7 +77,7 @@ class Comparison:
                 )
 
     def add(self, a: Row, b: Row, pair: ImagePair | None) -> str:
-        """Take an image into account; its outcome."""
+        """Add an image to the sums; return its outcome."""
         outcome = outcome_of(a, b)
         self.outcomes[outcome] += 1
         for side, row in enumerate((a, b)):
@@ -115,14 +115,14 @@ class Comparison:
         return sorted(shifts, key=lambda shift: (-abs(shift.area_change), shift.name))
 
     def largest_flows(self, number: int) -> list[tuple[str, str, float]]:
-        """Which class became which, and the share of all pixels where it did."""
+        """Class in A, class in B, and the share of all pixels that changed so."""
         total = max(1, self.flows.total())
         changes = Counter({pair: count for pair, count in self.flows.items() if pair[0] != pair[1]})
         return [(a, b, count / total) for (a, b), count in changes.most_common(number)]
 
 
 def outcome_of(a: Row, b: Row) -> str:
-    """Which of the runs have labelled the image."""
+    """The outcome of an image: which of the runs have labelled it."""
     is_ok = a["status"] == OK, b["status"] == OK
     if all(is_ok) and (a["width"], a["height"]) != (b["width"], b["height"]):
         return OUTCOMES[4]
@@ -135,5 +135,5 @@ def outcome_of(a: Row, b: Row) -> str:
 
 
 def readable(name: str) -> str:
-    """A class, or what to say where there is none."""
+    """The name of a class, or "(void)" where there is none."""
     return name if name != VOID else "(void)"

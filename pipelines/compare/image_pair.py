@@ -20,19 +20,19 @@ from possam_core.evaluation.panoptic_quality import (
     summarise,
 )
 
-VOID = ""  # stands for a class where there is none
+VOID = ""  # the class name of pixels without a class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePair:
-    """How far the labels of an image agree; a run that failed on it has labelled it all void."""
+    """The agreement of two labels of an image; a failed image counts as all void."""
 
     counts: PanopticQualityCounts  # with the first run as truth
     flows: Counter[tuple[str, str]]  # pixels by class in the first and in the second run
 
     @property
     def changed(self) -> float:
-        """Share of the pixels whose class is another."""
+        """Share of the pixels whose class differs."""
         num_same = sum(count for (a, b), count in self.flows.items() if a == b)
         return 1 - num_same / self.flows.total()
 
@@ -46,7 +46,7 @@ class ImagePair:
 def compare_image(a: Row, b: Row, category_ids: Mapping[str, int]) -> ImagePair | None:
     """Compare two rows of the same image; None if both failed or their sizes differ.
 
-    `category_ids` names the classes of both runs by one set of ids.
+    `category_ids` maps the class names of both runs to one set of ids.
     """
     sizes = {(row["height"], row["width"]) for row in (a, b) if is_labelled(row)}
     if len(sizes) != 1:

@@ -10,7 +10,7 @@ from pipelines.report.viewer import Facet, FacetValues, Measure, RowBlock
 from pipelines.schema import Row
 from possam_core.labels.quality import GRADES
 
-LEAST_FLOW = 0.01  # share of an image, below which a change is not named
+LEAST_FLOW = 0.01  # share of an image; smaller changes are not listed
 KIND_NAMES = ("changed most", "random sample", "none")
 
 MEASURES = (
@@ -29,12 +29,12 @@ class Pair:
 
     a: Row
     b: Row
-    labels: ImagePair | None  # None: not to be compared
+    labels: ImagePair | None  # None: cannot be compared
     outcome: str
 
     @property
     def changed(self) -> float | None:
-        """Share of the pixels whose class is another."""
+        """Share of the pixels whose class differs."""
         return self.labels.changed if self.labels else None
 
     @property
@@ -44,7 +44,7 @@ class Pair:
 
     @property
     def badness(self) -> tuple[float, float]:
-        """Sorts what changed most first; what cannot be compared, last."""
+        """Sort key: most changed images first, images that cannot be compared last."""
         if self.changed is None:
             return 1.0, 0.0
         return -self.changed, 100.0 if self.pq is None else self.pq
@@ -54,7 +54,7 @@ class PairIndex:
     """Turns pairs of rows into blocks of the index."""
 
     def __init__(self, base: str) -> None:
-        """Name images relative to `base`, where they lie below it."""
+        """Start an empty index; images below `base` are named relative to it."""
         self.base = base
         self._names = {"class": Names(), "flow": Names()}
 
@@ -81,7 +81,7 @@ class PairIndex:
         )
 
     def facets(self, *, with_pictures: bool) -> tuple[Facet, ...]:
-        """The facets of all rows so far; with one about pictures, where not all have one."""
+        """The facets of all rows so far; `with_pictures` adds one for the kind of picture."""
         found = [
             Facet(key="outcome", label="Labelled", names=OUTCOMES, is_ordered=True),
             Facet(key="grade_a", label="Grade in A", names=GRADES, is_ordered=True),

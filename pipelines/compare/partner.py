@@ -8,14 +8,14 @@ from pipelines.run.folder import RunFolder
 from pipelines.run.parts import read_shard
 from pipelines.schema import Row, to_rows
 
-SHARDS_KEPT = 4  # in memory; runs of one corpus mostly go through it in one order
+SHARDS_KEPT = 4  # in memory; runs of one corpus mostly have the same order
 
 
 class Partner:
-    """Reads rows of a run in the order of another, however the two are cut into shards."""
+    """Reads rows of a run by image id, in the order of another run with different shards."""
 
     def __init__(self, run: LabelledRun) -> None:
-        """Learn where each image is."""
+        """Index the shard and position of each image."""
         folder = RunFolder(run.location)
         self._places = {
             image.image_id: (shard, position)
@@ -28,7 +28,7 @@ class Partner:
         return len(self._places)
 
     def rows(self, image_ids: Sequence[str]) -> dict[str, Row]:
-        """The rows of those images that the run has."""
+        """The rows of those images that are in the run."""
         by_shard: dict[int, list[int]] = {}
         for image_id in image_ids:
             if image_id in self._places:

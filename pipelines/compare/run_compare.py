@@ -26,7 +26,7 @@ from pipelines.schema import OK, is_labelled, to_rows
 from possam_core.errors import ConfigError
 
 MOST_CHANGED = Order(label="changed most", by=(("changed", -1), ("pq", 1)))
-PQ_NOTE = "PQ takes A as truth, and does not count what B finds where A has left void."
+PQ_NOTE = "PQ takes A as truth, and ignores segments of B where A is void."
 CHARTS = ("changed", "pq", "score_b")
 FACTS = (
     ("changed", "{} of the pixels changed"),
@@ -38,13 +38,13 @@ FACTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonReport:
-    """What changed, and the page that shows it."""
+    """The comparison of two runs, and the page that shows it."""
 
     comparison: Comparison
     page: str  # address
 
     def to_json(self) -> dict[str, Any]:
-        """The figures for programs: of all classes, as shares of 1."""
+        """The figures of all classes for programs, as shares of 1."""
         compared = self.comparison
         return {
             "page": self.page,
@@ -57,7 +57,7 @@ class ComparisonReport:
         }
 
     def to_terminal(self) -> RenderableType:
-        """The tables, and where the page is."""
+        """The tables, and the address of the page."""
         return Group(to_terminal(self.comparison), Text(f"wrote {self.page}"))
 
 
@@ -74,9 +74,9 @@ def compare_runs(
     Args:
         run_a: location of the run that is taken as truth.
         run_b: location of the other.
-        output: of the folder to write; else `report/compare-<plan of A>/` in B.
-        allowed_hosts: from which images with web addresses are read.
-        console: for the progress.
+        output: the folder to write; None: `report/compare-<plan of A>/` in B.
+        allowed_hosts: hosts that images with web addresses may be read from.
+        console: where to show progress.
 
     Raises:
         ConfigError: there is no such run, they have no image in common, or writing failed.
@@ -100,7 +100,7 @@ def compare_runs(
 
 
 class _Comparer:
-    """Goes through the shards of one run, with the rows of the other beside them."""
+    """Compares the shards of one run with the rows of the other."""
 
     def __init__(self, a: LabelledRun, b: LabelledRun, writer: ViewerWriter) -> None:
         self._a, self._b, self._writer = a, b, writer
@@ -111,7 +111,7 @@ class _Comparer:
         self.selection = Selection(size=MAX_IMAGES)
 
     def compare_shard(self, shard: int) -> None:
-        """Compare those images of a shard that both runs know."""
+        """Compare those images of a shard that are in both runs."""
         rows = to_rows(self._a.read_shard(shard))
         twins = self._partner.rows([row["image_id"] for row in rows])
         self._num_only_in_a += len(rows) - len(twins)
@@ -141,7 +141,7 @@ class _Comparer:
         self._writer.add_rows(self._index.add(pairs))
 
     def close(self) -> None:
-        """Note what was left out.
+        """Count the images that are in one run only.
 
         Raises:
             ConfigError: nothing was compared.
@@ -155,7 +155,7 @@ class _Comparer:
         self.comparison.num_only_in = self._num_only_in_a, len(self._partner) - num_both
 
     def subjects(self, shard: int, places: dict[int, Candidate]) -> list[Subject]:
-        """What to draw of a shard."""
+        """The images of a shard to draw."""
         planned = {i.image_id: i for i in read_shard(RunFolder(self._a.location), shard)}
         positions = [candidate.position for candidate in places.values()]
         rows = to_rows(self._a.read_shard(shard).take(positions))
@@ -170,7 +170,7 @@ class _Comparer:
         ]
 
     def head(self) -> Head:
-        """What the page shows beside the images."""
+        """The head of the page."""
         chosen, comparison = self.selection.chosen(), self.comparison
         quality = comparison.quality()["all"]
         names = [PurePosixPath(run.location).name for run in (self._a, self._b)]

@@ -49,7 +49,7 @@ def shift_table(comparison: Comparison) -> SummaryTable:
 
 
 def flow_table(comparison: Comparison) -> SummaryTable:
-    """Which class became which."""
+    """The pixels that changed from one class to another."""
     rows = [
         (f"{readable(a)} → {readable(b)}", f"{100 * share:.3f}")
         for a, b, share in comparison.largest_flows(NUM_FLOWS)
@@ -58,7 +58,7 @@ def flow_table(comparison: Comparison) -> SummaryTable:
 
 
 def to_terminal(comparison: Comparison) -> RenderableType:
-    """The tables, as far as they fit on a screen."""
+    """The tables, cut to fit on a screen."""
     tables = (quality_table(comparison), shift_table(comparison), flow_table(comparison))
     return Group(*(_rich(table) for table in tables if table.rows), summary(comparison))
 

@@ -1,4 +1,4 @@
-"""Reads what a run has labelled."""
+"""Reads the labels of a run."""
 
 from pipelines.reader.image import LabelledImage
 from pipelines.reader.run import LabelledRun, open_run

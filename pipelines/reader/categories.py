@@ -1,4 +1,4 @@
-"""The classes of a run that has not kept its vocabulary, from its labels."""
+"""The classes of a run that does not store its vocabulary, found in its labels."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ FIELDS = {"category_id": "id", "category_name": "name", "isthing": "is_thing", "
 
 
 def categories_of(tables: Iterable[pa.Table]) -> tuple[Category, ...]:
-    """The classes that occur in tables of `schema.ROW_SCHEMA`, by their ids."""
+    """The classes that occur in tables of `schema.ROW_SCHEMA`, ordered by id."""
     found: dict[int, Category] = {}
     for rows in tables:
         segments = pc.list_flatten(rows["segments_info"])

@@ -1,4 +1,4 @@
-"""One labelled image of a run, taken apart only as far as it is looked at.
+"""One labelled image of a run, whose parts are decoded on demand.
 
 Axes: H W pixels of the image.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlannedImages:
-    """Where the images of one shard are; read from the plan once somebody asks."""
+    """The planned images of one shard, read from the plan on first use."""
 
     location: str  # of the run
     shard: int
@@ -41,7 +41,7 @@ class PlannedImages:
 
     @cached_property
     def reader(self) -> ImageReader:
-        """Reads them, but none from the web."""
+        """A reader of the images that allows no web hosts."""
         return ImageReader()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -60,26 +60,26 @@ class LabelledImage:
     """
 
     row: LabelledRow  # of `schema.ROW_SCHEMA`
-    correction: Correction | None  # who and when, if people have corrected it
+    correction: Correction | None  # author and time, if people have corrected it
     class_indices: Mapping[int, int]  # category id -> position in the run's categories
     planned: PlannedImages
 
     @property
     def image_id(self) -> str:
-        """Its identity in the run."""
+        """The image's id in the run."""
         return str(self.row["image_id"])
 
     @property
     def uri(self) -> str:
-        """Where it is."""
+        """The image's address."""
         return str(self.row["uri"])
 
     @cached_property
     def segmentation(self) -> "PanopticSegmentation":
-        """Its labels, pixel by pixel.
+        """The labels as a panoptic segmentation.
 
         Raises:
-            ConfigError: a class of it is not one of the run's, or its segments are damaged.
+            ConfigError: a segment's class is not one of the run's, or the segments are damaged.
         """
         from possam_core.labels.segmentation import PanopticSegmentation
 
@@ -87,10 +87,10 @@ class LabelledImage:
         return PanopticSegmentation(ids=id_map(self.row), segments=segments)
 
     def pixels(self, reader: ImageReader | None = None) -> UInt8[ndarray, "H W 3"]:
-        """The image as it was labelled: RGB, upright, checked against what was planned.
+        """The image as it was labelled: RGB, upright, checked against the plan.
 
         Args:
-            reader: knows the hosts that may be asked; None: the image is in no web address.
+            reader: an image reader with its allowed hosts; None: web addresses are refused.
 
         Raises:
             ImageError: the image is gone or has changed.
@@ -128,7 +128,7 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelledShard:
-    """The labelled images of one shard, each taken out of the table when it is asked for."""
+    """The labelled images of one shard, as a sequence that converts rows on demand."""
 
     rows: pa.Table  # of `schema.ROW_SCHEMA`, all with labels
     corrections: Mapping[str, Correction]

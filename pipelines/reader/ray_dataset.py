@@ -8,19 +8,19 @@ import ray.data
 
 
 class RowShards(Protocol):
-    """Rows in shards, such as those of `LabelledRun`; it is sent to the tasks."""
+    """Rows in shards, such as those of `LabelledRun`; the object is sent to the tasks."""
 
     def shards(self) -> list[int]:
-        """Their numbers."""
+        """The numbers of the shards."""
 
     def read_shard(self, shard: int) -> pa.Table:
-        """The rows of one."""
+        """The rows of one shard."""
 
 
 def ray_dataset(run: RowShards) -> ray.data.Dataset:
     """The kept rows of `run`, one an image; nothing is read until the result is consumed."""
     shards = ray.data.from_items([{"shard": shard} for shard in run.shards()])
-    # Ray's own Parquet reader would trust whatever schema and code a file brings.
+    # Ray's own Parquet reader would trust any schema and code in a file.
     return shards.map_batches(partial(_read_shards, run), batch_size=1, batch_format="pyarrow")
 
 

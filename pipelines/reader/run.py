@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 
 def open_run(location: str, *, where: Where = None) -> "LabelledRun":
-    """The labels of the run at `location`, as far as they are committed.
+    """The committed labels of the run at `location`.
 
     Args:
-        location: of the run folder, local or `s3://`.
-        where: keeps only the images that meet it: SQL, such as `grade <= 'B' and mean_score > 0.6`,
-            or an expression of `pyarrow.compute`, over `where.FLAT_SCHEMA`.
+        location: the run folder, local or `s3://`.
+        where: a condition on images: SQL, such as `grade <= 'B' and mean_score > 0.6`, or an
+            expression of `pyarrow.compute`, over `where.FLAT_SCHEMA`.
 
     Raises:
-        ConfigError: there is no run, it has another schema, or `where` is not understood.
+        ConfigError: there is no run, it has another schema, or `where` is invalid.
 
     Example:
         >>> from pipelines import open_run
@@ -55,17 +55,17 @@ def open_run(location: str, *, where: Where = None) -> "LabelledRun":
     with trouble_named(location):
         run, commits = find_commits(location)
         plan = load_plan(run)
-    assert plan is not None  # `find_commits` has seen it
+    assert plan is not None  # `find_commits` checked it
     opened = LabelledRun(location=run.location, where=where, plan=plan, commits=commits)
-    opened.filter  # noqa: B018 - refuses here and now what is no condition
+    opened.filter  # noqa: B018 - refuses an invalid condition now
     return opened
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledRun:
-    """A run to read from; it holds names of files and no rows, so it is cheap to make and to send.
+    """A run to read from; it holds file names but no rows, so it is cheap to create and to send.
 
-    It stays as it was when it was opened: open it again to see what has been added since.
+    It does not change after it was opened: open it again to see later commits.
 
     Example:
         >>> from pipelines import open_run
@@ -91,7 +91,7 @@ class LabelledRun:
 
     @property
     def where_text(self) -> str | None:
-        """The condition as one writes it down."""
+        """The condition as text."""
         return None if self.where is None else str(self.where)
 
     @property
@@ -109,18 +109,18 @@ class LabelledRun:
 
     @cached_property
     def filter(self) -> Filter:
-        """Of rows, by `where`."""
+        """The filter of rows by `where`."""
         return Filter(self.where)
 
     @cached_property
     def categories(self) -> tuple[Category, ...]:
-        """The classes that the run was labelled with; a run without a list of them: those found."""
+        """The classes that the run was labelled with; those in its rows if it stores no list."""
         with trouble_named(self.location):
             return read_categories(self._run) or categories_of(map(self._newest, self.shards()))
 
     @cached_property
     def corrections(self) -> dict[str, Correction]:
-        """By image id, who has corrected it and when."""
+        """The author and time of each correction, by image id."""
         return corrections_in(self._newer)
 
     def shards(self) -> list[int]:
@@ -130,10 +130,10 @@ class LabelledRun:
     def read_shard(self, shard: int) -> pa.Table:
         """The kept rows of one shard, of `schema.ROW_SCHEMA`, in plan order.
 
-        Each image has its corrected or else its newest row; images that failed have theirs, too.
+        Each image has its corrected row, or else its newest; failed images are included.
 
         Raises:
-            ConfigError: a file went or was damaged since it was committed.
+            ConfigError: a file was deleted or damaged after it was committed.
         """
         return self.filter.keep(self._newest(shard)).replace_schema_metadata(self.provenance)
 
@@ -147,7 +147,7 @@ class LabelledRun:
         return (images[i] for i in range(len(images)))
 
     def labelled_shard(self, shard: int) -> LabelledShard:
-        """Those images as a sequence, so that one can be had without the others."""
+        """The same images as a sequence, so that one can be read without the others."""
         rows = self.read_shard(shard)
         return LabelledShard(
             rows=rows.filter(pc.equal(rows["status"], OK)),
@@ -164,7 +164,7 @@ class LabelledRun:
     def count_labelled(self) -> list[int]:
         """How many kept images with labels each shard has.
 
-        From the manifest, if that can know; else every shard is read once.
+        From the manifest if it is current and nothing is filtered; else every shard is read once.
         """
         if self.where is None and not self.commits.retries:
             manifest = current_manifest(self._run, [self.plan])
@@ -174,10 +174,10 @@ class LabelledRun:
         return [len(self.labelled_shard(shard)) for shard in self.commits.shards]
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
-        """The kept rows as a stream, read while it is consumed.
+        """The kept rows as a stream, which is read as it is consumed.
 
         Args:
-            columns: of `schema.ROW_SCHEMA`; None: all.
+            columns: columns of `schema.ROW_SCHEMA`; None: all.
 
         Raises:
             ConfigError: there is no such column.
@@ -193,7 +193,7 @@ class LabelledRun:
         return pa.RecordBatchReader.from_batches(schema, batches)
 
     def to_duckdb(self, connection: "DuckDBPyConnection | None" = None) -> "DuckDBPyRelation":
-        """The kept rows as `where` sees them, read anew with every query.
+        """The kept rows in the flat columns of `where`, read again by every query.
 
         Args:
             connection: to query with; None: a new one, in memory.
@@ -206,7 +206,7 @@ class LabelledRun:
         """The kept images that have labels as a `torch` dataset with indices.
 
         Args:
-            with_pixels: read the images, too.
+            with_pixels: also read the images.
         """
         from pipelines.reader.torch_dataset import LabelledDataset  # seconds
 
@@ -215,12 +215,12 @@ class LabelledRun:
     def to_torch_iterable(
         self, *, rank: int = 0, world_size: int = 1, with_pixels: bool = False
     ) -> "LabelledStream":
-        """The same images as a stream; each rank and each of its workers has shards of its own.
+        """The same images as a stream; each worker of each rank reads different shards.
 
         Args:
             rank: of this process, from 0.
             world_size: how many processes share the run.
-            with_pixels: read the images, too.
+            with_pixels: also read the images.
         """
         from pipelines.reader.torch_dataset import LabelledStream
 
@@ -246,6 +246,6 @@ class LabelledRun:
         return {category.id: i for i, category in enumerate(self.categories)}
 
     def _newest(self, shard: int) -> pa.Table:
-        """All rows of a shard, whether they are kept or not."""
+        """All rows of a shard, before the filter."""
         with trouble_named(self.location):
             return substitute(read_rows(self._run, shard_key(shard)), self._newer)

@@ -34,14 +34,14 @@ class Sample:
     segment_ids: Int64[Tensor, " N"]
     class_indices: Int64[Tensor, " N"]  # positions in the run's categories
     is_thing: Bool[Tensor, " N"]
-    pixels: UInt8[Tensor, "3 H W"] | None  # RGB; None: not asked for
+    pixels: UInt8[Tensor, "3 H W"] | None  # RGB; None: not requested
 
     def masks(self) -> Bool[Tensor, "N H W"]:
         """One mask for each segment."""
         return self.ids == self.segment_ids[:, None, None]
 
     def pin_memory(self) -> "Sample":
-        """The same sample in pinned memory; what a DataLoader calls with `pin_memory=True`."""
+        """The same sample in pinned memory; a DataLoader with `pin_memory=True` calls it."""
         return replace(
             self,
             ids=self.ids.pin_memory(),
@@ -53,11 +53,11 @@ class Sample:
 
 
 class ImageShards(Protocol):
-    """Labelled images in shards, such as those of `LabelledRun`; it is sent to workers."""
+    """Labelled images in shards, such as those of `LabelledRun`; the object is sent to workers."""
 
     @property
     def location(self) -> str:
-        """Of the run folder."""
+        """Location of the run folder."""
 
     @property
     def corpus(self) -> str:
@@ -70,17 +70,17 @@ class ImageShards(Protocol):
         """How many images each shard has."""
 
     def labelled_shard(self, shard: int) -> LabelledShard:
-        """The images of one."""
+        """The images of one shard."""
 
     def images_in(self, shard: int) -> Iterator[LabelledImage]:
         """The same, one at a time."""
 
 
 class LabelledDataset(Dataset[Sample]):
-    """Images by index, in plan order; a few shards are held, so neighbours are cheap."""
+    """Images by index, in plan order; a few shards are cached, so neighbours are cheap."""
 
     def __init__(self, run: ImageShards, *, with_pixels: bool) -> None:
-        """Count the images of `run`; their rows wait."""
+        """Count the images of `run` without reading their rows."""
         self._access = _Access(run, with_pixels=with_pixels)
         self._ends = list(accumulate(run.count_labelled()))
         self._shards: OrderedDict[int, LabelledShard] = OrderedDict()  # the last used at the end
@@ -110,7 +110,7 @@ class LabelledDataset(Dataset[Sample]):
 
 
 class LabelledStream(IterableDataset[Sample]):
-    """Images in plan order; every image comes to exactly one worker of one rank."""
+    """Images in plan order; every image goes to exactly one worker of one rank."""
 
     def __init__(self, run: ImageShards, *, rank: int, world_size: int, with_pixels: bool) -> None:
         """Share the shards of `run` among `world_size` processes, of which this is `rank`.
@@ -136,7 +136,7 @@ class LabelledStream(IterableDataset[Sample]):
 
 
 class _Access:
-    """A run and what to make of its images, in this process or in one that it was sent to."""
+    """A run and the conversion of its images, in this process or in one that it was sent to."""
 
     def __init__(self, run: ImageShards, *, with_pixels: bool) -> None:
         self.run = run
@@ -150,10 +150,10 @@ class _Access:
         self.__dict__ |= state | {"_process": os.getpid()}
 
     def require_reach(self) -> None:
-        """Return only if this process can read what it has to.
+        """Check that this process can read the run and its images.
 
         Raises:
-            ConfigError: it was forked, and the clients of remote stores hang in such a process.
+            ConfigError: it was forked, and the clients of remote stores hang in a forked process.
         """
         is_far = is_s3(self.run.location) or (self._with_pixels and is_remote(self.run.corpus))
         if is_far and os.getpid() != self._process:

@@ -1,4 +1,4 @@
-"""Which rows to keep: a condition in SQL or in pyarrow's terms, over one flat row an image."""
+"""Filter rows by a condition in SQL or an expression of pyarrow, over one flat row an image."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Where: TypeAlias = str | pc.Expression | None
 
-# What a condition sees: the row, each measure of its quality, and how many segments it has.
+# The columns of a condition: those of the row, each measure of its quality, its segment count.
 FLAT_SCHEMA = pa.schema(
     [
         *(field for field in ROW_SCHEMA if field.name != "quality"),
@@ -28,7 +28,7 @@ FLAT_SCHEMA = pa.schema(
 )
 ROW_NUMBER = "_row"
 
-# Conditions come from command lines and forms, and have no business with files or extensions.
+# Conditions come from command lines and forms, and must not reach files or extensions.
 LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,
     "autoinstall_known_extensions": False,
@@ -43,10 +43,10 @@ class Filter:
     """Keeps the rows that meet a condition; safe to call from many threads."""
 
     def __init__(self, where: Where) -> None:
-        """Understand the condition.
+        """Check the condition.
 
         Raises:
-            ConfigError: it is no condition over the flat columns.
+            ConfigError: it is not a condition over the flat columns.
         """
         if where is not None and not isinstance(where, (str, pc.Expression)):
             raise ConfigError(
@@ -61,7 +61,7 @@ class Filter:
         """Those of `rows`, which are of `schema.ROW_SCHEMA`, that meet the condition, in order.
 
         Raises:
-            ConfigError: the condition cannot be worked out for these rows.
+            ConfigError: the condition cannot be evaluated on these rows.
         """
         if self.where is None:
             return rows
@@ -87,7 +87,7 @@ class Filter:
 
 
 def flat_view(rows: pa.Table) -> pa.Table:
-    """Rows of `schema.ROW_SCHEMA` as FLAT_SCHEMA: what a condition sees."""
+    """Rows of `schema.ROW_SCHEMA` in the columns of FLAT_SCHEMA."""
     quality = rows.select(["quality"]).flatten()
     columns = [rows[field.name] for field in ROW_SCHEMA if field.name != "quality"]
     num_segments = pc.list_value_length(rows["segments_info"])
@@ -96,7 +96,7 @@ def flat_view(rows: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True, slots=True)
 class FlatRows:
-    """A flat view of many tables that is read from the start as often as it is asked for."""
+    """A flat view of many tables, which every query reads from the start."""
 
     tables: Callable[[], Iterator[pa.Table]]
 
@@ -107,7 +107,7 @@ class FlatRows:
 
 
 def _connect() -> "DuckDBPyConnection":
-    import duckdb  # a tenth of a second, for those alone who ask in SQL
+    import duckdb  # takes a tenth of a second, only needed for SQL
 
     return duckdb.connect(":memory:", config=LOCKED)
 

@@ -1,4 +1,4 @@
-"""`possam report`: a folder of static files that shows a run, and the viewer that it is made of."""
+"""`possam report`: a folder of static files that shows a run in a viewer."""
 
 from pipelines.report.run_report import MAX_IMAGES, write_report
 

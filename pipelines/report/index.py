@@ -1,4 +1,4 @@
-"""Rows of a run as columns of the viewer's index, and the counts that its head shows."""
+"""Rows of a run as columns of the viewer's index, and the counts in its head."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from pipelines.report.viewer import ErrorSummary, Facet, FacetValues, Kind, Meas
 from pipelines.schema import OK, QUALITY_TYPE
 from possam_core.labels.quality import GRADES
 
-MAX_MESSAGES = 500  # in the index, of one error code; the others state the code alone
+MAX_MESSAGES = 500  # in the index, of one error code; the others show only the code
 MAX_MESSAGE_CHARS = 200
 NUM_SAMPLES = 3  # of one error code, in the head
 LABELS = {"void_frac": "void share"}
@@ -21,18 +21,18 @@ SIZES = ("num_segments", "width", "height")
 
 
 class Names(dict[str, int]):
-    """Names in the order in which they came, each with its position."""
+    """Names in order of first use, each with its position."""
 
     def position(self, name: str) -> int:
-        """That of `name`, which may be new."""
+        """The position of `name`, which is added if it is new."""
         return self.setdefault(name, len(self))
 
 
 class RunIndex:
-    """Turns shards into blocks of the index, and counts on the way."""
+    """Turns shards into blocks of the index, and counts grades and errors."""
 
     def __init__(self, base: str) -> None:
-        """Name images relative to `base`, where they lie below it."""
+        """Start an empty index; images below `base` are named relative to it."""
         self.base = base
         self.num_rows = 0
         self.num_per_grade: Counter[str] = Counter()
@@ -63,7 +63,7 @@ class RunIndex:
         )
 
     def facets(self, *, with_pictures: bool) -> tuple[Facet, ...]:
-        """The facets of all rows so far; with one about pictures, where not all have one."""
+        """The facets of all rows so far; `with_pictures` adds one for the kind of picture."""
         found = [
             Facet(key="grade", label="Grade", names=GRADES, is_ordered=True),
             Facet(key="error", label="Error", names=tuple(self._names["error"])),
@@ -104,7 +104,7 @@ class RunIndex:
 
 
 def measures() -> tuple[Measure, ...]:
-    """The numbers of each image: those of its quality, and its sizes."""
+    """The numeric columns of each image: its quality measures and its sizes."""
     kinds: dict[str, Kind] = {}
     for field in QUALITY_TYPE:
         if pa.types.is_floating(field.type):
@@ -119,7 +119,7 @@ def measures() -> tuple[Measure, ...]:
 
 
 def readable(name: str) -> str:
-    """A column or reason as people write it."""
+    """The name of a column or reason in words."""
     return name.replace("_", " ").replace("iou", "IoU").replace("clip", "CLIP")
 
 
@@ -140,7 +140,7 @@ def candidates(rows: pa.Table, *, first_row: int, shard: int) -> Iterator[Candid
 
 
 def _numbers(rows: pa.Table, key: str) -> list[float | None]:
-    """A measure of each row, rounded to what one can see; None where there is none."""
+    """A measure of each row, rounded for display; None where there is none."""
     if key == "num_segments":
         is_ok = pc.equal(rows["status"], OK)
         values = pc.if_else(is_ok, pc.list_value_length(rows["segments_info"]), None)

@@ -1,4 +1,4 @@
-"""Draw the labels of one row as a transparent picture, with a place for each thing's name.
+"""Draw the labels of one row as a transparent picture, with a position for each thing's name.
 
 Axes: h w pixels of the overlay, H W pixels of the image, N segments.
 """
@@ -19,7 +19,7 @@ _WIDE_OUTLINE_FROM_PX = 400  # longest side of the overlay
 
 
 class DrawnSegment(TypedDict):
-    """What of a segment is drawn, besides its pixels."""
+    """The fields of a segment that are drawn, besides its pixels."""
 
     id: int
     category_id: int
@@ -29,12 +29,12 @@ class DrawnSegment(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameTag:
-    """Where a thing's name goes."""
+    """The position of a thing's name."""
 
     segment_id: int
     name: str
     x: float  # of a pixel inside the thing, over the width, in [0, 1]
-    y: float  # likewise over the height
+    y: float  # of the same pixel, over the height, in [0, 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Overlay:
 
 
 def segment_colour(segment: DrawnSegment) -> tuple[int, int, int]:
-    """RGB of a segment: one hue per class, shifted a little from one instance to the next."""
+    """RGB of a segment: one hue per class, shifted slightly between instances."""
     hue = segment["category_id"] * _GOLDEN_RATIO
     if not segment["isthing"]:
         return _rgb(hue, lightness=0.5, saturation=0.5)
@@ -59,13 +59,13 @@ def draw_overlay(
 ) -> Overlay:
     """Tint every segment, outline every thing, and name the things.
 
-    A large image is reduced to `max_side_px`; a small one grows by the whole factor that still
-    fits, so that outlines stay thin.
+    A large image is reduced to `max_side_px`; a small one is enlarged by the largest whole factor
+    that fits, so that outlines stay thin.
 
     Args:
-        segments: to draw.
-        ids: of each pixel's segment; those of no segment are left clear.
-        max_side_px: of the overlay.
+        segments: the segments to draw.
+        ids: the segment id of each pixel; pixels of no segment stay transparent.
+        max_side_px: the longest side of the overlay.
     """
     overlay_hw = _overlay_hw((ids.shape[0], ids.shape[1]), max_side_px)
     index = _segment_index(segments, ids, overlay_hw)

@@ -27,12 +27,12 @@ SIDE_PX = 384  # the longer one
 THREADS = 4
 _JPEG_QUALITY = 80
 
-Picture = dict[str, Any]  # what a page holds of an image
+Picture = dict[str, Any]  # an image as JSON for a page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What to draw: an image, and its labels once or more often."""
+    """An image to draw, with one or more layers of labels."""
 
     place: int  # in the pages
     image: InputImage
@@ -40,7 +40,7 @@ class Subject:
 
 
 class ListedSegment(DrawnSegment):
-    """What the list beside a picture says of a segment, too."""
+    """The fields of a segment that the list beside a picture also shows."""
 
     area: int
     score: float
@@ -77,7 +77,7 @@ def draw_pictures(
 def draw_picture(
     pixels: UInt8[ndarray, "H W 3"] | None, layers: Sequence[LabelLayer | None]
 ) -> Picture:
-    """A photograph, unless there are no pixels, with layers that lie exactly over it."""
+    """A photograph, unless `pixels` is None, with layers of the same shape."""
     height, width = next(layer.ids.shape for layer in layers if layer is not None)
     return {
         "ratio": round(width / height, 4),
@@ -91,7 +91,7 @@ def _draw_unit(
 ) -> list[tuple[int, Picture]]:
     try:
         contents: Sequence[bytes | ImageError | None] = [f.data for f in reader.fetch(unit)]
-    except STORE_ERRORS:  # its labels are worth seeing all the same
+    except STORE_ERRORS:  # the labels are still shown
         contents = [None] * len(unit)
     drawn = []
     for image, content in zip(unit, contents, strict=True):

@@ -1,4 +1,4 @@
-"""`possam report`: what a run holds, worst images first, as a folder that opens in a browser."""
+"""`possam report`: a run, worst images first, as a folder that opens in a browser."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -37,14 +37,14 @@ def write_report(
     allowed_hosts: Sequence[str] = (),
     console: Console | None = None,
 ) -> str:
-    """Write the report into `output`, or `report/` in the run; the address of the page to open.
+    """Write the report into `output`, or `report/` in the run; return the address of its page.
 
     Args:
         run: location of the run, local or `s3://`.
-        output: of the folder to write, likewise.
+        output: the folder to write, local or `s3://`.
         max_images: pictures at most, half of them of the worst images; the index lists all.
-        allowed_hosts: from which images with web addresses are read.
-        console: for the progress.
+        allowed_hosts: hosts that images with web addresses may be read from.
+        console: where to show progress.
 
     Raises:
         ConfigError: there is no run with labels, or the report cannot be written.
@@ -76,7 +76,7 @@ def write_report(
 
 
 def by_shard(chosen: Sequence[Candidate]) -> dict[int, dict[int, Candidate]]:
-    """The places of the chosen, shard by shard, and who has them."""
+    """The chosen candidates by shard and by place."""
     shards: defaultdict[int, dict[int, Candidate]] = defaultdict(dict)
     for place, candidate in enumerate(chosen):
         shards[candidate.shard][place] = candidate
@@ -84,14 +84,14 @@ def by_shard(chosen: Sequence[Candidate]) -> dict[int, dict[int, Candidate]]:
 
 
 def base_of(run: LabelledRun) -> str:
-    """What most uris of a run begin with."""
+    """The common prefix of most uris of a run."""
     return run.plan.settings.images.rstrip("/") + "/"
 
 
 def orders(
     first: Order, measures: Sequence[Measure], facets: Sequence[str] = ()
 ) -> tuple[Order, ...]:
-    """`first`, then by each measure upwards, then by the names of facets, and of images."""
+    """`first`, then each measure ascending, then the names of facets, and of images."""
     by_measure = (Order(label=measure.label, by=((measure.key, 1),)) for measure in measures)
     by_name = (Order(label=name, by=((name, 1),)) for name in (*facets, "name"))
     return (first, *by_measure, *by_name)

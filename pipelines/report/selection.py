@@ -1,4 +1,4 @@
-"""Which images get a picture, where there are too many for all: the worst, and a random sample."""
+"""Select the images that get a picture if there are too many: the worst, and a random sample."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import Any
 
 WORST, SAMPLE, NEITHER = range(3)
 KIND_NAMES = ("the worst", "random sample", "none")
-SLACK = 8192  # candidates that may wait to be compared
+SLACK = 8192  # candidates that may be pending before pruning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +23,13 @@ class Candidate:
 
     @property
     def draw(self) -> bytes:
-        """A random number that is the same every time."""
+        """A pseudo-random number that depends only on the image id."""
         return hashlib.blake2b(self.image_id.encode("utf-8", "replace"), digest_size=8).digest()
 
 
 @dataclass(slots=True)
 class Selection:
-    """Takes candidates as they come, and remembers few more than it will choose."""
+    """Selects from a stream of candidates, keeping few more in memory than it will choose."""
 
     size: int
     num_seen: int = 0
@@ -37,7 +37,7 @@ class Selection:
     _drawn: list[Candidate] = field(default_factory=list)
 
     def add(self, candidates: Iterable[Candidate]) -> None:
-        """Consider some more."""
+        """Consider more candidates."""
         new = list(candidates)
         self.num_seen += len(new)
         self._worst += new
@@ -51,12 +51,12 @@ class Selection:
 
     @property
     def is_all(self) -> bool:
-        """Every candidate is chosen."""
+        """Whether every candidate is chosen."""
         return self.num_seen <= self.size
 
     @property
     def num_worst(self) -> int:
-        """How many are chosen for being the worst: half, unless there is room for all."""
+        """The number chosen as the worst: half, unless there is room for all."""
         return self.num_seen if self.is_all else (self.size + 1) // 2
 
     def chosen(self) -> list[tuple[Candidate, int]]:
@@ -69,7 +69,7 @@ class Selection:
         return sorted(kinds, key=lambda item: _order(item[0]))
 
     def describe(self, superlative: str = "worst") -> str:
-        """One sentence for the reader."""
+        """A sentence about the selection, for the page."""
         if not self.num_seen:
             return "No image has labels."
         if self.is_all:

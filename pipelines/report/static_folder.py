@@ -22,10 +22,10 @@ _NUMBERED = re.compile(r"data/(index|page)-\d+\.js")
 
 
 class StaticFolder:
-    """Writes files, and in the end removes what an earlier viewer in the same place had more."""
+    """Writes files, and finally removes files of an earlier viewer that were not rewritten."""
 
     def __init__(self, location: str) -> None:
-        """Open or make the folder.
+        """Open or create the folder.
 
         Raises:
             ConfigError: it cannot be written, or holds a run or another page.
@@ -40,17 +40,17 @@ class StaticFolder:
                     f"expected an empty folder or an earlier report at {self.location}, but it"
                     " holds something else; choose another --output"
                 )
-            if is_there:  # not to be opened until all is there again
+            if is_there:  # so that the page cannot be opened until it is complete again
                 self._folder.remove([START])
             self._stale = {key for key in self._folder.keys("data") if _NUMBERED.fullmatch(key)}
 
     def put(self, key: str, data: bytes) -> None:
-        """Write a file, whatever was there.
+        """Write or replace a file.
 
         Raises:
             ConfigError: the folder cannot be written.
         """
-        # A bucket serves a file with the media type it was given; a disk goes by the name.
+        # A bucket serves a file with its stored media type; on disk the name decides.
         media_type = MEDIA_TYPES[key.rpartition(".")[2]]
         attributes: Attributes | None = None
         if is_s3(self.location):

@@ -1,4 +1,4 @@
-"""A few small pictures of a run: the images with their labels over them.
+"""A few small pictures of a run: images with their labels drawn over them.
 
 Axes: H W pixels of the image, h w pixels of the picture.
 """
@@ -27,7 +27,7 @@ JPEG_QUALITY = 70
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thumbnail:
-    """One labelled image, small enough to be part of a text."""
+    """One labelled image, small enough to embed in a text."""
 
     name: str
     grade: str
@@ -37,7 +37,7 @@ class Thumbnail:
 def make_thumbnails(
     location: str, num_images: int, *, allowed_hosts: tuple[str, ...] = ()
 ) -> list[Thumbnail]:
-    """Pictures of up to `num_images` labelled images, from all over the run at `location`.
+    """Pictures of up to `num_images` labelled images, spread evenly over the run at `location`.
 
     Raises:
         ConfigError: there is no run, or a file of it is damaged.
@@ -60,7 +60,7 @@ def make_thumbnails(
 
 
 def _some_images(run: LabelledRun, num_images: int) -> Iterator[LabelledImage]:
-    """Images at equal distances, as far as the shards have labels."""
+    """Images at equal distances, fewer where shards have few labels."""
     shards = run.shards()
     places = np.linspace(0, len(shards), num_images, endpoint=False)
     for shard in dict.fromkeys(places.astype(int).tolist()):

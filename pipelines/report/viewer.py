@@ -1,8 +1,8 @@
-"""The viewer: static files that list any number of images and load their pictures as one scrolls.
+"""The viewer: static files that list any number of images and load their pictures on scrolling.
 
-The index, some hundred bytes an image, is loaded whole, in columns. Pictures lie in pages of a few,
-so that a bucket holds few objects while a page that comes into view is read in an instant. All data
-is JavaScript that calls a function, because a page that is opened from disk may not fetch.
+The index, some hundred bytes an image, is loaded whole, in columns. A file, called a page, holds a
+few pictures, so that a bucket has few objects and a page that scrolls into view loads fast. All
+data is JavaScript that calls a function, because an HTML page opened from disk may not fetch.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ Kind = Literal["share", "count", "percent"]  # in [0, 1]; whole; in [0, 100]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A number of each image: to sort by, to draw, to select from."""
+    """A number of each image, to sort by, plot and filter."""
 
     key: str
     label: str
@@ -45,12 +45,12 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facet:
-    """Names that an image may have any number of."""
+    """A column of names; an image may have any number of them."""
 
     key: str
     label: str
     names: Sequence[str]
-    is_ordered: bool = False  # listed as they come; else the most frequent first
+    is_ordered: bool = False  # listed in this order; else the most frequent first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +68,13 @@ class RowBlock:
     names: Sequence[str]
     measures: Mapping[str, Sequence[float | None]]
     facets: Mapping[str, FacetValues]
-    # By position in the block: what to say in each panel of a picture.
+    # By position in the block: the text in each panel of a picture.
     messages: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A way to sort: by these columns, each upwards (1) or downwards (-1)."""
+    """A sort order: by these columns, each ascending (1) or descending (-1)."""
 
     label: str
     by: Sequence[tuple[str, int]]
@@ -100,15 +100,15 @@ class SummaryTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What the viewer shows beside the images, and how it reads their columns."""
+    """The content of the viewer's head, and the description of the index's columns."""
 
     title: str
     subtitle: str
-    base: str  # what the names of images are relative to
+    base: str  # the address that the names of images are relative to
     measures: Sequence[Measure]
     facets: Sequence[Facet]  # that of key "picture", if any, is filled from `picture_kinds`
     orders: Sequence[Order]
-    charts: Sequence[str]  # measures drawn at first
+    charts: Sequence[str]  # measures plotted initially
     badges: Sequence[str]  # facets on a card
     facts: Sequence[tuple[str, str]]  # measures on a card, with a phrase that has {} for the number
     chips: str = ""  # facet on a card, in place of the legend
@@ -127,7 +127,7 @@ class ViewerWriter:
     """Writes a viewer: any number of rows, then pictures in any order, then `finish`."""
 
     def __init__(self, location: str) -> None:
-        """Open or make the folder.
+        """Open or create the folder.
 
         Raises:
             ConfigError: it cannot be written, or holds a run or another page.
@@ -155,7 +155,7 @@ class ViewerWriter:
         self._spans[place] = (begin, self._spool.tell())
 
     def finish(self, head: Head) -> str:
-        """Write the rest; the address of the page to open."""
+        """Write the remaining files; return the address of the page to open."""
         if self._blocks:
             self._write_index()
         for number, page in enumerate(self._pages(len(head.pictures))):
@@ -172,7 +172,7 @@ class ViewerWriter:
             self._put(f"viewer/{name}", (package / name).read_bytes())
         plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
         self._put("viewer/plotly.min.js", plotly.read_bytes())
-        # Last, so that the page never names what is not there; its links change with their content.
+        # Last, so that the page never links to missing files; links change with their content.
         template = Template((package / START).read_text(encoding="utf-8"))
         start = template.substitute(title=escape(head.title), version=self._digest.hexdigest()[:16])
         self._folder.put(START, start.encode())
@@ -201,5 +201,5 @@ class ViewerWriter:
 
 
 def _to_json(content: object) -> bytes:
-    """JSON in ASCII: no character of a file name can end a line or a string of JavaScript."""
+    """JSON in ASCII, so that no character of a file name can end a JavaScript line or string."""
     return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

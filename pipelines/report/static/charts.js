@@ -40,7 +40,7 @@ function showMeasure(chart) {
 }
 
 /**
- * Where each row falls; counts are whole numbers, so their bins are centred on them.
+ * The bin of each row; counts are whole numbers, so their bins are centred on them.
  * @param {Measure} measure
  * @returns {Bins}
  */
@@ -68,7 +68,7 @@ function makeBins({ key, kind }) {
 }
 
 /**
- * The range that the inputs of a figure name; without a number it is open.
+ * The range in the inputs of a figure; an empty input is an open end.
  * @param {HTMLElement} figure
  * @returns {Interval}
  */
@@ -105,12 +105,12 @@ function drawCharts() {
  * @param {number} value
  */
 function showNumber(input, value) {
-  if (input === document.activeElement) return; // somebody types
+  if (input === document.activeElement) return; // the user is typing
   input.value = Number.isFinite(value) ? String(value) : "";
 }
 
 /**
- * Draw, once Plotly has come.
+ * Draw, if Plotly is loaded.
  * @param {Chart} chart
  * @param {number} low
  * @param {number} high

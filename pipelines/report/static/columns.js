@@ -1,6 +1,6 @@
 "use strict";
 // The index: one entry an image in every column.
-// The files in data/ call `possam.*`. Nothing is fetched, so the folder opens from disk, too.
+// The files in data/ call `possam.*`. Nothing is fetched, so the folder also opens from disk.
 
 const possam = /** @type {Possam} */ ({}); // each page adds functions of its own
 const LATER = /** @type {any} */ (null); // set by `possam.head`, before anything reads it
@@ -40,7 +40,7 @@ function addBlock(block) {
 }
 
 /**
- * What a row has of a facet: positions in the facet's names.
+ * The values of a facet in a row: positions in the facet's names.
  * @param {Facet} facet
  * @param {number} row
  */
@@ -84,7 +84,7 @@ function formatValue(measure, value) {
 const orderCache = new Map();
 
 /**
- * Rows of the whole index in an order; what lacks a value comes last either way round.
+ * Rows of the whole index in an order; rows without a value come last in both directions.
  * @param {Order} order
  * @param {boolean} isTurned
  * @returns {Uint32Array}
@@ -127,7 +127,7 @@ function sortColumn(key) {
 }
 
 /**
- * Where each name of a facet stands: as listed, or by the alphabet.
+ * The rank of each name of a facet: as listed, or alphabetical.
  * @param {FacetHead} facet
  */
 function ranksOf({ names, is_ordered: isOrdered }) {
@@ -159,7 +159,7 @@ function element(tag, properties = {}, ...children) {
 const byId = (id) => /** @type {any} */ (document.getElementById(id));
 
 /**
- * The first element in `box` that fits the selector.
+ * The first element in `box` that matches the selector.
  * @template {Element} T
  * @param {ParentNode} box
  * @param {string} selector

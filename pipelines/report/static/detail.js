@@ -1,5 +1,5 @@
 "use strict";
-// One image, large, with all that is known of it.
+// The dialog of one image: large, with all its measures and segments.
 
 const detail = byId("detail");
 

@@ -1,5 +1,5 @@
 "use strict";
-// What is kept: a search in names, values of facets, ranges of measures.
+// The filters: a search in names, values of facets, ranges of measures.
 
 const MAX_VALUES = 100; // listed of one facet; a search finds the others
 /** @type {Filters} */
@@ -89,7 +89,7 @@ function applyFilters(order) {
 }
 
 /**
- * Of each name of a facet.
+ * The counts of each name of a facet.
  * @param {Map<string, Uint32Array>} counts
  * @param {string} facet
  */

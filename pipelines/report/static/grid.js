@@ -1,12 +1,12 @@
 "use strict";
-// The cards in view. Only those exist, so a long list scrolls as a short one does.
+// The cards in view. Only those exist, so a long list scrolls as fast as a short one.
 
 const GAP_PX = 14;
 const MIN_PANEL_PX = 240;
-const MIN_CARD_PX = 264; // the facts of a report fit
+const MIN_CARD_PX = 264; // wide enough for the facts of a report
 const TEXT_PX = 74; // below the picture of a card
 const MAX_CHIPS = 12; // in the legend of a card, which shows one line
-const MAX_HEIGHT_PX = 15_000_000; // browsers lay out no more
+const MAX_HEIGHT_PX = 15_000_000; // browsers limit the height of an element
 const grid = {
   columns: 1,
   rowPx: 1,
@@ -138,7 +138,7 @@ function note(panel, text) {
   box.hidden = !text;
 }
 
-// Fill the cards whose pages have come, and ask for the other pages.
+// Fill the cards whose pages are loaded, and request the other pages.
 function showPictures() {
   /** @type {[index: number, place: number][]} */
   const missing = [];

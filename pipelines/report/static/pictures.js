@@ -1,12 +1,12 @@
 "use strict";
-// Pages of pictures, loaded when one of theirs comes into view and forgotten again.
+// Pages of pictures, loaded when a picture of theirs scrolls into view, and dropped later.
 
 const PAGES_KEPT = 60;
 const LOADS_AT_ONCE = 4;
 const { version } = part(document, "script[data-version]", HTMLScriptElement).dataset;
 
 /** @type {Map<number, (Picture | null)[]>} */
-const pages = new Map(); // number -> pictures; the one used last comes last
+const pages = new Map(); // number -> pictures; the most recently used is last
 /** @type {Set<number>} */
 const unreadable = new Set();
 /** @type {Set<number>} */
@@ -16,7 +16,7 @@ let wanted = [];
 let whenPageComes = () => {};
 
 /**
- * Scripts in order run one after the other; others as soon as they come.
+ * Load a script; those in order run one after the other, others as soon as they are loaded.
  * @param {string} path
  * @param {{ inOrder?: boolean }} how
  * @returns {Promise<void>}
@@ -42,7 +42,7 @@ possam.page = (number, pictures) => {
 };
 
 /**
- * The picture at a place, or null until its page has come.
+ * The picture at a place, or null until its page is loaded.
  * @param {number} place
  */
 function pictureAt(place) {
@@ -55,7 +55,7 @@ function pictureAt(place) {
 }
 
 /**
- * From now on only the pages of these places matter, the first of them most.
+ * Request the pages of these places, the first with the highest priority, and no others.
  * @param {number[]} places
  */
 function wantPictures(places) {

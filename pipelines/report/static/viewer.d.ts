@@ -1,4 +1,4 @@
-// The data that pipelines/report/viewer.py writes, and what columns.js makes of it.
+// The data that pipelines/report/viewer.py writes, and the types that columns.js makes of it.
 
 type Kind = "share" | "count" | "percent"; // in [0, 1]; whole; in [0, 100]
 
@@ -95,7 +95,7 @@ interface Table {
   picture: Int32Array; // the place of each row's picture
 }
 
-// What the files in data/ call; each page has functions of its own.
+// The functions that the files in data/ call; each HTML page defines its own.
 interface Possam {
   head: (head: Head) => void;
   rows: (blocks: RowBlock[]) => void;

@@ -1,5 +1,5 @@
 "use strict";
-// Puts the parts together: reads the index, draws, listens.
+// The main script: reads the index, draws the page, handles events.
 
 let order = new Uint32Array(0);
 const STEP = 5; // of the opacity, in percent

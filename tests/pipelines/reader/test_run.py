@@ -32,7 +32,7 @@ def all_rows(run: Path) -> list[dict]:
     return [row for shard in range(3) for row in read_rows(run, shard)]
 
 
-def test_labels_come_back_with_identical_pixels_and_classes(run: Path) -> None:
+def test_labels_are_read_with_identical_pixels_and_classes(run: Path) -> None:
     classes = PLAYGROUND.vocabulary.classes
     images = list(open_run(str(run)))
     assert [scene_of(image.uri) for image in images] == LABELLED
@@ -147,7 +147,7 @@ def test_classes_are_those_that_were_planned(run: Path) -> None:
 
 def test_a_run_without_a_list_of_its_classes_has_those_that_occur(copy: Path) -> None:
     (copy / VOCABULARY_KEY).unlink()
-    opened = open_run(str(copy), where="num_segments < 0")  # whatever is kept
+    opened = open_run(str(copy), where="num_segments < 0")  # independent of the filter
     segments = [s for row in all_rows(copy) for s in row["segments_info"]]
     expected = {s["category_id"]: s["category_name"] for s in segments}
     assert {c.id: c.name for c in opened.categories} == expected
@@ -164,7 +164,7 @@ def test_a_list_of_classes_that_cannot_be_understood_is_named(copy: Path) -> Non
         _ = open_run(str(copy)).categories
 
 
-def test_a_class_that_is_none_of_the_run_is_named(copy: Path) -> None:
+def test_a_class_that_is_not_in_the_run_is_named(copy: Path) -> None:
     def rename(rows: list[dict]) -> None:
         rows[0]["segments_info"][0].update(category_id=999, category_name="unicorn")
 

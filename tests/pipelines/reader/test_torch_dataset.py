@@ -116,7 +116,7 @@ def test_a_stream_alone_has_everything_in_plan_order(run: Path) -> None:
 
 
 @pytest.mark.parametrize(("rank", "world_size"), [(2, 2), (-1, 2), (0, 0)])
-def test_a_rank_that_is_none_is_refused(run: Path, rank: int, world_size: int) -> None:
+def test_a_rank_out_of_range_is_refused(run: Path, rank: int, world_size: int) -> None:
     with pytest.raises(ConfigError, match=f"got {rank}; count ranks from 0"):
         open_run(str(run)).to_torch_iterable(rank=rank, world_size=world_size)
 

@@ -77,7 +77,7 @@ def test_there_is_a_column_for_every_field_of_a_row_but_quality(run: Path) -> No
         (pc.field("grade") > 1, "no kernel"),
     ],
 )
-def test_what_is_no_condition_is_refused_with_the_columns_there_are(
+def test_an_invalid_condition_is_refused_with_the_existing_columns(
     run: Path, where: object, reason: str
 ) -> None:
     with pytest.raises(ConfigError, match=reason) as caught:

@@ -26,7 +26,7 @@ STUFF = {"sky", "grass"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What a run says of one image."""
+    """The labels of one image in a run."""
 
     ids: np.ndarray  # of segments; 0 is void
     names: Sequence[str]  # of the classes of segments 1, 2, ...

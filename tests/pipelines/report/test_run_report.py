@@ -36,7 +36,7 @@ def decoded(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
 
 
-def test_the_report_lies_in_the_run_unless_told_otherwise(run, tmp_path):
+def test_the_report_lies_in_the_run_unless_an_output_is_given(run, tmp_path):
     assert write_report(run) == f"{run}/report/index.html"
     elsewhere = tmp_path / "a" / "b"
     assert write_report(run, str(elsewhere)) == f"{elsewhere}/index.html"

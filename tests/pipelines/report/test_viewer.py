@@ -35,7 +35,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def watched(browser: Browser) -> Iterator[WatchedPage]:
-    """A page that has complained about nothing and asked nobody, by the end of the test."""
+    """A page that has logged no errors and sent no requests, by the end of the test."""
     watched = WatchedPage(browser)
     yield watched
     watched.page.close()
@@ -85,7 +85,7 @@ def test_it_opens_from_disk_and_reads_nothing_but_its_own_files(watched, drawn_p
     assert drawn_page.locator(".plot .bars").count() == 2 * 3
 
 
-def test_it_opens_from_a_bucket_and_asks_nobody_else(browser, tmp_path, s3_server):
+def test_it_opens_from_a_bucket_and_sends_no_other_requests(browser, tmp_path, s3_server):
     s3 = fsspec.filesystem("s3", endpoint_url=s3_server)
     s3.makedirs("sites", exist_ok=True)
     run = write_run(tmp_path, {"a.png": halves("cat", "sky"), "b.png": TRUNCATED})
