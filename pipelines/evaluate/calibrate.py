@@ -23,7 +23,7 @@ from possam_core.training.data.labelled import EveryOther
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrateConfig:
-    """Which model, on what, and where the calibrated one goes."""
+    """The model to calibrate, the labelled images, and the checkpoint to write."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
@@ -45,11 +45,11 @@ class CalibrateConfig:
 def calibrate_checkpoint(
     config: CalibrateConfig, *, on_images: Callable[[int, int], None]
 ) -> Calibrated:
-    """Fit on every other image, measure on those between, and write the checkpoint.
+    """Fit on every other image, measure on the rest, and write the checkpoint.
 
     Args:
         config: model and data.
-        on_images: called with the number of images that are labelled, and of all.
+        on_images: called with the number of images labelled so far, and of all.
 
     Raises:
         PossamError: the model or the data cannot be used; the message names the file.
@@ -83,7 +83,7 @@ def calibrate_checkpoint(
 
 
 def calibration_tables(calibrated: Calibrated) -> RenderableType:
-    """How honest the figures are before and after, and what each grade is worth, x 100."""
+    """Calibration errors before and after, and the quality of each grade, x 100."""
     metrics = calibrated.metrics
     errors = Table(title="Expected calibration error, in percent")
     for name in ("of", "before", "after"):

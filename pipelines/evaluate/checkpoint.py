@@ -17,18 +17,18 @@ BATCH_SIZE = 8
 READERS = 4  # threads
 
 
-def _say_nothing(_: int, __: int) -> None:
+def _ignore_progress(_: int, __: int) -> None:
     pass
 
 
 def evaluate_model(
-    config: EvaluateConfig, *, on_images: Callable[[int, int], None] = _say_nothing
+    config: EvaluateConfig, *, on_images: Callable[[int, int], None] = _ignore_progress
 ) -> ModelEvaluation:
-    """Label the images of the data in their own vocabulary, and compare with the truth.
+    """Label the images of the data in its vocabulary, and compare with the ground truth.
 
     Args:
         config: model and data.
-        on_images: called with the number of images that are measured, and of all.
+        on_images: called with the number of images measured so far, and of all.
 
     Raises:
         PossamError: the model or the data cannot be used; the message names the file.
@@ -63,7 +63,7 @@ def open_predictor(config: EvaluateConfig, images: LabelledImages) -> Predictor:
 def measure_images(
     predictor: Predictor, images: LabelledImages, indices: Sequence[int]
 ) -> Iterator[Measurement]:
-    """What is measured of each of some images; a share of a data set is as good as the whole."""
+    """The measurement of each of some images; those of all images add up to the whole."""
     for index, image, forms in predict_images(predictor, images, indices):
         truth = image.annotation(images.vocabulary)
         yield measure_image(forms, truth, images.vocabulary, index=index, name=image.name)
@@ -72,7 +72,7 @@ def measure_images(
 def predict_images(
     predictor: Predictor, images: LabelledImages, indices: Sequence[int]
 ) -> Iterator[tuple[int, GroundTruthImage, ImageForms]]:
-    """Each image with its index and all that the model says of it, read some ahead."""
+    """Each image with its index and the model's predictions; images are read ahead."""
     with ThreadPoolExecutor(READERS) as pool:
         numbered = zip(indices, run_ahead(pool, images.read, indices, BATCH_SIZE), strict=True)
         while batch := list(islice(numbered, BATCH_SIZE)):

@@ -11,7 +11,7 @@ from possam_core.settings import Setting, require_valid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
-    """Which model, on what, and what is written."""
+    """The model to evaluate, the labelled images, and the page to write."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 

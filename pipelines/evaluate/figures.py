@@ -24,18 +24,18 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassFigures:
-    """How one class fared; None where the truth has none of it."""
+    """The figures of one class; None where the ground truth has no such segment."""
 
     category: TrueCategory
     counts: CategoryCounts
     quality: PanopticQuality
-    iou: float | None  # of the semantic form
-    ap: float | None  # of a thing
+    iou: float | None  # of the semantic labels
+    ap: float | None  # for things
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradeFigures:
-    """How the images of one grade fared."""
+    """The figures of the images of one grade."""
 
     grade: str
     num_images: int
@@ -46,7 +46,7 @@ class GradeFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEvaluation:
-    """What was measured, of what, on what."""
+    """The figures of a model on a data set."""
 
     model: str
     fingerprint: str  # sha256 of the checkpoint file
@@ -58,12 +58,12 @@ class ModelEvaluation:
 
     @property
     def model_name(self) -> str:
-        """For titles."""
+        """The model's name in titles."""
         return self.model.rpartition("/")[2]
 
     @property
     def data_name(self) -> str:
-        """For titles."""
+        """The data's name in titles."""
         data = self.data
         if data.source == "playground":
             return f"{data.world}, seed {data.scene_seed}"
@@ -71,12 +71,12 @@ class ModelEvaluation:
 
     @cached_property
     def categories(self) -> tuple[TrueCategory, ...]:
-        """The classes of the data, and whether training has seen them."""
+        """The classes of the data, and whether they are in the training vocabulary."""
         return vocabulary_categories(self.vocabulary, self.training_names)
 
     @cached_property
     def quality(self) -> dict[str, PanopticQuality]:
-        """PQ, SQ and RQ of all, things, stuff and, if there are both, seen and unseen."""
+        """PQ, SQ and RQ of all, things, stuff and, if both exist, seen and unseen classes."""
         return summarise(self.measurement.segments, category_groups(self.categories))
 
     @cached_property
@@ -86,7 +86,7 @@ class ModelEvaluation:
 
     @cached_property
     def average_precision(self) -> AveragePrecision:
-        """Of things."""
+        """Average precision of things."""
         things = [c.id for c in self.categories if c.is_thing]
         return average_precision(self.measurement.instances, things)
 
@@ -109,7 +109,7 @@ class ModelEvaluation:
 
     @cached_property
     def grades(self) -> list[GradeFigures]:
-        """Those grades that some image has, from A to D."""
+        """The figures of each grade that occurs, from A to D."""
         found = []
         for grade in GRADES:
             images = [i for i in self.measurement.images if i.grade == grade]
@@ -129,18 +129,18 @@ class ModelEvaluation:
         return found
 
     def worst_images(self, number: int) -> list[ImageResult]:
-        """Those with the lowest PQ of their own, the worst first."""
+        """The images with the lowest PQ, the worst first."""
         known = [i for i in self.measurement.images if i.pq is not None]
         return sorted(known, key=lambda i: (i.pq, i.index))[:number]
 
     def name_of(self, category_id: int | None) -> str | None:
-        """Of a class; None stands for none."""
+        """The name of a class; None for None."""
         return None if category_id is None else self._names[category_id]
 
     def mistakes(self, pairs: PairCounts) -> list[tuple[str | None, str | None, int]]:
-        """Names of true and predicted class, and how often; the most frequent first.
+        """True class, predicted class and count of each mistake, the most frequent first.
 
-        No predicted class: missed; no true one: invented.
+        Without a predicted class a segment is missed, without a true class it is invented.
         """
         found = [
             (self.name_of(true), self.name_of(guess), count)

@@ -21,16 +21,19 @@ from possam_core.evaluation.measurement import ImageResult, annotation
 from possam_core.evaluation.panoptic_quality import overlap_segments
 
 PAGE_SIZE = 8  # pictures in a file
-VIEWER_FILES = ("viewer.css", "columns.js")  # of the report: its looks, and how elements are made
+VIEWER_FILES = (
+    "viewer.css",
+    "columns.js",
+)  # of the report: its style, and functions that create elements
 OWN = resources.files(__package__) / "static"
 OWN_FILES = ("evaluation.css", "figures.js", "charts.js", "worst.js", "evaluation.js")
 
 
 class EvaluationPage:
-    """Opens the folder, so that what is wrong with it shows at once; writes when all is known."""
+    """The page's folder, opened early so that a mistake in its address shows before measuring."""
 
     def __init__(self, location: str) -> None:
-        """Open or make the folder, local or `s3://`.
+        """Open or create the folder, local or `s3://`.
 
         Raises:
             ConfigError: it cannot be written, or holds a run or another page.
@@ -39,9 +42,9 @@ class EvaluationPage:
         self._digest = hashlib.sha256()
 
     def write(self, evaluation: ModelEvaluation, config: EvaluateConfig) -> str:
-        """Write the page; the address of the file to open.
+        """Write the page; return the address of the file to open.
 
-        The worst images are read and labelled once more, so that measuring keeps none.
+        The worst images are read and labelled again, so that measuring need not keep any.
         """
         worst = evaluation.worst_images(config.num_worst)
         content = _content(evaluation, worst)
@@ -68,7 +71,7 @@ class EvaluationPage:
             self._put(f"viewer/{file.name}", file.read_bytes())
 
     def _start(self, title: str, num_pages: int) -> bytes:
-        """The page itself; its links change with what they lead to."""
+        """The HTML file; its links change with the content of their targets."""
         version = self._digest.hexdigest()[:16]
         pages = [
             f'<script defer src="data/page-{number:05d}.js?v={version}"></script>'
@@ -80,7 +83,7 @@ class EvaluationPage:
 
 
 def _content(evaluation: ModelEvaluation, worst: list[ImageResult]) -> dict[str, Any]:
-    """What the page shows beside pictures."""
+    """The content of the page without the pictures."""
     record = to_record(evaluation)
     del record["images"]  # only the worst are shown
     return record | {
@@ -110,5 +113,5 @@ def _pictures(
 
 
 def _to_json(content: object) -> bytes:
-    """JSON in ASCII: no character of a name can end a line or a string of JavaScript."""
+    """JSON in ASCII, so that no character of a name can end a JavaScript line or string."""
     return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

@@ -1,4 +1,4 @@
-"""Truth and prediction of one image as layers over its photograph.
+"""Ground truth and prediction of one image as layers over its photograph.
 
 Axes: H W pixels of the image.
 """
@@ -21,7 +21,7 @@ def draw_beside_truth(
     prediction: PanopticSegmentation,
     vocabulary: Vocabulary,
 ) -> Picture:
-    """The picture of one image, whose first layer is the truth and whose second the prediction."""
+    """The picture of one image, with the truth as first layer and the prediction as second."""
     scores = {s.id: s.score for s in prediction.segments}
     categories = {s.id: s.category_id for s in prediction.segments}
     predicted = PanopticAnnotation(ids=prediction.ids, category_ids=categories)
@@ -32,7 +32,7 @@ def draw_beside_truth(
 def _layer(
     annotation: PanopticAnnotation, scores: Mapping[int, float], vocabulary: Vocabulary
 ) -> LabelLayer:
-    """The labels as a picture needs them; true segments are sure of themselves."""
+    """The labels as a layer of a picture; true segments have score 1."""
     classes = {c.category_id: c for c in vocabulary.classes}
     geometry = areas_and_boxes(annotation.ids)
     return LabelLayer(

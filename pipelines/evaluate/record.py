@@ -37,7 +37,7 @@ def to_record(evaluation: ModelEvaluation) -> dict[str, Any]:
 
 
 def class_record(of_class: ClassFigures) -> dict[str, Any]:
-    """One class, flat."""
+    """The figures of one class in one flat dict."""
     category, counts, quality = of_class.category, of_class.counts, of_class.quality
     occurs = bool(quality.num_classes)
     return {
@@ -57,7 +57,7 @@ def class_record(of_class: ClassFigures) -> dict[str, Any]:
 
 
 def curve_record(curve: Reliability) -> dict[str, Any]:
-    """The bins that hold something, with means of claims and outcomes."""
+    """The non-empty bins, with mean claims and mean outcomes."""
     return {
         "ece": curve.expected_calibration_error,
         "bins": [
@@ -75,6 +75,6 @@ def curve_record(curve: Reliability) -> dict[str, Any]:
 
 
 def _by_ids(item: tuple[tuple[int | None, int | None], int]) -> tuple[bool, int, bool, int]:
-    """Sorts pairs of categories by their ids, none last."""
+    """Sort key of a pair of category ids, None last."""
     (true, guess), _ = item
     return true is None, true or 0, guess is None, guess or 0

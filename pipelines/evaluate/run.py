@@ -35,14 +35,14 @@ from possam_core.labels.quality import EXPECTED_PQ, GRADES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradeCalibration:
-    """How good the labels of one grade are, next to what the grade promises."""
+    """The quality of the labels of one grade, and the quality that the grade promises."""
 
     grade: str
     num_images: int
     quality: PanopticQuality  # of these images together
-    expected_pq: float | None  # the same when the model was calibrated; None: it had no such image
-    image_pq: float | None  # mean of the images' own; None: nothing was to be found in any
-    expected_image_pq: float | None  # likewise; None: also of a model that is not calibrated
+    expected_pq: float | None  # their PQ at calibration; None: no image had the grade then
+    image_pq: float | None  # mean PQ of the images; None: no image has a segment that counts
+    expected_image_pq: float | None  # at calibration; None: as above, or not calibrated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +50,14 @@ class EvaluationReport:
     """How well a run's labels match the ground truth."""
 
     run: str
-    quality: Mapping[str, PanopticQuality]  # of all, things, stuff and, where known, seen, unseen
+    quality: Mapping[str, PanopticQuality]  # of all, things, stuff and, if known, seen and unseen
     counts: PanopticQualityCounts
-    grades: tuple[GradeCalibration, ...]  # from A to D; those that no image has are left out
-    is_calibrated: bool  # else possam-tiny on playground scenes stands for what to expect
-    num_images: int  # that quality is about
-    num_errors: int  # of those, images without labels: each true segment of theirs is missed
-    num_without_truth: int  # images of the run that the ground truth does not know; left out
-    num_without_row: int  # images of the ground truth that the run does not know; left out
+    grades: tuple[GradeCalibration, ...]  # from A to D; grades without images are left out
+    is_calibrated: bool  # else the expected figures are of possam-tiny on playground scenes
+    num_images: int  # that were measured
+    num_errors: int  # of those, images without labels: all their true segments are missed
+    num_without_truth: int  # images of the run that are not in the ground truth; left out
+    num_without_row: int  # images of the ground truth that are not in the run; left out
 
     def to_table(self) -> RenderableType:
         """The scores x 100, of classes and of grades, for a terminal."""
@@ -110,13 +110,13 @@ class EvaluationReport:
 
 
 def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
-    """Compare the committed labels of `run` with the images of the same file name in the truth.
+    """Compare the committed labels of `run` with the ground truth of the same file names.
 
-    It is about the model: what people have corrected counts as the model had labelled it.
+    This measures the model: corrected images count with the model's labels.
 
     Raises:
         ConfigError: there is no run.
-        GroundTruthError: the ground truth is unusable, or of other images or classes.
+        GroundTruthError: the ground truth is invalid, or of other images or classes.
     """
     truth = read_ground_truth(ground_truth)
     folder = open_committed(run)
@@ -161,9 +161,9 @@ def evaluate_run(run: str, ground_truth: Path) -> EvaluationReport:
 
 
 def _promised_by_model(run: RunFolder) -> Mapping[str, Mapping[str, Any]] | None:
-    """What the grades were worth when the run's model was calibrated.
+    """The quality of each grade when the run's model was calibrated.
 
-    None: it was not, or it is not here any more; then nobody can tell.
+    None: it was not calibrated, or its checkpoint is no longer here.
     """
     plan = load_plan(run)
     assert plan is not None  # it was opened as a run
@@ -195,10 +195,10 @@ def _calibration(
 
 def _compared(measured: float | None, expected: float | None) -> list[str]:
     """Both and their difference, x 100."""
-    told = ["-" if value is None else f"{100 * value:.1f}" for value in (measured, expected)]
+    texts = ["-" if value is None else f"{100 * value:.1f}" for value in (measured, expected)]
     if measured is None or expected is None:
-        return [*told, "-"]
-    return [*told, f"{100 * (measured - expected):+.1f}"]
+        return [*texts, "-"]
+    return [*texts, f"{100 * (measured - expected):+.1f}"]
 
 
 def _by_name(images: Sequence[TrueImage]) -> dict[str, TrueImage]:

@@ -14,14 +14,14 @@ CLAIM_NAMES = {
 
 
 def to_terminal(evaluation: ModelEvaluation) -> RenderableType:
-    """The figures x 100, without those of each class and image."""
+    """The figures x 100, without those of single classes and images."""
     return Group(
         _quality(evaluation), _precision(evaluation), _reliability(evaluation), _grades(evaluation)
     )
 
 
 def percent(share: float | None) -> str:
-    """With a decimal, or a dash where there is nothing to measure."""
+    """The share in percent with one decimal; a dash for None."""
     return "-" if share is None else f"{100 * share:.1f}"
 
 

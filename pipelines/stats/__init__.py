@@ -1,4 +1,4 @@
-"""What a run holds, in figures: counted by shard, added up in any order, compared between runs."""
+"""Statistics of a run: counted by shard, added up in any order, compared between runs."""
 
 from pipelines.stats.count import shard_statistics
 from pipelines.stats.drift import Drift, population_stability_index

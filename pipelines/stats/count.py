@@ -27,7 +27,7 @@ from pipelines.stats.statistics import (
 )
 
 SIZES_FROM_PX = (32**2, 96**2)  # area from which a segment is medium, and large
-CORRECTED = "corrected"  # the reason that rows of annotators give for their grade
+CORRECTED = "corrected"  # the reason in the rows of annotators
 
 
 def shard_statistics(rows: pa.Table) -> Statistics:
@@ -59,7 +59,7 @@ class _Segments:
     """The segments of all rows, by column."""
 
     values: pa.StructArray
-    rows: Int64[ndarray, " S"]  # number of the row that each belongs to
+    rows: Int64[ndarray, " S"]  # the row number of each segment
     classes: list[SegmentClass]
     class_numbers: Int64[ndarray, " S"]  # into `classes`
 
@@ -96,12 +96,12 @@ class _Segments:
     def by_score(self) -> dict[int, SegmentFigures]:
         """Figures of each band of scores that occurs."""
         scores = self.values.field("score").to_numpy().astype(np.float64)
-        # By the bins of the histogram, so that both cut at the same places.
+        # By the bins of the histogram, so that both have the same edges.
         bins = np.clip((scores * NUM_BINS).astype(np.int64), 0, NUM_BINS - 1)
         return dict(self._figures(bins // (NUM_BINS // NUM_SCORE_BANDS), NUM_SCORE_BANDS))
 
     def pairs(self) -> dict[tuple[str, str], int]:
-        """How many images show two classes, by their names in order; a class with itself: one."""
+        """The number of images with both classes, by sorted names; (a, a) counts class a itself."""
         if not self.classes:
             return {}
         names = sorted({c.name for c in self.classes})
@@ -147,7 +147,7 @@ class _Segments:
 
 
 def _histogram(values: pa.Array) -> Histogram:
-    """Of what is not null."""
+    """The histogram of the values that are not null."""
     known = values.drop_null().to_numpy()
     return histograms(known, np.zeros(len(known), np.int64), 1)[0]
 

@@ -1,4 +1,4 @@
-"""How far the labels of a run lie from those of a reference run."""
+"""How far the labels of a run have drifted from those of a reference run."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.stats.statistics import NUM_SCORE_BANDS, SIZES, Statistics
 
-# Added to every count, so that what one of the runs lacks has a share to compare.
+# Added to every count, so that a class missing in one run has a share to compare.
 PRIOR = 0.5
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25  # the customary bounds of the index
 
@@ -25,11 +25,10 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """Population stability indices between two runs; 0 where their segments are shared out alike.
+    """Population stability indices between two runs; 0 if their segments are distributed equally.
 
     Each is the sum over classes, sizes or tenths of score of (q - p) ln(q / p), where p and q are
-    the shares that a part has of the segments of both runs. It does not depend on which of the runs
-    is the reference.
+    a part's shares of the segments of both runs. It does not depend on which run is the reference.
     """
 
     classes: float

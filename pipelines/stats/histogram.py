@@ -1,4 +1,4 @@
-"""Histograms of values in [0, 1] that add up exactly.
+"""Histograms of values in [0, 1], with sums that are exact.
 
 Axes: V values, G groups.
 """
@@ -14,33 +14,33 @@ from numpy import ndarray
 
 NUM_BINS = 100
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-# Values are rounded to this before they are summed: the step of a float32 just below 1. Sums are
-# whole numbers of it, so they are the same in whatever order they come together.
+# Values are rounded to 1 / UNITS_IN_ONE, the step of a float32 just below 1, before they are
+# summed. Sums are whole numbers of it, so they do not depend on the order.
 UNITS_IN_ONE = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How many values lie in each of `NUM_BINS` equal parts of [0, 1], and their sum."""
+    """The number of values in each of `NUM_BINS` equal parts of [0, 1], and their sum."""
 
     counts: tuple[int, ...] = (0,) * NUM_BINS
     sum_units: int = 0  # in parts of UNITS_IN_ONE
 
     @property
     def num_values(self) -> int:
-        """Of all bins."""
+        """The number of values in all bins."""
         return sum(self.counts)
 
     @property
     def mean(self) -> float | None:
-        """Of the values, to half a unit; None without any."""
+        """The mean of the values, exact to half a unit; None without any."""
         num_values = self.num_values
         return self.sum_units / UNITS_IN_ONE / num_values if num_values else None
 
     def quantile(self, share: float) -> float | None:
         """The value below which `share` of the values lie, to the width of a bin; None without any.
 
-        Values are taken to lie evenly within their bin.
+        Values are assumed to be spread evenly within their bin.
         """
         rank = share * self.num_values
         below = 0
@@ -62,13 +62,13 @@ class Histogram:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Number and count, number and count ... of the bins that hold something."""
+        """The sum, and a flat list of index and count of each non-empty bin."""
         bins = [n for item in enumerate(self.counts) if item[1] for n in item]
         return {"sum_units": self.sum_units, "bins": bins}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Histogram":
-        """What `to_json` gave."""
+        """The histogram that `to_json` returned."""
         counts, bins = [0] * NUM_BINS, content["bins"]
         for index, count in zip(bins[::2], bins[1::2], strict=True):
             counts[index] = count

@@ -1,4 +1,4 @@
-"""What `possam stats` says of a run."""
+"""The report of `possam stats`: statistics of a run, its speed and its drift."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from pipelines.stats.tables import SCHEMAS, make_tables
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsReport:
-    """Statistics of a run, how fast it went, and how far it lies from another."""
+    """Statistics of a run, its speed, and its drift from another."""
 
     location: str
     num_planned: int  # images of the whole run, counted or not
-    images_per_s: float | None  # from the first commit to the last; None: there is only one
+    images_per_s: float | None  # from the first commit to the last; None: there is only one commit
     statistics: Statistics
     reference: str | None  # location of the run to compare with
     drift: Drift | None  # from the reference
 
     def to_json(self) -> dict[str, Any]:
-        """Counts as they are kept, and the tables with means and quantiles as lists of rows."""
+        """The counts, and the tables of means and quantiles as lists of rows."""
         tables = make_tables(self.statistics)
         return {
             "location": self.location,
@@ -42,10 +42,10 @@ def report_statistics(
     reference: str | None = None,
     on_shard: Callable[[int, int], None] = lambda done, total: None,
 ) -> StatisticsReport:
-    """Count the run at `location`, and the one at `reference` to compare it with.
+    """Count the run at `location`, and compare it with the run at `reference`, if given.
 
     Raises:
-        ConfigError: as `run_statistics`, of either.
+        ConfigError: as `run_statistics` raises for either run.
     """
     statistics = run_statistics(location, on_shard=on_shard)
     status = read_status(location)

@@ -1,8 +1,8 @@
-"""Statistics of a whole run: shard by shard, and only of the shards that have changed.
+"""Statistics of a whole run, computed shard by shard and cached for unchanged shards.
 
-What is kept lies in `stats/` and can be deleted at any time: `shards/` holds the statistics of each
-shard and `statistics.json` their sum, with digests of what they were made of; the tables say the
-same as the sum.
+The cache lies in `stats/` and can be deleted at any time: `shards/` holds the statistics of each
+shard and `statistics.json` their sum, with digests of their inputs; the tables are made from the
+sum.
 """
 
 import gzip
@@ -32,22 +32,22 @@ from possam_core.ahead import run_ahead
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "2"  # of what is kept; another one is made again
+FORMAT = "2"  # of the cache; files of another format are computed again
 TOTAL_KEY = "stats/statistics.json"
 THREADS = 4
-SHARDS_AHEAD = 64  # whose statistics wait to be added up, at most
+SHARDS_AHEAD = 64  # counted but not yet added up, at most
 
 
 def run_statistics(
     location: str, *, on_shard: Callable[[int, int], None] = lambda done, total: None
 ) -> Statistics:
-    """The statistics of the newest rows of everything that the run at `location` has committed.
+    """The statistics of the newest committed rows of the run at `location`.
 
-    Where the run cannot be written, nothing is kept, and the next call counts everything again.
+    If the run cannot be written, nothing is cached, and the next call counts everything again.
 
     Args:
-        location: of the run folder; the run need not be finished.
-        on_shard: hears how many shards of how many are counted.
+        location: the run folder; the run need not be finished.
+        on_shard: called with the number of shards counted so far, and of all.
 
     Raises:
         ConfigError: there is no run, its store does not answer, or a file of it is damaged.
@@ -78,16 +78,16 @@ def run_statistics(
 
 @dataclass(slots=True, kw_only=True)
 class _Counter:
-    """Counts shards, and keeps what it has counted as long as the run can be written."""
+    """Counts shards, and caches their statistics if the run can be written."""
 
     run: RunFolder
     newer: Mapping[int, pa.Table]  # by shard, the rows that replace rows of its file
-    files: Mapping[str, str]  # key -> which version of the file lies there
+    files: Mapping[str, str]  # key -> version of the file
     is_writable: bool = True
-    _lock: Lock = field(default_factory=Lock)  # threads that fail at once complain once
+    _lock: Lock = field(default_factory=Lock)  # threads that fail together warn once
 
     def count(self, shard: int) -> Statistics:
-        """The statistics of one shard, as kept or counted again."""
+        """The statistics of one shard, from the cache or counted."""
         key = f"stats/shards/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.json.gz"
         digest = self._digest(shard)
         kept = self.kept(key, digest)
@@ -101,7 +101,7 @@ class _Counter:
         return found
 
     def keep_total(self, digest: str, total: Statistics) -> None:
-        """Write the sum, and the tables first: where it lies, they do."""
+        """Write the tables, then the sum, so that the sum never exists without them."""
         for name, table in make_tables(total).items():
             stream = io.BytesIO()
             pq.write_table(table, stream, compression="zstd")
@@ -109,12 +109,12 @@ class _Counter:
         self._keep(TOTAL_KEY, _json(digest, total))
 
     def digest_of_all(self, shards: Iterable[int]) -> str:
-        """Of everything that the rows of all shards are made of."""
+        """A digest of all inputs of the rows of all shards."""
         digests = (f"{shard} {self._digest(shard)}\n" for shard in shards)
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def kept(self, key: str, digest: str) -> Statistics | None:
-        """What is kept under `key`, if it was made of the same and is whole."""
+        """The cached statistics under `key`, if they are intact and have the same digest."""
         data = self.run.read(key)
         if data is None:
             return None
@@ -127,7 +127,7 @@ class _Counter:
         return None
 
     def _digest(self, shard: int) -> str:
-        """Of everything that the rows of a shard are made of."""
+        """A digest of all inputs of the rows of a shard."""
         digest = hashlib.sha256(f"{FORMAT}\n{self.files.get(shard_key(shard))}\n".encode())
         if shard in self.newer:
             for batch in self.newer[shard].combine_chunks().to_batches():
@@ -147,7 +147,7 @@ class _Counter:
 
 
 def _versions(run: RunFolder) -> dict[str, str]:
-    """Of each file of the corpus, what changes when it is written again; one listing."""
+    """The version of each data file, which changes when it is rewritten; one listing."""
     return {
         entry["path"]: f"{entry['e_tag']} {entry['size']} {entry['last_modified']}"
         for entry in run.entries(data_folder(0))
@@ -155,7 +155,7 @@ def _versions(run: RunFolder) -> dict[str, str]:
 
 
 def _by_shard(run: RunFolder, newest: pa.Table) -> dict[int, pa.Table]:
-    """The newer rows of each shard that has some, by image id."""
+    """The newer rows of each shard that has any, sorted by image id."""
     plan = load_plan(run)
     if plan is None or not newest.num_rows:
         return {}

@@ -1,7 +1,7 @@
-"""What a run holds, in whole numbers: statistics of any parts of it add up to those of the whole.
+"""Statistics in whole numbers: those of the parts of a run add up to those of the whole.
 
-Everything is a count, or a sum of values that were rounded to a fixed step first, so `+` gives the
-same in whatever order the parts come; floats appear only when means and quantiles are asked for.
+Everything is a count, or a sum of values that were rounded to a fixed step first, so the result of
+`+` does not depend on the order of the parts; only means and quantiles are floats.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ IMAGE_MEASURES = (
 
 
 class Addable(Protocol):
-    """What `+` merges."""
+    """A type with `+`."""
 
     def __add__(self, other: Any) -> Any: ...
 
@@ -38,7 +38,7 @@ Value = TypeVar("Value", bound=Addable)
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class SegmentClass:
-    """A class as the rows name it."""
+    """A class as named in the rows."""
 
     id: int
     name: str
@@ -52,7 +52,7 @@ class SegmentFigures:
     num_segments: int = 0
     area_px: int = 0
     num_seen: int = 0  # of classes that were in the training vocabulary
-    num_clip_agrees: int = 0  # LDP and CLIP name the same class
+    num_clip_agrees: int = 0  # for which LDP and CLIP predict the same class
     measures: Mapping[str, Histogram] = field(default_factory=dict)  # of SEGMENT_MEASURES
 
     def __add__(self, other: "SegmentFigures") -> "SegmentFigures":
@@ -76,7 +76,7 @@ class SegmentFigures:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "SegmentFigures":
-        """What `to_json` gave."""
+        """The object that `to_json` returned."""
         return cls(
             num_segments=content["num_segments"],
             area_px=content["area_px"],
@@ -88,7 +88,7 @@ class SegmentFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Of some rows, one an image; `+` gives those of both.
+    """Statistics of some rows, one an image; `+` gives the statistics of both sets of rows.
 
     Example:
         >>> from pipelines import run_statistics
@@ -124,7 +124,7 @@ class Statistics:
 
     @property
     def num_segments(self) -> int:
-        """Of all images."""
+        """The number of segments of all images."""
         return sum(figures.num_segments for figures in self.segments.values())
 
     def by_class(self) -> dict[SegmentClass, SegmentFigures]:
@@ -142,11 +142,11 @@ class Statistics:
         return {size: groups[size] for size in SIZES if size in groups}
 
     def all_segments(self) -> SegmentFigures:
-        """Every segment."""
+        """The figures of all segments."""
         return sum(self.segments.values(), SegmentFigures())
 
     def num_images_with(self, class_name: str) -> int:
-        """Images that show a class."""
+        """The number of images with a class."""
         return self.pairs.get((class_name, class_name), 0)
 
     def to_json(self) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class Statistics:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Statistics":
-        """What `to_json` gave."""
+        """The object that `to_json` returned."""
         segments = {}
         for entry in content["segments"]:
             key = SegmentClass(
@@ -194,7 +194,7 @@ class Statistics:
 
 
 def merged(one: Mapping[Key, Value], other: Mapping[Key, Value]) -> dict[Key, Value]:
-    """The sums of what both hold, and the rest of each."""
+    """The sums of the keys in both mappings, and all other entries of each."""
     both = dict(one)
     for key, value in other.items():
         both[key] = both[key] + value if key in both else value

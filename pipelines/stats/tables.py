@@ -1,4 +1,4 @@
-"""Statistics as tables: what DuckDB, pandas and dashboards read."""
+"""Statistics as tables for DuckDB, pandas and dashboards."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -117,7 +117,7 @@ def make_tables(statistics: Statistics) -> dict[str, pa.Table]:
 
 
 def summary(histogram: Histogram) -> dict[str, float | None]:
-    """Mean and quantiles, by the names that the tables use."""
+    """Mean and quantiles, by the tables' column names."""
     quantiles = {name: histogram.quantile(share) for name, share in QUANTILE_NAMES.items()}
     return {"mean": histogram.mean} | quantiles
 
@@ -162,7 +162,7 @@ def _histogram_rows(statistics: Statistics) -> Iterator[dict[str, Any]]:
 def _bins(
     measures: Mapping[str, Histogram], *, of: str, by: str | None = None, group: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The bins that hold something."""
+    """A row for each non-empty bin."""
     for name, histogram in measures.items():
         for index, count in enumerate(histogram.counts):
             if count:

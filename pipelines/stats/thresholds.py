@@ -1,4 +1,4 @@
-"""Whether the labels of a run are good enough to go on with: thresholds on its statistics."""
+"""Thresholds on the statistics of a run: whether its labels are good enough to go on."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MAX_SHIFTS_NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """What a run must keep to; None: anything goes."""
+    """The limits that a run must meet; None: no limit."""
 
     max_error_share: Annotated[
         float | None,
@@ -66,7 +66,7 @@ class Thresholds:
 
 
 def mean_grade(statistics: Statistics) -> float | None:
-    """Over the labelled images, by GRADE_POINTS; None if there is none."""
+    """Mean grade of the labelled images in GRADE_POINTS; None if there are none."""
     num_graded = sum(statistics.grades.values())
     if not num_graded:
         return None
@@ -75,7 +75,7 @@ def mean_grade(statistics: Statistics) -> float | None:
 
 
 def mean_score(statistics: Statistics) -> float | None:
-    """Mean over the labelled images of their mean scores; None if there is none."""
+    """Mean of the mean scores of the labelled images; None if there are none."""
     scores = statistics.images.get("mean_score")
     return scores.mean if scores else None
 
@@ -83,12 +83,12 @@ def mean_score(statistics: Statistics) -> float | None:
 def shortfalls(
     statistics: Statistics, thresholds: Thresholds, reference: Statistics | None = None
 ) -> list[str]:
-    """One sentence for each threshold that a run misses; none: it passes.
+    """One sentence for each threshold that a run misses; empty if it passes.
 
     Args:
         statistics: of the run.
-        thresholds: that it must keep to.
-        reference: of the run that it must resemble; None: of none.
+        thresholds: the limits that it must meet.
+        reference: statistics of the run to measure drift against; None: drift is not checked.
     """
     found = [
         _error_shortfall(statistics, thresholds.max_error_share),
@@ -122,11 +122,11 @@ def _low(name: str, value: float | None, least: float | None) -> str:
 
 
 def _drift_shortfalls(drift: Drift, allowed: float, chance: float) -> list[str]:
-    """What drifted, beyond what samples of this size differ by chance.
+    """The parts that drifted by more than samples of this size differ by chance.
 
-    A small canary would seem to drift from anything: of samples of one distribution, the index is
-    `chance` times a chi-square variable of as many degrees of freedom as parts can vary. So its
-    mean and two standard deviations are allowed on top.
+    A small canary would seem to drift from anything: between samples of one distribution, the index
+    is `chance` times a chi-square variable with one degree of freedom less than parts. So its mean
+    and two standard deviations are added to the limit.
     """
     parts = {
         "classes": (drift.classes, len(drift.shifts)),

@@ -1,4 +1,4 @@
-"""What `possam stats` prints: the whole, then grades, sizes, scores, classes, errors and drift."""
+"""What `possam stats` prints: totals, then grades, sizes, scores, classes, errors and drift."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -54,8 +54,8 @@ def _grades(statistics: Statistics) -> Table:
     table = _table("grades", "grade", "images", "share", last="reasons")
     for grade, number in sorted(statistics.grades.items()):
         reasons = [(n, reason) for (of, reason), n in statistics.reasons.items() if of == grade]
-        told = ", ".join(f"{reason} {n:,}" for n, reason in sorted(reasons, reverse=True))
-        table.add_row(grade, f"{number:,}", _share(number, statistics.num_ok), told)
+        texts = ", ".join(f"{reason} {n:,}" for n, reason in sorted(reasons, reverse=True))
+        table.add_row(grade, f"{number:,}", _share(number, statistics.num_ok), texts)
     return table
 
 

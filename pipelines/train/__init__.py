@@ -1,1 +1,1 @@
-"""The training job, alone or on a Ray cluster."""
+"""The training job, in one process or on a Ray cluster."""

@@ -1,6 +1,6 @@
-"""A training on a Ray cluster: the same work in several processes, which Ray Train brings together.
+"""A training on a Ray cluster: the same work in several processes, started by Ray Train.
 
-Ray's own checkpoints are not used: workers that are started again find the state in the output.
+Ray's own checkpoints are not used: restarted workers read the state in the output.
 """
 
 import logging
@@ -22,29 +22,29 @@ from possam_core.errors import ConfigError, PossamError
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
-TOLD = ("possam_core", "pipelines")  # loggers whose lines the driver shows
+SHOWN_LOGGERS = ("possam_core", "pipelines")  # whose lines the driver shows
 
 Notes = Any  # handle of a `NoteBoard` actor; Ray's own type for it hides the methods
 
 
 class NoteBoard:
-    """Where the first worker leaves its log lines, for the driver to show."""
+    """Holds the log lines of the first worker until the driver takes them."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
 
     def add(self, line: str) -> None:
-        """Leave one."""
+        """Add a line."""
         self._lines.append(line)
 
     def take(self) -> list[str]:
-        """What has come since the last time."""
+        """Return the lines added since the last call, and forget them."""
         lines, self._lines = self._lines, []
         return lines
 
 
 def train_on_cluster(config: TrainConfig) -> WorkerReport:
-    """Train with `config.num_workers` processes, and log what the first one does.
+    """Train with `config.num_workers` processes, and log the lines of the first one.
 
     Raises:
         PossamError: as raised by a worker, or the cluster has no room for them.
@@ -57,7 +57,7 @@ def train_on_cluster(config: TrainConfig) -> WorkerReport:
         _require_room(num_workers, use_gpu=use_gpu)
         notes: Notes = ray.remote(num_cpus=0)(NoteBoard).remote()
         trainer = TorchTrainer(
-            _train,  # type: ignore[arg-type] # what it returns is in the result
+            _train,  # type: ignore[arg-type] # its return value is in the result
             train_loop_config={"config": config, "notes": notes},
             torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
             scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
@@ -71,13 +71,13 @@ def train_on_cluster(config: TrainConfig) -> WorkerReport:
 
 
 def _follow(fit: Callable[[], Any], notes: Notes) -> WorkerReport:
-    """Run `fit` in a thread and pass on the notes until it ends."""
+    """Run `fit` in a thread and log the notes until it ends."""
     ended: list[Any] = []
 
     def run() -> None:
         try:
             ended.append(fit().return_value)
-        except Exception as error:  # told below, in the caller's thread
+        except Exception as error:  # raised below, in the caller's thread
             ended.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -93,7 +93,7 @@ def _follow(fit: Callable[[], Any], notes: Notes) -> WorkerReport:
 
 
 def cause_of(error: Exception) -> Exception:
-    """What a worker raised, of what Ray made of it."""
+    """The error that a worker raised, unwrapped from Ray's error."""
     failures = list(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else []
     for failure in failures:
         cause: BaseException | None = failure
@@ -110,14 +110,14 @@ def cause_of(error: Exception) -> Exception:
 
 
 def _train(settings: dict[str, Any]) -> WorkerReport:
-    """In each worker: what it does alone, too."""
+    """Train in one worker of the cluster."""
     config: TrainConfig = settings["config"]
     device: torch.device = get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if torch.distributed.get_rank() == 0:
         handler = _NoteHandler(settings["notes"])
-        for name in TOLD:
+        for name in SHOWN_LOGGERS:
             logging.getLogger(name).addHandler(handler)
             logging.getLogger(name).setLevel(logging.INFO)
     return train_worker(config, device=device)
@@ -135,7 +135,7 @@ class _NoteHandler(logging.Handler):
 
 
 def _require_room(num_workers: int, *, use_gpu: bool) -> None:
-    """Return only if the cluster has a CPU, or a GPU, for each worker: else Ray waits for ever."""
+    """Check that the cluster has a CPU, or a GPU, for each worker: else Ray waits for ever."""
     kind = "GPU" if use_gpu else "CPU"
     found = ray.cluster_resources().get(kind, 0)  # type: ignore[no-untyped-call]
     if found < num_workers:

@@ -1,4 +1,4 @@
-"""The settings of a training: the YAML file and the command's flags."""
+"""The settings of a training, from a YAML file and the command's flags."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from possam_core.training.losses import LossConfig
 from possam_core.training.network import NetworkConfig
 from possam_core.training.stage import LoopConfig
 
-# What may differ when a training goes on: where it runs, and how often it tells and saves.
+# Settings that may differ when a training is resumed: where it runs, how often it logs and saves.
 CHANGEABLE = (
     "output",
     "num_workers",
@@ -89,7 +89,7 @@ class DataConfig:
                 object.__setattr__(self, name, normalise_location(getattr(self, name)))
 
     def _contradictions(self) -> list[str]:
-        """What is wrong with the source and what belongs to it together."""
+        """One sentence for each setting that does not fit the source."""
         is_coco = self.source == "coco-panoptic"
         wrong = []
         for name in ("vocabulary", "images", "annotations"):
@@ -108,7 +108,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """What learns from what, how, and where."""
+    """The network, the data, the training loop, and the output."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
 
@@ -165,7 +165,7 @@ class TrainConfig:
         require_valid(self, *self._contradictions())
 
     def _contradictions(self) -> list[str]:
-        """What is wrong with several settings together."""
+        """One sentence for each contradiction between settings."""
         wrong, workers = [], self.num_workers or 1
         if self.loop.batch_size % workers:
             wrong.append(
@@ -182,7 +182,7 @@ class TrainConfig:
 
 
 def learned_from(config: TrainConfig) -> dict[str, Any]:
-    """By dotted name, the settings that must stay the same when a training goes on."""
+    """The settings that must stay the same when a training is resumed, by dotted name."""
     flat: dict[str, Any] = {}
 
     def collect(prefix: str, settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The labelled images that a training's settings name, wherever they are."""
+"""Open the labelled images that a training's settings name, local or in a bucket."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from possam_core.vocabulary.builtin import find_vocabulary
 
 
 def open_images(config: DataConfig) -> LabelledImages:
-    """The data set of `config`, whose images wait to be read.
+    """The data set of `config`; images are read on demand.
 
     Raises:
-        PossamError: the vocabulary is unknown, a folder or the JSON is missing or wrong.
+        PossamError: the vocabulary is unknown, a folder or the JSON is missing or invalid.
     """
     if config.source == "playground":
         assert config.num_scenes is not None
@@ -44,7 +44,7 @@ def open_images(config: DataConfig) -> LabelledImages:
 
 
 def open_reader(location: str) -> Reader:
-    """Reads whole files of a local folder or a bucket, by their names in it.
+    """A function that reads whole files of a local folder or a bucket by name.
 
     Raises:
         ConfigError: there is no such folder.

@@ -16,18 +16,18 @@ MAX_SHOWN = 5  # of settings that differ
 
 
 class BucketFolder:
-    """A prefix of a bucket, whose trouble is a sentence; an object replaces another at once."""
+    """A prefix of a bucket; store errors become messages, and writes replace objects atomically."""
 
     def __init__(self, location: str) -> None:
         self._folder = StoreFolder(location)
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of an object; None where there is none."""
+        """The bytes of an object; None if there is none."""
         with trouble_named(self._folder.location):
             return self._folder.read(name)
 
     def write(self, name: str, data: bytes) -> str:
-        """Replace an object."""
+        """Write or replace an object; return its address."""
         with trouble_named(self._folder.location):
             self._folder.replace(name, data)
         return f"{self._folder.location}/{name}"
@@ -39,10 +39,10 @@ def open_output(location: str) -> Folder:
 
 
 def require_same_settings(folder: Folder, config: TrainConfig) -> None:
-    """Return only if no training with other settings was begun in the folder.
+    """Check that no training with other settings was started in the folder.
 
     Raises:
-        ConfigError: there was one; the message says what differs.
+        ConfigError: there was one; the message names the differences.
     """
     data = folder.read(SETTINGS)
     if data is None:
@@ -57,10 +57,10 @@ def require_same_settings(folder: Folder, config: TrainConfig) -> None:
         more = f" and {len(differing) - MAX_SHOWN} more" if len(differing) > MAX_SHOWN else ""
         raise ConfigError(
             f"expected the settings that the training in {config.output} was begun with, but"
-            f" {', '.join(differing[:MAX_SHOWN])}{more}; take the same, or another output"
+            f" {', '.join(differing[:MAX_SHOWN])}{more}; use the same, or another output"
         )
 
 
 def write_settings(folder: Folder, config: TrainConfig) -> None:
-    """Keep what later calls must not change."""
+    """Write the settings that later calls must not change."""
     folder.write(SETTINGS, json.dumps(learned_from(config), indent=2).encode())

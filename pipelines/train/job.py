@@ -1,6 +1,6 @@
-"""The training job: settings in, checkpoints out; the same command again goes on.
+"""The training job: settings in, checkpoints out; the same command again resumes it.
 
-One process trains alone; several are brought together by Ray Train. What they do is the same.
+One process trains without Ray; several are started by Ray Train. Each runs the same code.
 """
 
 import logging
@@ -36,16 +36,14 @@ def run_train(config: TrainConfig) -> TrainReport:
     """Train until every step is done.
 
     Raises:
-        PossamError: the settings, the data or the network cannot work, the training in the output
-            was begun with other settings, or its losses have become non-finite.
+        PossamError: the settings, the data or the network are invalid, the training in the output
+            was started with other settings, or its losses have become non-finite.
     """
     require_same_settings(open_output(config.output), config)
     if config.num_workers is None:
         report = train_worker(config, device=_device(config))
     else:
-        from pipelines.train.cluster import (
-            train_on_cluster,
-        )  # seconds that one process does without
+        from pipelines.train.cluster import train_on_cluster  # imports Ray, which takes seconds
 
         report = train_on_cluster(config)
     _require_agreement(report)
@@ -65,15 +63,15 @@ def _device(config: TrainConfig) -> torch.device:
     if config.gpus_per_worker and not torch.cuda.is_available():
         raise ConfigError(
             "expected a GPU for gpus_per_worker, but torch finds none here; train on the CPU, or"
-            " mend the driver"
+            " fix the driver"
         )
     return torch.device("cuda" if config.gpus_per_worker else "cpu")
 
 
 def _require_agreement(report: WorkerReport) -> None:
-    """Return only if every worker ended with the same weights, bit for bit."""
+    """Check that every worker ended with the same weights, bit for bit."""
     if len(set(report.weights_sha256)) > 1:
         raise PossamError(
-            "expected all workers to end with the same weights, but they differ; begin anew in"
-            " another output, and tell us"
+            "expected all workers to end with the same weights, but they differ; start again in"
+            " another output, and report this"
         )

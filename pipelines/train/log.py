@@ -1,4 +1,4 @@
-"""What a training shows in TensorBoard: its figures, and examples beside the truth.
+"""The TensorBoard log of a training: its figures, and examples beside the ground truth.
 
 Axes: H W pixels of an image.
 """
@@ -22,18 +22,18 @@ from possam_core.training.files import Folder
 from possam_core.training.validation import ValidatedImage
 from possam_core.vocabulary.vocabulary import Vocabulary
 
-SIDE_PX = 384  # longest, of an example
+SIDE_PX = 384  # the longest side of an example
 
 
 class TensorBoardLog:
-    """Event files under `logs` in the output folder; of a bucket, copies of local ones."""
+    """Event files under `logs` in the output folder; a bucket gets copies of local files."""
 
     def __init__(self, location: str, folder: Folder, vocabulary: Vocabulary) -> None:
-        """Begin a file of events.
+        """Prepare a log; its event file is created with the first entry.
 
         Args:
-            location: of the output folder.
-            folder: the same, for copies.
+            location: the output folder.
+            folder: the same folder, to copy files to.
             vocabulary: of the examples.
         """
         self._vocabulary = vocabulary
@@ -50,7 +50,7 @@ class TensorBoardLog:
         writer.flush()
 
     def examples(self, step: int, examples: Sequence[object]) -> None:
-        """Image, truth and prediction side by side; then all is copied that needs to be."""
+        """Add image, truth and prediction side by side, and flush."""
         for number, example in enumerate(examples):
             if isinstance(example, ValidatedImage):
                 strip = draw_example(example, self._vocabulary)
@@ -59,7 +59,7 @@ class TensorBoardLog:
         self.flush()
 
     def flush(self) -> None:
-        """Write what is still in memory, and copy it."""
+        """Write events in memory to disk, and copy the files to a bucket."""
         if self._writer is None:
             return
         self._writer.flush()
@@ -68,7 +68,7 @@ class TensorBoardLog:
                 self._copies.write(f"{LOGS}/{file.name}", file.read_bytes())
 
     def close(self) -> None:
-        """Write and copy the rest."""
+        """Flush, and close the event file."""
         self.flush()
         if self._writer:
             self._writer.close()
@@ -76,7 +76,7 @@ class TensorBoardLog:
             self._scratch.cleanup()
 
     def _writer_from(self, step: int) -> SummaryWriter:
-        """The file of events; it hides what a run that was killed had told of later steps."""
+        """The event file; it hides events of later steps that a killed training had written."""
         if self._writer is None:
             self._writer = SummaryWriter(str(self._logs), purge_step=step)
         return self._writer

@@ -1,4 +1,4 @@
-"""What each worker of a training does, alone or among others: data, network, loop."""
+"""The work of each worker of a training, alone or in a group: data, network, loop."""
 
 import hashlib
 import logging
@@ -29,23 +29,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReport:
-    """How a training ended."""
+    """The result of a training."""
 
     loop: LoopReport
-    weights_sha256: tuple[str, ...]  # of what was learned, by worker
+    weights_sha256: tuple[str, ...]  # of the trained weights, by worker
 
 
 def train_worker(config: TrainConfig, *, device: torch.device) -> WorkerReport:
     """Train, as one of the workers of torch's process group or as the only one.
 
     Raises:
-        PossamError: something about the data, the network or the output cannot work.
+        PossamError: the data, the network or the output cannot be used.
     """
     workers, folder = Workers(), open_output(config.output)
     images, held_out = open_images(config.data), open_images(config.validation)
     network = build_network(config.network, images.vocabulary, seed=config.loop.seed)
     model = network.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if workers.is_first:  # only now: what could not be opened leaves nothing to be the same as
+    if workers.is_first:  # only now, so that a failure above leaves no settings behind
         write_settings(folder, config)
         _announce(model, images)
     validation = Validation(
@@ -115,7 +115,7 @@ def _observing(
     if not workers.is_first:
         yield None
         return
-    from pipelines.train.log import TensorBoardLog  # seconds that the other workers do without
+    from pipelines.train.log import TensorBoardLog  # takes seconds, only needed by the first worker
 
     log = TensorBoardLog(config.output, folder, held_out.vocabulary)
     try:

@@ -21,9 +21,9 @@ function plotStyle() {
  */
 function drawConfusion({ classes: known, segment_pairs: pairs }, onlyMistakes) {
   /** @type {Map<string, number>} */
-  const truths = new Map(); // name -> segments that are truly so
+  const truths = new Map(); // name -> segments whose true class it is
   /** @type {Map<string, number>} */
-  const guesses = new Map(); // name -> segments that are called so
+  const guesses = new Map(); // name -> segments predicted as it
   const confused = new Set();
   for (const { true: truth, predicted, num } of pairs) {
     if (truth !== null) truths.set(truth, (truths.get(truth) ?? 0) + num);

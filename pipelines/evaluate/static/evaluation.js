@@ -1,7 +1,7 @@
 "use strict";
-// Puts the parts together. Scripts run in the order of the page: this one, the data, then Plotly.
+// The main script. Scripts run in the order of the page: this one, the data, then Plotly.
 
-const MANY_CLASSES = 60; // from where on the map at first shows only what is confused
+const MANY_CLASSES = 60; // from this number on the map initially shows only confused classes
 /** @type {EvaluationRecord} */
 let record = LATER;
 

@@ -217,7 +217,7 @@ def test_the_command_prints_figures_or_json_and_writes_a_page(
         (["nowhere.safetensors", "--data", "playground"], ["nowhere.safetensors"]),
     ],
 )
-def test_wrong_combinations_are_told_in_one_sentence(
+def test_wrong_combinations_are_refused_in_one_sentence(
     call: Call, arguments: list[str], words: list[str]
 ) -> None:
     code, out, err = call(*arguments)
@@ -318,7 +318,7 @@ def test_a_checkpoint_is_calibrated_with_labelled_images_and_stays_the_same_othe
         ),
     ],
 )
-def test_what_calibration_cannot_work_with_is_told_in_one_sentence(
+def test_invalid_input_of_calibration_is_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,

@@ -72,7 +72,7 @@ def test_a_run_has_not_drifted_from_itself(call, make_run) -> None:
     assert drift["worst"] == 0.0
 
 
-def test_a_run_of_errors_alone_is_told(call, make_run) -> None:
+def test_a_run_of_errors_only_has_a_report(call, make_run) -> None:
     small = make_run(2, spoil={0: b"", 1: b""})
     code, out, _ = call(small.run)
     assert code == 0

@@ -24,7 +24,7 @@ PARTIALS = [f"stats/shards/g=0000/shard-{shard:08d}.json.gz" for shard in (0, 1)
 
 @pytest.fixture
 def run(make_run) -> Path:
-    """A run of four labelled images and one that is none, not finalised."""
+    """A run of four labelled images and one failed one, not finalised."""
     made = make_run(5, spoil={BROKEN: b"no image"}).run
     for shard in (0, 1):
         rewrite(made, shard=shard, metadata={"shard": str(shard)})
@@ -95,16 +95,16 @@ def test_totals_equal_a_recount_and_verify_accepts_what_is_kept(run: Path) -> No
 
 def test_a_second_call_reads_what_the_first_has_kept(run: Path, monkeypatch) -> None:
     first, before = run_statistics(str(run)), modified(run)
-    heard = []
+    calls = []
     monkeypatch.setattr("pipelines.stats.run.shard_statistics", None)
-    again = run_statistics(str(run), on_shard=lambda done, total: heard.append((done, total)))
+    again = run_statistics(str(run), on_shard=lambda done, total: calls.append((done, total)))
     assert again == first
     assert modified(run) == before
-    assert heard == []
+    assert calls == []
     (run / "stats/statistics.json").unlink()
-    again = run_statistics(str(run), on_shard=lambda done, total: heard.append((done, total)))
+    again = run_statistics(str(run), on_shard=lambda done, total: calls.append((done, total)))
     assert again == first
-    assert heard == [(1, 2), (2, 2)]
+    assert calls == [(1, 2), (2, 2)]
 
 
 def test_a_shard_committed_later_is_added_and_one_committed_again_is_counted_again(

@@ -140,7 +140,7 @@ def test_tables_say_the_same_with_means_and_quantiles(rows) -> None:
     assert sum(row["num_images"] for row in grades if row["reason"] is None) == 4
 
 
-def test_histograms_are_told_by_class_size_and_score(rows) -> None:
+def test_histograms_are_grouped_by_class_size_and_score(rows) -> None:
     bins = make_tables(shard_statistics(table(*rows)))["histograms"].to_pylist()
 
     def counts(of: str, by: str | None, measure: str) -> dict[tuple[str | None, float], int]:

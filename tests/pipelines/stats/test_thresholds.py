@@ -102,7 +102,7 @@ def test_a_small_sample_may_differ_by_what_chance_does() -> None:
     assert len(shortfalls(large, Thresholds(), with_segments(**even))) == 1
 
 
-def test_thresholds_out_of_their_range_are_told_at_once() -> None:
+def test_thresholds_out_of_range_are_all_named_at_once() -> None:
     with pytest.raises(
         ConfigError, match=r"max_error_share must be .* min_mean_grade must be 1 to 4"
     ):

@@ -42,7 +42,7 @@ def test_there_are_recipes_for_coco_ade20k_and_the_playground() -> None:
     ]
 
 
-def test_every_mistake_is_told_at_once_with_what_may_have_been_meant(tmp_path: Path) -> None:
+def test_every_mistake_is_named_at_once_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(
             tmp_path,
@@ -96,7 +96,7 @@ def test_settings_that_cannot_be_are_refused(
         load(tmp_path, **changes)
 
 
-def test_a_training_goes_on_with_its_own_settings_alone(tmp_path: Path) -> None:
+def test_a_training_is_resumed_only_with_its_own_settings(tmp_path: Path) -> None:
     config = load(tmp_path, output=str(tmp_path / "run"))
     folder = open_output(config.output)
     require_same_settings(folder, config)
@@ -113,7 +113,7 @@ def test_a_training_goes_on_with_its_own_settings_alone(tmp_path: Path) -> None:
         require_same_settings(folder, other)
 
 
-def test_what_may_change_are_settings_that_there_are(tmp_path: Path) -> None:
+def test_the_settings_that_may_change_exist(tmp_path: Path) -> None:
     config = load(tmp_path)
     for name in CHANGEABLE:
         owner, _, field = name.rpartition(".")
@@ -121,7 +121,7 @@ def test_what_may_change_are_settings_that_there_are(tmp_path: Path) -> None:
         assert name not in learned_from(config)
 
 
-def test_the_former_name_of_the_gpus_is_answered_with_the_names_that_there_are(
+def test_the_former_name_of_the_gpus_is_refused_with_the_existing_names(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ConfigError, match=r"got use_gpu; .*gpus_per_worker"):

@@ -124,12 +124,12 @@ def test_two_workers_learn_what_one_does(
         run_train(replace(config, num_workers=4, output=str(tmp_path / "y")))
 
 
-def test_what_a_worker_finds_wrong_is_what_the_command_says() -> None:
+def test_the_command_reports_the_error_of_a_worker() -> None:
     wrong = GroundTruthError("expected a PNG in a.png")
     lost = RuntimeError("Traceback\n  gloo: connection closed by peer")
     assert cause_of(WorkerGroupError("two failed", {0: lost, 1: wrong})) is wrong
-    told = str(cause_of(WorkerGroupError("one failed", {0: lost})))
-    assert "one was lost (gloo: connection closed by peer); run the same command again" in told
+    message = str(cause_of(WorkerGroupError("one failed", {0: lost})))
+    assert "one was lost (gloo: connection closed by peer); run the same command again" in message
 
 
 def coco(corpus: Path | str, vocabulary: str = "playground") -> DataConfig:
@@ -174,7 +174,7 @@ def test_data_and_output_may_lie_in_a_bucket(
 def call(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
 ) -> str:
-    """What the command says of a mistake."""
+    """The message of the command for a mistake."""
     monkeypatch.setattr(sys, "argv", ["possam", "train", *map(str, words)])
     with pytest.raises(SystemExit) as caught:
         main()

@@ -53,7 +53,7 @@ def test_a_large_example_is_reduced() -> None:
     assert strip.shape == (50, 3 * SIDE_PX, 3)
 
 
-def test_a_second_run_hides_what_the_first_told_of_later_steps(tmp_path: Path) -> None:
+def test_a_second_run_hides_later_steps_of_the_first(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path)
     for first, figure in ((1, 1.0), (3, 2.0)):
         time.sleep(1)  # TensorBoard orders files by the second that they were begun in
@@ -64,6 +64,6 @@ def test_a_second_run_hides_what_the_first_told_of_later_steps(tmp_path: Path) -
         log.close()
     events = EventAccumulator(str(tmp_path / "logs"))
     events.Reload()
-    told = [(e.step, e.value) for e in events.Scalars("train/loss")]
-    assert told == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0), (5, 2.0), (6, 2.0)]
+    logged = [(e.step, e.value) for e in events.Scalars("train/loss")]
+    assert logged == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0), (5, 2.0), (6, 2.0)]
     assert events.Tags()["images"] == ["held-out/0"]
