@@ -150,7 +150,7 @@ def verify_weights(weights: PublishedWeights) -> Path:
     file = fetched_file(weights)
     if not file.exists():
         raise CheckpointError(
-            f"expected {weights.name} at {file}, but it has not been fetched; run `possam weights"
+            f"expected {weights.name} at {file}, but it was never fetched; run `possam weights"
             f" fetch {weights.name}`"
         )
     _require_sha256(weights, file, "delete it and fetch it again")

@@ -199,7 +199,7 @@ def test_the_command_prints_figures_or_json_and_writes_a_page(
     ("arguments", "words"),
     [
         (["possam-tiny"], ["expected --data"]),
-        (["possam-tiny", "--ground-truth", "a.json"], ["--ground-truth, which is about runs"]),
+        (["possam-tiny", "--ground-truth", "a.json"], ["--ground-truth, which is for runs"]),
         (["nowhere"], ["--ground-truth with the run nowhere", "--data with a checkpoint"]),
         (["posam-tiny", "--data", "playground"], ["did you mean 'possam-tiny'"]),
         (["possam-tiny", "--data", "playgroud"], ["did you mean 'playground'"]),
