@@ -12,7 +12,7 @@ CHOSEN = ("num_workers", "gpus_per_worker", "error_budget", "prices")
 
 INTRO = """# Settings
 
-What each job can be told, made from the classes that the jobs take (`python docs/make_settings.py`;
+The settings of each job, made from the classes that the jobs take (`python docs/make_settings.py`;
 a test compares). A setting is a flag of the job's command, with dashes (`shard_size` is
 `--shard-size`; a list is a flag given once for each value, `--allowed-host`), a line of its YAML
 file, and a field of Prefect's form. Flags win over the file. Settings with a dot belong to a group,

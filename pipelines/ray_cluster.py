@@ -59,7 +59,7 @@ def _join_or_start(num_workers: int | None, num_gpus: float) -> None:
         with _without_ray_on_sigterm():
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to its makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
         # Ray's core announces that log level on stderr.
         with _without_ray_on_sigterm(), _without_stderr():
             ray.init(

@@ -12,7 +12,7 @@ Batch = dict[str, Any]  # what Ray hands to an actor: column name -> values
 OK = "ok"  # `status` of a labelled image
 ERROR = "error"  # `status` of an image that has an `error_code` instead of labels
 
-# What a source says of each image before it is planned; a null is "unknown".
+# What a source lists of each image before it is planned; null: unknown.
 INPUT_SCHEMA = pa.schema(
     [
         pa.field("uri", pa.string(), nullable=False),

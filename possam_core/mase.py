@@ -1,7 +1,7 @@
 """Mask-Aware Selective Ensembling: combines LDP and CLIP with weights chosen in each image.
 
-The paper says that it uses predicted IoU and LDP's confidence to tell seen from unseen classes in
-each image; the equation is our reconstruction, candidate 1 of docs/method.md 4. FC-CLIP's
+The paper says that it uses predicted IoU and LDP's confidence to separate seen from unseen classes
+in each image; the equation is our reconstruction, candidate 1 of docs/method.md 4. FC-CLIP's
 ensemble is the same one over another set: the classes whose names the training vocabulary shares,
 in every image (docs/method.md 5); `benchmarks/ablation` compares the two. All of it in log space
 and float32.

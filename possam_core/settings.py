@@ -56,7 +56,8 @@ class Setting:
         low = self.ge if self.ge is not None else self.gt
         high = self.le if self.le is not None else self.lt
         if low is not None and high is not None:
-            if isinstance(low, int) and isinstance(high, int) and high > 1:
+            is_closed = self.gt is None and self.lt is None
+            if is_closed and isinstance(low, int) and isinstance(high, int) and high > 1:
                 return f"{low} to {high}"
             opening, closing = (
                 "(" if self.gt is not None else "[",

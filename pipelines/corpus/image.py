@@ -1,4 +1,4 @@
-"""One image of the corpus: where it is, and what tells a changed one from the planned one."""
+"""One image of the corpus: where it is, and what identifies its content."""
 
 import hashlib
 from dataclasses import dataclass

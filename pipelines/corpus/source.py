@@ -22,7 +22,7 @@ PACKED_ENDINGS = TAR_ENDINGS + PARQUET_ENDINGS + MANIFEST_ENDINGS
 def read_source(images: str, *, allowed_hosts: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """What is known of each image of a corpus, as batches of INPUT_SCHEMA, in a stable order.
 
-    The ending of the address or glob tells tar files, manifests and Parquet files from folders.
+    The suffix of the address or glob separates tar files, manifests and Parquet files from folders.
 
     Args:
         images: a normalised address.

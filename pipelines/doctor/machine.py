@@ -73,7 +73,7 @@ def check_memory() -> Check:
     return Check(
         name="CPUs and memory",
         verdict="ok" if is_fit else "warning",
-        finding=f"{num_cpus} CPUs, so a run has {num_workers} at work unless told otherwise;"
+        finding=f"{num_cpus} CPUs, so a run has {num_workers} at work by default;"
         f" {_gib(available)} of memory is free",
         remedy=f"free some memory, or label with --num-workers {fitting}",
     )

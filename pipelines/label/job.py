@@ -52,7 +52,7 @@ class ShardTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelJob:
-    """What every worker of a job is told."""
+    """What every worker of a job is given."""
 
     config: LabelConfig
     plan: Plan

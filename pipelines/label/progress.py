@@ -15,7 +15,7 @@ SAME_LINE_EVERY_S = 60.0  # likewise, while no image is labelled
 
 @contextmanager
 def planning_note(console: Console) -> Iterator[Callable[[int], None]]:
-    """Where to tell how many images have been listed, so that the user sees it."""
+    """A function to call with the number of images listed so far; the user sees it."""
     with console.status("listing images") as status:
         yield lambda num_listed: status.update(f"listed {num_listed:,} images")
 

@@ -235,7 +235,7 @@ class _Session:
             logger.debug("the job failed", exc_info=True)
 
     def _note(self, row: dict[str, Any]) -> None:
-        """Take in what a worker says of one shard."""
+        """Count a worker's result for one shard."""
         if row["outcome"] == OPEN:
             self.problems[int(row["shard"])] = str(row["problem"])
         if row["outcome"] == EXISTED:

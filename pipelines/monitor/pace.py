@@ -1,9 +1,9 @@
-"""What the times of a run's commits say of its speed."""
+"""The speed of a run, from the times of its commits."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-MIN_SPAN_S = 1.0  # stores tell times in whole seconds
+MIN_SPAN_S = 1.0  # stores report times in whole seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """All there is to say of a run at one moment."""
+    """The state of a run at one moment."""
 
     location: str
     time: datetime  # when it was read
@@ -152,7 +152,7 @@ def _read_workers(run: RunFolder, now: datetime) -> list[Worker]:
 
 
 def _recently(workers: list[Worker], now: datetime) -> datetime | None:
-    """Since when commits tell the pace of those at work; None if nobody is."""
+    """The time from which commits count for the present pace; None if no worker is active."""
     starts = [worker.started for worker in workers if worker.is_at_work]
     return max(now - timedelta(seconds=RECENT_S), min(starts)) if starts else None
 

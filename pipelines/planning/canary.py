@@ -63,7 +63,7 @@ def plan_canary(plan: Plan, location: str, config: LabelConfig) -> None:
     with trouble_named(config.output):
         canary = RunFolder(config.output, create=True, single_writer=config.single_writer)
         if load_plan(canary) is not None:
-            return  # whoever labels it compares the settings
+            return  # the labelling job compares the settings
         settings, frozen = resolve_settings(config)
         freeze_plan(
             canary,

@@ -63,7 +63,7 @@ def freeze_plan(
         settings: what is planned; `limit`, `sample` and `since` choose among the images.
         batches: of `schema.INPUT_SCHEMA`.
         vocabulary: kept beside the plan; None: readers of the run know the classes it has found.
-        on_listed: hears now and then how many images have been listed.
+        on_listed: called now and then with the number of images listed so far.
 
     Raises:
         ConfigError: no image is left, or the folder holds an unfinished plan of other images, or
@@ -115,7 +115,7 @@ class WrittenParts:
     num_images: int = 0
 
     def to_json(self, shard_size: int) -> dict[str, Any]:
-        """What the head of the plan says of them."""
+        """The head of the plan."""
         return {
             "num_images": self.num_images,
             "num_shards": -(-self.num_images // shard_size),

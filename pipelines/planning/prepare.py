@@ -40,7 +40,7 @@ def prepare(
 
     Args:
         config: of the job.
-        on_listed: hears now and then how many images have been listed.
+        on_listed: called now and then with the number of images listed so far.
 
     Raises:
         PossamError: something about `config` cannot work; nothing has been written then.

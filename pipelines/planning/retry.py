@@ -85,7 +85,7 @@ def prepare_retry(config: LabelConfig, codes: tuple[str, ...]) -> PreparedRun:
         )
     if is_done:
         is_finalised = current_manifest(run, rounds) is not None
-        if not is_finalised:  # whoever was at work died on the last steps
+        if not is_finalised:  # an earlier process died in its last steps
             finalise(run)
         if is_finalised or (codes and set(codes) != set(last.codes)):
             last = _freeze(run, rounds, codes)

@@ -3,7 +3,7 @@
 Every run of a series is a run folder like any other, `<series>/000001` and so on. Which images are
 taken is read from the plans of the runs, so a missed night is caught up by the next. Two calls at
 once are safe without a lock: each freezes its plan as a draft in a folder of its own, and claims
-the next number for it with one put-if-absent. Whoever loses plans again without what the winner
+the next number for it with one put-if-absent. The loser plans again without what the winner
 has. A claim is for good: its plan is copied to its number by anybody who finds it missing
 there. A draft is removed once it is in place or has lost; what a killed process has left of one is
 read by nobody.
@@ -169,7 +169,7 @@ def _claim_key(number: int) -> str:
 
 
 def _planned(runs: Iterable[tuple[RunFolder, Plan]]) -> Digests:
-    """What tells the planned images, sorted by itself so that it can be searched."""
+    """Digests of the planned images, sorted so that they can be searched."""
     parts = [np.empty(0, f"S{DIGEST_BYTES}")]
     for run, plan in runs:
         num_parts = -(-plan.num_shards // SHARDS_A_PART)

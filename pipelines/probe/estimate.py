@@ -1,4 +1,4 @@
-"""What a sample says of the whole: figures with 90 % intervals."""
+"""Estimates of the whole from a sample: figures with 90 % intervals."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A figure and its 90 % interval; low and high are None where there is too little to tell."""
+    """A figure and its 90 % interval; low and high are None where the sample is too small."""
 
     value: float
     low: float | None

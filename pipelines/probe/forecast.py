@@ -84,7 +84,7 @@ class Forecast:
     worker_hours: Estimate  # each worker is held until the last one ends
     gpu_hours: Estimate
     output_bytes: Estimate
-    fetched_bytes: Estimate | None  # None: the corpus does not tell sizes
+    fetched_bytes: Estimate | None  # None: the corpus lists no sizes
     num_gets: int
     num_puts: int  # and listings
     cost: Estimate | None = None  # None: no price is given
@@ -92,7 +92,7 @@ class Forecast:
 
 
 def forecast(scope: Scope, measurement: MeasuredSample, prices: PriceConfig) -> Forecast:
-    """What `measurement` says of `scope`."""
+    """The forecast for `scope` from `measurement`."""
     image_seconds = mean_of(measurement.batch_seconds, measurement.batch_images)
     hours = image_seconds.times(
         scope.num_images_of_busiest / SECONDS_AN_HOUR,

@@ -36,7 +36,7 @@ def run_probe(
     Args:
         config: of the run to be.
         num_images: size of the sample.
-        load_model: in the stead of possam's own.
+        load_model: used instead of possam's own loader.
 
     Raises:
         PossamError: something about `config` cannot work, or the store is in trouble.

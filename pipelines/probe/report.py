@@ -20,7 +20,7 @@ Units = tuple[tuple[float, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
-    """A sample labelled by one worker, and what it says of the whole plan."""
+    """A sample labelled by one worker, and the forecast for the whole plan."""
 
     scope: Scope
     measurement: MeasuredSample
@@ -84,7 +84,7 @@ class ProbeReport:
             idle = scope.num_workers - num_workers
             yield "", f"{idle} more would get no shard; for them, make --shard-size smaller"
         if len(measured.batch_images) < MIN_PARTS:
-            yield "", "too few images to tell how certain that is"
+            yield "", "too few images for an interval"
         if self.bottleneck:
             yield "time", self.bottleneck
         memory = _figure(Estimate.exact(measured.memory_bytes), BYTES)
@@ -105,7 +105,7 @@ class ProbeReport:
             yield "", f"over the error budget of {self.scope.error_budget:.0%}: the run would stop"
         yield "output", _figure(expected.output_bytes, BYTES)
         if expected.fetched_bytes is None:
-            yield "fetched", "not known, for the corpus does not tell sizes"
+            yield "fetched", "not known, for the corpus lists no sizes"
         else:
             yield "fetched", _figure(expected.fetched_bytes, BYTES)
         if expected.num_gets:

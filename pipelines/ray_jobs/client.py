@@ -1,6 +1,6 @@
 """A labelling job on a Ray cluster: submitted over its Jobs API, followed, stopped.
 
-The job's id is made of what it works on, so whoever asks for the same work again attaches to the
+The job's id is made of what it works on, so a second request for the same work attaches to the
 job that runs. A cluster never frees an id: after a job that has ended, the next is `<id>-2`, and so
 on.
 """
@@ -47,7 +47,7 @@ REFUSED = re.compile(r"status code 4(?!08|25|29)\d\d")  # for a fault of ours, u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """What the job's program is told; no secrets, for anyone can read it in Ray's dashboard."""
+    """What the job's program is given; no secrets, for anyone can read it in Ray's dashboard."""
 
     config: LabelConfig
     codes: tuple[str, ...] | None = None  # retry the images that failed so; None: label
@@ -85,7 +85,7 @@ def run_on_ray(
         address: of the cluster's Jobs API, http(s)://host:port.
         request: what the job shall do.
         name: by `job_name`.
-        on_line: hears every line that the job's program writes; called from another thread, within
+        on_line: called with every line that the job's program writes, from another thread within
             the context of the caller.
         metadata: kept with a new job.
 
@@ -137,7 +137,7 @@ class RayJobs:
         raise AssertionError("there is always a next number")
 
     def follow(self, job_id: str, on_line: Callable[[str], None]) -> JobEnd:
-        """Return when the job has ended and its last line has been told.
+        """Return when the job has ended and its last line has been passed on.
 
         Raises:
             PossamError: the cluster has not answered for ten minutes.
@@ -150,8 +150,8 @@ class RayJobs:
     def stop(self, job_ids: Iterable[str]) -> None:
         """Stop jobs and return when they have stopped, or half a minute later.
 
-        They finish the shards that take 20 seconds at most. Trouble is logged, not raised: whoever
-        stops a job has something else to say.
+        They finish the shards that take 20 seconds at most. Trouble is logged, not raised,
+        because the caller has an error of its own to raise.
         """
         open_ids = set(job_ids)
         for job_id in open_ids:

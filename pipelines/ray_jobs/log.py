@@ -17,7 +17,7 @@ LAST_LINES_WITHIN_S = 5.0
 
 
 class LogFollower:
-    """Tells each line of a job's log once, from its beginning, even if the connection breaks."""
+    """Passes on each line of a job's log once, from the start, even if the connection breaks."""
 
     def __init__(
         self, client: JobSubmissionClient, job_id: str, on_line: Callable[[str], None]
@@ -36,7 +36,7 @@ class LogFollower:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._has_ended = True
-        if kind is None:  # else whoever is interrupted does not wait for the last lines
+        if kind is None:  # an interrupted caller does not wait for the last lines
             self._thread.join(LAST_LINES_WITHIN_S)
 
     def _follow(self) -> None:
@@ -53,7 +53,7 @@ class LogFollower:
             retries.again()
 
     async def _tell_lines(self) -> None:
-        """Tell the lines that have not been told; Ray always begins with the first."""
+        """Pass on the new lines; Ray always begins with the first."""
         num_lines, rest = 0, ""
         async for text in self._client.tail_job_logs(self._job_id):
             *lines, rest = (rest + text).split("\n")

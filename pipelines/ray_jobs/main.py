@@ -25,7 +25,7 @@ def main(content: str) -> int:
     console = Console(width=LOG_WIDTH, highlight=False, markup=False, soft_wrap=True)
     _log_to_stdout()
     request = TypeAdapter(JobRequest).validate_json(content)
-    nowhere = Console(quiet=True)  # progress is in the run folder, for whoever watches
+    nowhere = Console(quiet=True)  # progress is read from the run folder
     try:
         if request.codes is None:
             report = run_label(request.config, console=nowhere)

@@ -113,7 +113,7 @@ class LabelledStream(IterableDataset[Sample]):
     """Images in plan order; every image goes to exactly one worker of one rank."""
 
     def __init__(self, run: ImageShards, *, rank: int, world_size: int, with_pixels: bool) -> None:
-        """Share the shards of `run` among `world_size` processes, of which this is `rank`.
+        """Share the shards of `run` among `world_size` processes; this one is `rank`.
 
         Raises:
             ConfigError: there is no such rank.

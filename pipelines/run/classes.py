@@ -1,4 +1,4 @@
-"""The classes of a run, kept beside its plan: whoever reads it needs neither model nor file."""
+"""The classes of a run, kept beside its plan: reading needs neither model nor vocabulary file."""
 
 import json
 from dataclasses import dataclass

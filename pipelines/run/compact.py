@@ -70,7 +70,7 @@ def compact_run(
     Args:
         location: of the run folder.
         target_bytes: a file closes once it is as large; all but the last have two to four thirds.
-        on_shard: hears how many shards of how many have been read.
+        on_shard: called with the number of shards read and the number of all.
 
     Raises:
         ConfigError: there is no finished run, it changed meanwhile, or writing failed.

@@ -44,8 +44,8 @@ def drafts_folder(round: int) -> str:
 def draft_folder(round: int, codes: Iterable[str]) -> str:
     """Where the lists of a retry of `codes` lie.
 
-    Other codes have another folder, so that whoever dies before the head of its plan, or is
-    second with it, is in nobody's way.
+    Other codes have another folder, so that a process that dies before it writes the head of its
+    plan, or is second with it, blocks no other.
     """
     name = hashlib.sha256(",".join(sorted(codes)).encode()).hexdigest()[:8]
     return f"{drafts_folder(round)}/{name}"

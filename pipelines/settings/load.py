@@ -1,6 +1,6 @@
 """Settings of a job: a YAML file and command-line flags -> one validated dataclass.
 
-Every mistake is told at once, with the place it came from and the nearest name that exists.
+Every mistake is reported at once, with the place it came from and the nearest name that exists.
 """
 
 import json
@@ -38,7 +38,7 @@ def load_config(cls: type[T], file: Path | None, flags: Mapping[str, object]) ->
     given = {name: value for name, value in flags.items() if value is not None}
     settings = ({} if file is None else read_settings(file)) | given
     try:
-        # By way of JSON, strictly: a list may be a tuple, but `yes` is no 1 and "2" no number.
+        # By way of JSON, strictly: a list may be a tuple, but `yes` is not 1, nor "2" a number.
         text = json.dumps(settings, default=_plain, ensure_ascii=False).encode()
         return TypeAdapter(cls).validate_json(text, strict=True)
     except UnicodeEncodeError as error:

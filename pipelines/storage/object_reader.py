@@ -1,8 +1,8 @@
 """Whole and sound objects from a store that may send short, damaged or no bytes.
 
 Every client of S3 silently accepts a flipped byte, or a short body whose announced length matches.
-The etag of most objects is the MD5 of their bytes, which tells; where it is something else (server
-side encryption, multipart uploads), all that can be asked for is the announced length.
+The etag of most objects is the MD5 of their bytes, which shows both; where it is something else
+(server side encryption, multipart uploads), only the announced length can be checked.
 """
 
 import hashlib

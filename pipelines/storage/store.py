@@ -73,7 +73,7 @@ def _require_sound_endpoint() -> None:
     try:
         parts = urlsplit(endpoint or "https://unset")
         is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         is_sound = False
     if not is_sound:  # the message leaves out what may be a login
         raise ConfigError(

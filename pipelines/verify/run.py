@@ -36,7 +36,7 @@ def verify_run(
 
     Args:
         location: of the run folder.
-        on_file: hears how many files of how many are done.
+        on_file: called with the number of files done and the number of all.
 
     Raises:
         ConfigError: there is no run, its plan cannot be understood, or reading failed.

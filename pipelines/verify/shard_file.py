@@ -16,7 +16,7 @@ from pipelines.verify.planned import UNREADABLE, PlannedShard, one_line
 from possam_core.images.decode import ImageErrorCode
 
 ROWS_AT_ONCE = 128  # in memory, uncompressed
-MAX_PROBLEMS = 20  # told of one file: what is wrong in every row need not be read a thousand times
+MAX_PROBLEMS = 20  # reported for one file, as all rows may share one
 ERROR_CODES = frozenset(code.value for code in ImageErrorCode)
 SIZE_COLUMNS = ("width", "height", "exif_orientation")
 

@@ -34,7 +34,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageForms:
-    """All that a model says of one image."""
+    """All predictions of a model for one image."""
 
     panoptic: PanopticSegmentation
     class_scores: tuple[float, ...]  # of each segment: that its class is right, if it is one

@@ -54,7 +54,7 @@ class _Piece:
     left: int
 
 
-def hold_contest(
+def assign_pixels(
     mask_logits: Float[Tensor, "N h w"], scores: Float[Tensor, " N"], frame: Frame
 ) -> Contest:
     """Give each pixel to the mask with the largest score times sigmoid, the first among equals.
@@ -154,7 +154,7 @@ def _floor(score: float, least_score: float) -> float:
     """The logit below which a mask of that score changes neither the winners nor a count.
 
     A mask wins where it is inside, with a claim of at least half the least score: no weaker claim
-    can beat it. Where no mask is inside, the pixel is void whoever makes the strongest claim.
+    can beat it. Where no mask is inside, the pixel is void.
     """
     share = 0.5 * least_score / score if score > 0 else 0.0
     bound = math.log(share / (1 - share)) if share > 0 else -math.inf

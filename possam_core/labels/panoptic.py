@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int32, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from possam_core.labels.mask_contest import Contest, Frame, hold_contest
+from possam_core.labels.mask_contest import Contest, Frame, assign_pixels
 from possam_core.labels.masks import VOID_ID, areas_and_boxes
 from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.settings import Setting, require_valid
@@ -39,7 +39,7 @@ class MergeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredMasks:
-    """What the network says of one image."""
+    """The network's output for one image."""
 
     mask_logits: Float[Tensor, "Q h w"]  # over the square canvas
     class_probs: Float[Tensor, "Q K"]  # ensembled, without void
@@ -116,7 +116,7 @@ def merge_masks(
     order = scores.argsort(descending=True, stable=True)
     chosen = order[scores[order] >= config.object_threshold]
     kept, kept_scores = masks.keep(chosen), scores[chosen]
-    contest = hold_contest(kept.mask_logits, kept_scores, frame)
+    contest = assign_pixels(kept.mask_logits, kept_scores, frame)
     # Whole lists: each number that is fetched by itself would wait for a GPU by itself.
     kept_classes = kept.class_probs.argmax(dim=-1).tolist()
     score, predicted_iou = kept_scores.tolist(), kept.iou_scores.tolist()

@@ -40,7 +40,7 @@ class PixelRuns:
         return replace(self, num_segments=num_segments, owners=owners)
 
     def areas_and_boxes(self) -> list[AreaAndBox]:
-        """Size and place of each segment, all of which have pixels."""
+        """Size and place of each segment; every segment has pixels."""
         height, width = self.image_hw
         left, top, right, bottom = run_corners(self.starts, self.ends, height)
         areas = np.zeros(self.num_segments, np.int64)
@@ -69,7 +69,7 @@ class PixelRuns:
         return np.ascontiguousarray(columns.reshape(width, height).T)
 
     def changes(self, values: Sequence[int], *, void: int) -> Changes:
-        """The same map, of which most pixels are never touched."""
+        """The same map by its changes: most pixels are never touched."""
         height, width = self.image_hw
         starts, colours = self._parts(values, void)
         covers = np.searchsorted(starts, np.arange(width) * height, side="right") - 1

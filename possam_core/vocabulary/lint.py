@@ -1,4 +1,4 @@
-"""Finds what is legal in a vocabulary and still spoils labels: twins, odd names, near-twins.
+"""Finds what is legal in a vocabulary and still degrades labels: twins, odd names, near-twins.
 
 Axes: N names (a class has one or more).
 """
@@ -13,7 +13,7 @@ from possam_core.errors import VocabularyError
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Finding, Vocabulary, VocabularyClass, VocabularyDraft
 
-NEAR_DUPLICATE = 0.95  # cosine above which CLIP hardly tells two names apart
+NEAR_DUPLICATE = 0.95  # cosine above which CLIP hardly distinguishes two names
 LONGEST_NAME = 50  # characters
 VOID_NAMES = ("void", "background", "unlabeled", "unlabelled")
 CHUNK = 1024  # names that are compared with all others at once

@@ -57,6 +57,12 @@ def test_a_value_out_of_bounds_is_refused_in_a_sentence(
     assert str(caught.value) == message
 
 
+def test_an_open_interval_of_whole_numbers_shows_its_open_ends() -> None:
+    assert Setting(help="minutes", gt=0, lt=300).bounds == "in (0, 300)"
+    assert Setting(help="minutes", gt=0, le=300).bounds == "in (0, 300]"
+    assert Setting(help="minutes", ge=1, le=300).bounds == "1 to 300"
+
+
 def test_pydantic_finds_every_value_out_of_bounds_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(Oven).validate_python({"shelves": 0, "tilt": math.nan, "steam": 2})

@@ -75,7 +75,7 @@ def test_a_small_corpus_is_said_to_be_probed_whole_and_without_certainty() -> No
     )
     text = report(scope, few).to_text()
     assert "Labelled all of 12 images in s3://corpus/photos with possam-tiny." in text
-    assert "too few images to tell how certain that is" in text
+    assert "too few images for an interval" in text
     assert "\none worker     2 images/s" in text
     assert "\ntime           16 seconds\n" in text
     assert "8 workers" not in text

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from possam_core.labels.mask_contest import Contest, Frame, _all_at_once, _one_by_one, hold_contest
+from possam_core.labels.mask_contest import Contest, Frame, _all_at_once, _one_by_one, assign_pixels
 
 WAYS = (_all_at_once, _one_by_one)
 SAME_SIZE = Frame(canvas=4, resized_hw=(4, 4), image_hw=(4, 4))
@@ -60,7 +60,7 @@ def test_one_mask_at_a_time_gives_the_pixels_of_all_at_once(
     for seed in range(3):
         logits = draw(seed)
         scores = torch.linspace(0.9, least_score, len(logits))
-        assert_same(hold_contest(logits, scores, frame), _all_at_once(logits, scores, frame))
+        assert_same(assign_pixels(logits, scores, frame), _all_at_once(logits, scores, frame))
 
 
 @pytest.mark.parametrize("hold", WAYS)
@@ -89,7 +89,7 @@ def test_among_masks_without_a_score_the_first_wins_even_outside_of_itself(hold)
     assert (hold(logits, torch.zeros(2), SAME_SIZE).winner == -1).all()
 
 
-@pytest.mark.parametrize("hold", [*WAYS, hold_contest])
+@pytest.mark.parametrize("hold", [*WAYS, assign_pixels])
 def test_a_mask_that_is_nowhere_leaves_the_image_void(hold) -> None:
     frame = Frame(canvas=16, resized_hw=(12, 16), image_hw=(24, 32))
     contest = hold(torch.full((1, 4, 4), -20.0), torch.ones(1), frame)
@@ -99,7 +99,7 @@ def test_a_mask_that_is_nowhere_leaves_the_image_void(hold) -> None:
 
 
 def test_no_mask_leaves_the_image_void() -> None:
-    contest = hold_contest(torch.zeros((0, 4, 4)), torch.zeros(0), SAME_SIZE)
+    contest = assign_pixels(torch.zeros((0, 4, 4)), torch.zeros(0), SAME_SIZE)
     assert (contest.winner == -1).all()
     assert contest.won_px.shape == (0,)
 
@@ -110,17 +110,17 @@ def test_a_mask_in_the_padding_alone_is_nowhere_in_the_image(image_hw: tuple[int
     logits[0, 48:, :4] = 5.0
     logits[1, 48:, 40:] = 5.0
     frame = Frame(canvas=256, resized_hw=(64, 256), image_hw=image_hw)
-    contest = hold_contest(logits, torch.ones(2), frame)
+    contest = assign_pixels(logits, torch.ones(2), frame)
     assert contest.inside_px.tolist() == contest.loose_px.tolist() == [0, 0]
 
 
 def test_half_precision_and_gradients_are_no_obstacle() -> None:
     frame = FRAMES[2]
     logits, scores = small_blobs(0).bfloat16(), torch.linspace(0.9, 0.2, 12)
-    expected = hold_contest(logits.float(), scores, frame)
-    assert_same(hold_contest(logits, scores, frame), expected)
+    expected = assign_pixels(logits.float(), scores, frame)
+    assert_same(assign_pixels(logits, scores, frame), expected)
     logits, scores = logits.float().requires_grad_(), scores.requires_grad_()
-    assert_same(hold_contest(logits, scores, frame), expected)
+    assert_same(assign_pixels(logits, scores, frame), expected)
 
 
 def test_more_masks_than_a_byte_can_number_keep_their_own_pixels() -> None:
