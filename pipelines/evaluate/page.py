@@ -1,7 +1,6 @@
 """The page of a measured model: a folder of static files that opens from disk."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from html import escape
 from importlib import resources
@@ -14,7 +13,7 @@ from pipelines.evaluate.figures import ModelEvaluation
 from pipelines.evaluate.pictures import draw_beside_truth
 from pipelines.evaluate.record import to_record
 from pipelines.evaluate.tables import CLAIM_NAMES
-from pipelines.report.static_folder import HEAD, START, StaticFolder
+from pipelines.report.static_folder import HEAD, START, StaticFolder, script_json
 from pipelines.train.data import open_images
 from possam_core.evaluation.confusion import count_segment_pairs
 from possam_core.evaluation.measurement import ImageResult, annotation
@@ -48,11 +47,11 @@ class EvaluationPage:
         """
         worst = evaluation.worst_images(config.num_worst)
         content = _content(evaluation, worst)
-        self._put(HEAD, b"possam.evaluation(%s);\n" % _to_json(content))
+        self._put(HEAD, b"possam.evaluation(%s);\n" % script_json(content))
         pictures = list(_pictures(evaluation, config, worst))
         pages = range(0, len(pictures), PAGE_SIZE)
         for number, first in enumerate(pages):
-            page = _to_json(pictures[first : first + PAGE_SIZE])
+            page = script_json(pictures[first : first + PAGE_SIZE])
             self._put(f"data/page-{number:05d}.js", b"possam.pictures(%d,%s);\n" % (first, page))
         self._put_viewer()
         self._folder.put(START, self._start(str(content["title"]), len(pages)))
@@ -110,8 +109,3 @@ def _pictures(
         pairs = count_segment_pairs(overlap_segments(truth, annotation(prediction)))
         picture = draw_beside_truth(image.pixels, truth, prediction, images.vocabulary)
         yield picture | {"mistakes": evaluation.mistakes(pairs)}
-
-
-def _to_json(content: object) -> bytes:
-    """JSON in ASCII, so that no character of a name can end a JavaScript line or string."""
-    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

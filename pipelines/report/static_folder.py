@@ -1,5 +1,6 @@
 """A folder of static files for a browser, on disk or in a bucket."""
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -62,3 +63,8 @@ class StaticFolder:
     def remove_stale(self) -> None:
         """Delete the numbered files of an earlier viewer that this one has not written."""
         self._folder.remove(sorted(self._stale - self._written))
+
+
+def script_json(content: object) -> bytes:
+    """JSON in ASCII, so that no character of a name can end a JavaScript line or string."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

@@ -6,7 +6,6 @@ data is JavaScript that calls a function, because an HTML page opened from disk 
 """
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from importlib import resources
 from string import Template
 from typing import Any, Literal
 
-from pipelines.report.static_folder import HEAD, START, StaticFolder
+from pipelines.report.static_folder import HEAD, START, StaticFolder, script_json
 
 PAGE_SIZE = 8  # pictures in a file: about 300 KB
 INDEX_ROWS = 8192  # at least so many in a file of the index: about 1 MB
@@ -151,7 +150,7 @@ class ViewerWriter:
     def add_picture(self, place: int, picture: Mapping[str, Any]) -> None:
         """Keep the picture that `Head.pictures` lists at `place`."""
         begin = self._spool.tell()
-        self._spool.write(_to_json(picture))
+        self._spool.write(script_json(picture))
         self._spans[place] = (begin, self._spool.tell())
 
     def finish(self, head: Head) -> str:
@@ -166,7 +165,7 @@ class ViewerWriter:
             "num_index_files": self._num_index_files,
             "page_size": PAGE_SIZE,
         }
-        self._put(HEAD, b"possam.head(%s);\n" % _to_json(content))
+        self._put(HEAD, b"possam.head(%s);\n" % script_json(content))
         package = resources.files(__package__) / "static"
         for name in STYLE_AND_SCRIPTS:
             self._put(f"viewer/{name}", (package / name).read_bytes())
@@ -182,7 +181,7 @@ class ViewerWriter:
     def _write_index(self) -> None:
         blocks = [asdict(block) for block in self._blocks]
         name = f"data/index-{self._num_index_files:05d}.js"
-        self._put(name, b"possam.rows(%s);\n" % _to_json(blocks))
+        self._put(name, b"possam.rows(%s);\n" % script_json(blocks))
         self._num_index_files += 1
         self._blocks.clear()
 
@@ -198,8 +197,3 @@ class ViewerWriter:
     def _put(self, key: str, data: bytes) -> None:
         self._folder.put(key, data)
         self._digest.update(data)
-
-
-def _to_json(content: object) -> bytes:
-    """JSON in ASCII, so that no character of a file name can end a JavaScript line or string."""
-    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

@@ -40,12 +40,12 @@ def test_perfect_labels_score_one_for_every_group_of_classes(make_run):
 def test_each_grade_is_measured_on_its_own_images(make_run):
     small = make_run(5)
 
-    def spoil(rows):
+    def damage(rows):
         rows[0]["quality"]["grade"] = "A"
         rows[1]["quality"]["grade"] = rows[2]["quality"]["grade"] = "C"
         rows[2]["segments_info"].pop()
 
-    rewrite(small.run, spoil)
+    rewrite(small.run, damage)
     (small.run / shard_key(1)).unlink()
     report = evaluate_run(str(small.run), small.ground_truth)
     best, other = report.grades
@@ -143,12 +143,12 @@ def test_grades_of_a_calibrated_model_are_compared_with_what_its_checkpoint_prom
     }
     path.write_text(json.dumps(plan))
 
-    def spoil(rows):
+    def damage(rows):
         rows[0]["quality"]["grade"] = "A"
         rows[1]["quality"]["grade"] = rows[2]["quality"]["grade"] = "C"
         rows[2]["segments_info"].pop()
 
-    rewrite(small.run, spoil)
+    rewrite(small.run, damage)
     (small.run / shard_key(1)).unlink()
     report = evaluate_run(str(small.run), small.ground_truth)
     best, other = report.grades
