@@ -1,5 +1,6 @@
 """The settings of a labelling job; the YAML file, the flags and the flow's form come from here."""
 
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 from pipelines.corpus.glob_pattern import folder_of
 from pipelines.settings.prices import PriceConfig
 from pipelines.settings.shared_fields import AllowedHosts, Model, Precision
-from pipelines.storage.addresses import normalise_location
+from pipelines.storage.addresses import is_remote, normalise_location
 from possam_core.errors import ConfigError
 from possam_core.settings import Setting, require_valid
 
@@ -143,11 +144,17 @@ class LabelConfig:
 def _overlap(images: str, output: str) -> str:
     """What is wrong with the two places together; empty: nothing."""
     folder = folder_of(images)
-    if output == folder:
+    corpus, run = _true_place(folder), _true_place(output)
+    if run == corpus:
         return f"output must differ from images, got {output} for both; choose another"
-    if output.startswith(f"{folder}/"):
+    if run.startswith(f"{corpus}/"):
         return f"output must not lie inside images, but {output} lies in {folder}; choose another"
     return ""
+
+
+def _true_place(location: str) -> str:
+    """A normalised address without `..` and symbolic links, where it is local."""
+    return location if is_remote(location) else os.path.realpath(location)
 
 
 def _utc(time: str) -> str:

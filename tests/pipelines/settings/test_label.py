@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from pipelines.settings.label import LabelConfig
@@ -39,3 +41,30 @@ def test_a_value_out_of_range_is_named(setting: str, value: object) -> None:
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match=r"shard_size .*limit .*error_budget"):
         make_config(shard_size=0, limit=0, error_budget=2.0)
+
+
+@pytest.mark.parametrize(
+    ("images", "output"),
+    [
+        ("{}/images", "{}/images/run"),
+        ("{}/images/", "{}/images/run"),
+        ("{}/images/*.jpg", "{}/images/run"),
+        ("{}/images", "{}/other/../images/run"),
+        ("{}/images", "{}/link/run"),
+        ("{}/link", "{}/images/run"),
+        ("s3://bucket/a", "s3://bucket/a/run"),
+    ],
+)
+def test_an_output_inside_the_images_is_refused_however_it_is_written(
+    images: str, output: str, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    with pytest.raises(ConfigError, match="output must not lie inside images"):
+        LabelConfig(images=images.format(tmp_path), output=output.format(tmp_path))
+
+
+def test_an_output_whose_name_begins_as_the_images_do_is_accepted() -> None:
+    LabelConfig(images="s3://bucket/a", output="s3://bucket/ab")
+    LabelConfig(images="/data/photos", output="/data/photos-labels")
+    LabelConfig(images="/data/run/images", output="/data/run")
