@@ -33,7 +33,7 @@ __all__ = [
     "write_report",
 ]
 
-if not TYPE_CHECKING:  # imported when asked for: every import of ours comes by here
+if not TYPE_CHECKING:  # imported when asked for: each of our imports runs this file
     __getattr__ = public_names(
         __name__,
         {

@@ -20,7 +20,7 @@ NAMES = [(package, name) for package in (possam_core, pipelines) for name in pac
 @pytest.fixture
 def folder(make_run: Callable[..., SmallRun], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the examples run: `images/` holds five, the second damaged, and `run/` their labels."""
-    small = make_run(5, spoil={1: b"no image"})
+    small = make_run(5, damage={1: b"no image"})
     finalise(RunFolder(str(small.run)))
     small.images.rename(small.run.parent / "images")
     small.images.symlink_to(small.run.parent / "images")

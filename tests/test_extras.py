@@ -75,7 +75,7 @@ def possam(bare: Callable) -> Callable[..., subprocess.CompletedProcess]:
 @pytest.fixture
 def run(make_run: Callable[..., SmallRun]) -> SmallRun:
     """Four labelled images and one that is none, finalised."""
-    small = make_run(5, spoil={1: b"no image"})
+    small = make_run(5, damage={1: b"no image"})
     finalise(RunFolder(str(small.run)))
     return small
 

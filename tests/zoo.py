@@ -1,4 +1,4 @@
-"""A zoo of odd and spoiled image files, each with what must become of it; and odd object keys.
+"""A zoo of odd and damaged image files, each with what must become of it; and odd object keys.
 
 Longer than a module should be, since its encoders serve nothing but the animals below them.
 
@@ -64,7 +64,7 @@ def _quadrants(values: Sequence[object], dtype: type = np.uint8) -> np.ndarray:
 
 
 def _photo() -> Image.Image:
-    """The picture with noise, so that its files are not too short to be spoiled."""
+    """The picture with noise, so that its files are not too short to be damaged."""
     noise = np.random.default_rng(0).integers(-10, 11, (HEIGHT, WIDTH, 3))
     return Image.fromarray((_quadrants(COLOURS) + noise).clip(0, 255).astype(np.uint8))
 
@@ -124,9 +124,9 @@ def _jpegs() -> Iterator[ZooImage]:
     yield _good("two-pictures.jpg", encode(photo, "MPO", save_all=True, append_images=[second]))
     yield from _four_colour_jpegs(photo)
     middle, noise = len(plain) - 250, bytes(np.random.default_rng(1).integers(0, 255, 40, np.uint8))
-    spoiled = plain[:middle] + noise + plain[middle + 40 :]
+    damaged = plain[:middle] + noise + plain[middle + 40 :]
     top = {(4, 4): RED, (4, WIDTH - 5): GREEN}  # what comes before the noise stays
-    yield replace(_good("noise-in-the-middle.jpg", spoiled), colour=top)
+    yield replace(_good("noise-in-the-middle.jpg", damaged), colour=top)
 
 
 def _four_colour_jpegs(photo: Image.Image) -> Iterator[ZooImage]:
@@ -174,7 +174,7 @@ def _exif(orientation: int, kind: int = 3) -> bytes:
 
 
 def _chunk(kind: bytes, content: bytes, *, flip: int = 0) -> bytes:
-    """A chunk of a PNG; `flip` spoils its checksum."""
+    """A chunk of a PNG; `flip` damages its checksum."""
     checksum = struct.pack(">I", zlib.crc32(kind + content) ^ flip)
     return struct.pack(">I", len(content)) + kind + content + checksum
 

@@ -58,7 +58,7 @@ NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public_address(address: Address) -> bool:
-    """Whether anybody on the internet reaches the same machine under `address`."""
+    """Whether `address` is public: one and the same machine for everyone on the internet."""
     if isinstance(address, IPv6Address):
         inner = _inner_v4(address)
         if inner is not None:

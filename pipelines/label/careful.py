@@ -1,4 +1,4 @@
-"""Careful mode: a shard's images go through a child process that may die in the worker's stead.
+"""Careful mode: a shard's images go through a child process that may die instead of the worker.
 
 A shard comes here on its third attempt, when something in it may have killed the first two.
 """
@@ -69,7 +69,7 @@ class CarefulLabeller:
         return rows
 
     def _blame(self, fetched: Fetched) -> ImageError | None:
-        """What an image does to the child when alone in it, or None."""
+        """The error of an image that makes the child fail when alone in it, or None."""
         if isinstance(fetched.data, ImageError):
             return None
         rows = self._ask([fetched])

@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What it says, for people."""
+        """The meaning of the code, for people."""
         return MEANINGS[self]
 
 
@@ -35,7 +35,7 @@ MEANINGS = {
 
 
 def exit_code(report: "LabelReport") -> ExitCode:
-    """How a command ends that labelled."""
+    """The exit code of a command that labels images."""
     if report.manifest is not None:
         return ExitCode.DONE
     return ExitCode.TERMINATED if report.is_stopped else ExitCode.INCOMPLETE

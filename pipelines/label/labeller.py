@@ -81,7 +81,7 @@ class ImageLabeller:
         *,
         consistency_share: float = 0.0,
     ) -> None:
-        """Label with the model that `load` gives what `reader` reads.
+        """Label the images that `reader` reads with the model that `load` returns.
 
         Of a share of the images, changed copies are labelled as well, for their consistency.
         """

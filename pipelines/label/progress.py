@@ -99,7 +99,7 @@ class ProgressDisplay:
             self._console.print(f"labelled {note}", soft_wrap=True, highlight=False)
 
     def _remark(self, now: float) -> str:
-        """How fast it goes, or for how long nothing has come."""
+        """The speed, or for how long no image has been labelled."""
         done, since = self._done
         waited = _duration(now - since)
         if not self.rate.has_begun:

@@ -126,12 +126,12 @@ def _freeze(run: RunFolder, rounds: list[Plan], codes: tuple[str, ...]) -> Plan:
     assert plan is not None
     _drop_other_drafts(run, plan)
     if set(plan.codes) != set(codes):
-        raise _other_codes(plan)  # somebody was faster
+        raise _other_codes(plan)  # another process was faster
     return plan
 
 
 def _drop_other_drafts(run: RunFolder, plan: Plan) -> None:
-    """Remove what others had listed who wanted to be this round, or died over it."""
+    """Remove the drafts of other processes, which lost this round or died before it began."""
     drafts = run.keys(drafts_folder(plan.round))
     run.remove(key for key in drafts if not key.startswith(f"{plan.parts_folder}/"))
 

@@ -59,7 +59,7 @@ def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) ->
 
 
 def draw(batches: Iterable[pa.RecordBatch], size: int) -> tuple[list[InputImage], int]:
-    """A random sample of what streams by, and its number; the same stream gives the same sample.
+    """A random sample of a stream, the same every time, and the number of items in the stream.
 
     Each image gets a random number, and those with the smallest are kept; neighbours in a tar or
     Parquet file share theirs.
@@ -91,7 +91,7 @@ def some_shards(run: RunFolder, plan: Plan, num_images: int) -> Iterator[pa.Reco
 
 
 def _listed(config: LabelConfig, folder: Path) -> Iterator[pa.RecordBatch]:
-    """The images that a plan would hold, listed anew; `folder` is for the time being."""
+    """The images that a plan would hold, listed again; `folder` is temporary."""
     since = None if config.since is None else datetime.fromisoformat(config.since)
     with closing(Candidates(folder, sample=config.sample, since=since)) as candidates:
         for batch in read_source(config.images, allowed_hosts=config.allowed_hosts):

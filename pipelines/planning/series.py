@@ -6,7 +6,7 @@ once are safe without a lock: each freezes its plan as a draft in a folder of it
 the next number for it with one put-if-absent. The loser plans again without what the winner
 has. A claim is for good: its plan is copied to its number by anybody who finds it missing
 there. A draft is removed once it is in place or has lost; what a killed process has left of one is
-read by nobody.
+never read.
 """
 
 import hashlib
@@ -180,7 +180,7 @@ def _planned(runs: Iterable[tuple[RunFolder, Plan]]) -> Digests:
 
 
 def _without(batch: pa.RecordBatch, taken: Shaped[ndarray, " M"]) -> pa.RecordBatch:
-    """The rows of a batch of INPUT_SCHEMA that no planned image is like."""
+    """The rows of a batch of INPUT_SCHEMA that are not planned yet."""
     rows = batch.select([*KEY_COLUMNS, "relative_uri"]).to_pylist()
     for row in rows:
         row["image_id"] = row["image_id"] or make_image_id(row["relative_uri"], row["etag"])
@@ -200,7 +200,7 @@ def _digests(rows: Iterable[dict[str, object]]) -> Digests:
 
 
 def _keys(row: dict[str, object]) -> Iterator[bytes]:
-    """By what an image is known: its id, its address, its content.
+    """The keys that identify an image: its id, its address, its content.
 
     The last two find the images that a plan has left out because they repeat one that it has.
     """

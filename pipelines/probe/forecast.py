@@ -24,7 +24,7 @@ class Scope:
     num_shards: int
     shard_size: int
     num_workers: int
-    has_default_workers: bool  # nobody said how many, so this machine does
+    has_default_workers: bool  # none was asked for, so this machine decides
     gpus_per_worker: float
     is_planned: bool  # the run folder has a plan; else the corpus was listed and nothing kept
     is_output_billed: bool  # by the request: it lies in a bucket

@@ -130,7 +130,7 @@ class RayJobs:
             if job is None and self._submit(job_id, request, metadata):
                 logger.info("submitted Ray job %s", job_id)
                 return job_id
-            job = job or self._find(job_id)  # somebody else may have been faster
+            job = job or self._find(job_id)  # another process may have been faster
             if job is not None and not job.status.is_terminal():
                 logger.info("attached to Ray job %s, which is %s", job_id, job.status.value.lower())
                 return job_id

@@ -85,7 +85,7 @@ def compact_run(
         head = run.read_json(f"{folder}/{HEAD_NAME}")
         is_new = head is None
         if head is None:
-            files = _write_files(run, folder, _heard(run, manifest, on_shard), target_bytes)
+            files = _write_files(run, folder, _counting(run, manifest, on_shard), target_bytes)
             head = _write_head(run, folder, manifest, files, corrections)
         tables = {"/".join(key.split("/")[:2]) for key in run.keys("table")}
     except STORE_ERRORS as error:
@@ -122,7 +122,7 @@ def _require_finished(run: RunFolder) -> Manifest:
     return manifest
 
 
-def _heard(
+def _counting(
     run: RunFolder, manifest: Manifest, on_shard: Callable[[int, int], None]
 ) -> Iterator[pa.Table]:
     """The newest rows of each shard."""

@@ -37,7 +37,7 @@ def plan_part_key(part: int, folder: str = PLAN_FOLDER) -> str:
 
 
 def drafts_folder(round: int) -> str:
-    """Where the lists of a retry lie, and those of others that wanted to be it."""
+    """Where the drafts of a retry lie, the chosen one and those that lost."""
     return f"_plan/retry-{round:03d}"
 
 

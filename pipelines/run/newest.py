@@ -14,7 +14,7 @@ from pipelines.run.folder import SHARD_KEY
 
 
 class NewerImages:
-    """The images of the files read so far, the newest file first: older rows of theirs are out."""
+    """The images in the files read so far, newest first; their older rows do not count."""
 
     def __init__(self) -> None:
         """Before the newest file."""

@@ -34,7 +34,7 @@ class Presence:
             self._write(is_finished=False)
 
     def leave(self) -> None:
-        """Say that this process is done."""
+        """Record that this process is done."""
         self._write(is_finished=True)
 
     def neighbours(self) -> list[str]:

@@ -100,13 +100,13 @@ class StoreFolder:
         patiently(lambda: obstore.put(self._store, key, path, chunk_size=CHUNK_BYTES))
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Delete `keys`: only what nobody needs any more; some may be gone already."""
+        """Delete `keys`: only what is no longer needed; some may be gone already."""
         if not (unneeded := list(keys)):
             return
         try:
             # Many with one request, where the store can.
             patiently(lambda: obstore.delete(self._store, unneeded))
-        except FileNotFoundError:  # a disk minds, and may have left others that come after it
+        except FileNotFoundError:  # on a disk, which may have left the keys after it
             for key in unneeded:
                 with suppress(FileNotFoundError):
                     patiently(partial(obstore.delete, self._store, key))

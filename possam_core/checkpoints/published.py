@@ -13,7 +13,7 @@ WEIGHTS_FOLDER = "POSSAM_WEIGHTS"  # environment variable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedWeights:
-    """One file that somebody else published."""
+    """One file published by others."""
 
     name: str  # of the encoder: a key of `SAM_CONFIGS`, or an open_clip model
     part: str  # "sam" or "clip"

@@ -140,7 +140,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularyDraft:
-    """A vocabulary as somebody wrote it: what can be read of it, and every mistake in it."""
+    """A vocabulary as written: what can be read of it, and every mistake in it."""
 
     name: str
     classes: tuple[VocabularyClass, ...]  # one without a kind stands as a thing

@@ -38,7 +38,7 @@ from pipelines.verify import verify_run
 from tests.factories import encode, make_pixels
 from tests.flows.api import artifacts_of, create_automation, events_of, logs_of
 from tests.flows.services import running, wait_until
-from tests.pipelines.spoiling import rewrite
+from tests.pipelines.damaging import rewrite
 
 NUM_IMAGES = 10
 CANARY_IMAGES = 3

@@ -72,12 +72,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., SmallRun]:
-    """Builds a run of `num_images` perfect labels; `spoil` maps scene numbers to file contents."""
+    """Builds a run of `num_images` perfect labels; `damage` maps scene numbers to file contents."""
 
-    def make(num_images: int = 5, spoil: Mapping[int, bytes] | None = None) -> SmallRun:
+    def make(num_images: int = 5, damage: Mapping[int, bytes] | None = None) -> SmallRun:
         small = SmallRun(run=tmp_path / "run", corpus=tmp_path / "corpus")
         write_corpus(small.corpus, num_images=num_images, seed=SEED)
-        for index, content in (spoil or {}).items():
+        for index, content in (damage or {}).items():
             (small.images / f"scene-{index:05d}.jpg").write_bytes(content)
         run = RunFolder(str(small.run), create=True)
         settings = PlanSettings(

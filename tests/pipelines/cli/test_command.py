@@ -217,7 +217,7 @@ def test_the_schema_of_the_settings_is_json(call) -> None:  # type: ignore[no-un
 def test_a_finished_run_can_be_inspected_verified_and_compacted(  # type: ignore[no-untyped-def]
     call, make_run: Callable
 ) -> None:
-    small = make_run(num_images=5, spoil={1: b""})
+    small = make_run(num_images=5, damage={1: b""})
     assert "complete" in call("status", small.run).out
     finalise(RunFolder(str(small.run)))
     assert json.loads(call("status", small.run, "--json").out)["state"] == "finalised"

@@ -51,7 +51,7 @@ def test_every_command_that_reports_has_the_flag(
 
 
 def test_commands_about_a_run_print_one_document(call: Call, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    small = make_run(num_images=3, spoil={1: b""})
+    small = make_run(num_images=3, damage={1: b""})
     code, verified = call("verify", small.run)
     assert (code, verified["is_complete"], len(verified["problems"])) == (1, False, 1)
     finalise(RunFolder(str(small.run)))

@@ -1,4 +1,4 @@
-"""Stands between a client and the store, and spoils the answers that a test names."""
+"""Stands between a client and the store, and damages the answers that a test names."""
 
 import http.client
 import threading
@@ -6,16 +6,16 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-Spoil = Callable[[bytes], bytes | int | None]  # of a listing: other bytes, a status, or a reset
+Damage = Callable[[bytes], bytes | int | None]  # of a listing: other bytes, a status, or a reset
 
 
 class Proxy:
-    """Counts what passes; `spoils` and `cuts` are used up, one an answer."""
+    """Counts what passes; `damages` and `cuts` are used up, one an answer."""
 
     def __init__(self, backend: str) -> None:
         self.listings: list[dict[str, list[str]]] = []  # their queries
         self.ranges: list[str | None] = []  # of each object that was read
-        self.spoils: list[Spoil] = []
+        self.damages: list[Damage] = []
         self.cuts: list[int] = []  # bytes of an object after which the connection breaks
         proxy = self
 
@@ -46,11 +46,11 @@ class Proxy:
         query = parse_qs(urlsplit(request.path).query)
         if "list-type" in query:
             self.listings.append(query)
-            spoiled = self.spoils.pop(0)(body) if self.spoils else body
-            if spoiled is None:
+            damaged = self.damages.pop(0)(body) if self.damages else body
+            if damaged is None:
                 request.connection.close()
                 return
-            status, body = (status, spoiled) if isinstance(spoiled, bytes) else (spoiled, b"")
+            status, body = (status, damaged) if isinstance(damaged, bytes) else (damaged, b"")
             length = str(len(body))
         elif request.command == "GET":
             self.ranges.append(request.headers.get("Range"))

@@ -88,8 +88,8 @@ def test_several_files_come_in_order_in_batches(tmp_path: Path, read_rows) -> No
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, read_rows) -> None:
     table = hf_table(*(bytes([i]) * 5000 for i in range(100))).select(["image"])
     sound = parquet_bytes(table)  # four bytes, then the pages of the images
-    spoiled = (b"", b"PAR1", sound[:-1], sound[:4] + b"\xff" * 500 + sound[504:])
-    for content in spoiled:
+    damaged = (b"", b"PAR1", sound[:-1], sound[:4] + b"\xff" * 500 + sound[504:])
+    for content in damaged:
         (tmp_path / "bad.parquet").write_bytes(content)
         with pytest.raises(ConfigError, match=r"bad\.parquet"):
             read_rows(tmp_path / "bad.parquet")

@@ -5,7 +5,7 @@ import pytest
 from pipelines.corpus import s3_files
 from pipelines.corpus.source import read_source
 from possam_core.errors import ConfigError
-from tests.pipelines.corpus.proxy import Proxy, Spoil
+from tests.pipelines.corpus.proxy import Damage, Proxy
 
 
 def same(*keys: str) -> dict[str, bytes]:
@@ -92,16 +92,16 @@ def test_pages_are_asked_for_a_few_ahead_and_no_further(
     assert len(proxy.listings) < 60
 
 
-def flip(old: bytes, new: bytes) -> Spoil:
-    def spoil(body: bytes) -> bytes:
+def flip(old: bytes, new: bytes) -> Damage:
+    def damage(body: bytes) -> bytes:
         assert old in body
         return body.replace(old, new, 1)
 
-    return spoil
+    return damage
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         flip(b"<Key>", b"<Kex>"),
         flip(b"<Size>4", b"<Size>x"),
@@ -112,11 +112,11 @@ def flip(old: bytes, new: bytes) -> Spoil:
         lambda body: None,
     ],
 )
-def test_a_spoiled_listing_is_asked_for_again(proxy: Proxy, make_bucket, spoil: Spoil) -> None:
+def test_a_damaged_listing_is_asked_for_again(proxy: Proxy, make_bucket, damage: Damage) -> None:
     bucket = make_bucket("inputs-faults", same("a.jpg", "b.jpg"))
-    proxy.spoils = [spoil, spoil]
+    proxy.damages = [damage, damage]
     assert keys_in(bucket) == ["a.jpg", "b.jpg"]
-    assert proxy.spoils == []
+    assert proxy.damages == []
 
 
 def test_a_listing_that_loses_its_end_is_asked_for_again(
@@ -126,13 +126,13 @@ def test_a_listing_that_loses_its_end_is_asked_for_again(
     ask = s3_files._Listing._ask
     two_keys = lambda self, **request: ask(self, **{"MaxKeys": 2} | request)  # noqa: E731
     monkeypatch.setattr(s3_files._Listing, "_ask", two_keys)
-    proxy.spoils = [flip(b"<IsTruncated>true", b"<IsTruncated>trve")]
+    proxy.damages = [flip(b"<IsTruncated>true", b"<IsTruncated>trve")]
     assert keys_in(bucket) == [f"{i}.jpg" for i in range(5)]
 
 
 def test_a_listing_that_stays_broken_is_an_error_that_says_so(proxy: Proxy, make_bucket) -> None:
     bucket = make_bucket("inputs-broken", same("a.jpg"))
-    proxy.spoils = [flip(b"<Key>", b"<Kex>")] * 99
+    proxy.damages = [flip(b"<Key>", b"<Kex>")] * 99
     with pytest.raises(ConfigError, match=r"s3://inputs-broken, but listing it failed"):
         keys_in(bucket)
 

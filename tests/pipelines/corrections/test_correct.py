@@ -22,8 +22,8 @@ from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder, shard_key
 from pipelines.verify import verify_run
 from possam_core.errors import ConfigError, PossamError
+from tests.pipelines.damaging import read_rows, rewrite, rewrite_json
 from tests.pipelines.formats.annotators import brush, region, task, write_coco
-from tests.pipelines.spoiling import read_rows, rewrite, rewrite_json
 
 BROKEN_SCENE = 1  # of five in shards of three and two
 FIRST, LAST = "scene-00000.jpg", "scene-00004.jpg"
@@ -40,7 +40,7 @@ def run(original: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A finished run of four labelled images and one that is none, free to be corrected."""
     if not original.exists():
         make_run: Callable = request.getfixturevalue("make_run")
-        made = make_run(5, spoil={BROKEN_SCENE: b"no image"}).run
+        made = make_run(5, damage={BROKEN_SCENE: b"no image"}).run
         for shard in (0, 1):
             rewrite(made, shard=shard, metadata={"shard": str(shard)})
         finalise(RunFolder(str(made)))

@@ -19,7 +19,7 @@ from possam_core.labels.calibration import CalibrationConfig, ExpectedPqConfig
 from possam_core.labels.quality import EXPECTED_PQ
 from possam_core.model import InferenceConfig
 from tests.factories import small_model
-from tests.pipelines.spoiling import read_rows, rewrite
+from tests.pipelines.damaging import read_rows, rewrite
 
 
 def printed(report: EvaluationReport) -> str:
@@ -67,7 +67,7 @@ def test_corrected_rows_count_as_the_model_had_labelled_them(make_run):
 
 
 def test_every_segment_of_an_image_with_an_error_is_missed(make_run):
-    small = make_run(4, spoil={1: b""})
+    small = make_run(4, damage={1: b""})
     report = evaluate_run(str(small.run), small.ground_truth)
     truth = json.loads(small.ground_truth.read_text())
     missed = sum(c.fn for c in report.counts.per_category.values())

@@ -22,9 +22,9 @@ from possam_core.images.decode import decode_image
 from possam_core.playground import generate_scene
 from tests.factories import encode
 from tests.pipelines.conftest import SEED, SmallRun
+from tests.pipelines.damaging import add_retry, read_rows
 from tests.pipelines.export.conftest import NUM_SCENES, SHARD_SIZE
 from tests.pipelines.export.true_runs import TrueRun
-from tests.pipelines.spoiling import add_retry, read_rows
 
 BROKEN = 1  # the scene that is no image
 
@@ -50,7 +50,7 @@ main()
 @pytest.fixture
 def own(make_run: Callable) -> SmallRun:
     """Seven scenes in shards of three, one of them without labels; for one test to change."""
-    return make_run(7, spoil={BROKEN: b"no image"})
+    return make_run(7, damage={BROKEN: b"no image"})
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_an_image_that_lies_on_its_side_is_written_upright_like_its_labels(
     exif = Image.Exif()
     exif[0x0112] = 6
     lying = Image.fromarray(scene).transpose(Image.Transpose.ROTATE_90)
-    small = make_run(1, spoil={0: encode(lying, exif=exif, quality=95)})
+    small = make_run(1, damage={0: encode(lying, exif=exif, quality=95)})
     run_export(config_for(small.run, tmp_path / "out", format=format))
     (picture,) = (tmp_path / "out" / "train").iterdir()
     (png,) = (tmp_path / "out").rglob("panoptic_train/*.png")

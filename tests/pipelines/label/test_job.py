@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 NUM_GOOD = 60
 SHARD_SIZE = 4
-SPOILED = {
+DAMAGED = {
     "empty.jpg": "empty",
     "html.jpg": "not_an_image",
     "long.png": "bad_aspect",
@@ -42,7 +42,7 @@ SPOILED = {
 
 
 def write_zoo(folder: Path) -> None:
-    """Sixty good images, some of them odd, and one of each kind of spoiled file."""
+    """Sixty good images, some of them odd, and one of each kind of damaged file."""
     folder.mkdir()
     turned = Image.Exif()
     turned[EXIF_ORIENTATION_TAG] = 6
@@ -55,7 +55,7 @@ def write_zoo(folder: Path) -> None:
     plain = {
         f"{i:02d}.jpg": encode(make_pixels(40 + i, 60, seed=i)) for i in range(NUM_GOOD - len(odd))
     }
-    spoiled = {
+    damaged = {
         "empty.jpg": b"",
         "html.jpg": b"<!doctype html><p>404",
         "long.png": encode(Image.new("L", (30_000, 1)), "PNG"),
@@ -64,7 +64,7 @@ def write_zoo(folder: Path) -> None:
         "truncated.jpg": plain["00.jpg"][:500],
         "notes.txt": b"not an image by its name: no row",
     }
-    for name, data in (odd | plain | spoiled).items():
+    for name, data in (odd | plain | damaged).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -113,9 +113,9 @@ def test_every_image_is_one_row_in_order_of_its_uri(finished: FinishedRun) -> No
     assert len({row["image_id"] for row in finished.rows}) == len(uris)
 
 
-def test_each_spoiled_file_gets_its_name_and_no_labels(finished: FinishedRun) -> None:
+def test_each_damaged_file_gets_its_name_and_no_labels(finished: FinishedRun) -> None:
     failed = {Path(r["uri"]).name: r for r in finished.rows if r["status"] != "ok"}
-    assert {name: row["error_code"] for name, row in failed.items()} == SPOILED
+    assert {name: row["error_code"] for name, row in failed.items()} == DAMAGED
     for row in failed.values():
         assert row["status"] == "error"
         assert row["error_message"]
@@ -177,9 +177,9 @@ def test_the_manifest_counts_what_a_recount_counts(finished: FinishedRun) -> Non
     statuses = Counter(row["status"] for row in finished.rows)
     segments = [s for row in finished.rows for s in row["segments_info"]]
     totals = manifest["totals"]
-    assert totals["images"] == len(finished.rows) == statuses["ok"] + len(SPOILED)
+    assert totals["images"] == len(finished.rows) == statuses["ok"] + len(DAMAGED)
     assert totals["ok"] == statuses["ok"] == NUM_GOOD
-    assert totals["errors"] == dict(sorted(Counter(SPOILED.values()).items()))
+    assert totals["errors"] == dict(sorted(Counter(DAMAGED.values()).items()))
     assert totals["segments"] == len(segments)
     assert totals["things"] == sum(s["isthing"] for s in segments)
     assert sum(totals["grades"].values()) == NUM_GOOD

@@ -30,7 +30,7 @@ OPERATIONS = Path(__file__).resolve().parents[3] / "docs/operations.md"
 @pytest.fixture
 def run(make_run: Callable) -> RunFolder:
     """Eight images in shards of 3, 3 and 2: the first shard is fine, three others fail."""
-    return RunFolder(str(make_run(8, spoil={3: b"", 5: b"", 7: HTML}).run))
+    return RunFolder(str(make_run(8, damage={3: b"", 5: b"", 7: HTML}).run))
 
 
 def reasons(report: FailureReport) -> dict[str, int]:

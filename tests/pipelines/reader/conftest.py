@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
-from tests.pipelines.spoiling import rewrite
+from tests.pipelines.damaging import rewrite
 
 BROKEN_SCENE = 1  # of eight in shards of three: the second image of the first shard
 
@@ -24,7 +24,7 @@ def run(original: Path, request: pytest.FixtureRequest) -> Path:
     """A finished run of seven labelled images and one that is none: look, but do not touch."""
     if not original.exists():
         make_run: Callable = request.getfixturevalue("make_run")
-        made = make_run(8, spoil={BROKEN_SCENE: b"no image"}).run
+        made = make_run(8, damage={BROKEN_SCENE: b"no image"}).run
         for shard in range(3):
             rewrite(made, shard=shard, metadata={"shard": str(shard)})
         finalise(RunFolder(str(made)))

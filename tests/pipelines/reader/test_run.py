@@ -18,8 +18,8 @@ from possam_core.errors import ConfigError
 from possam_core.images.decode import ImageError, ImageErrorCode, decode_image
 from possam_core.playground import PLAYGROUND, generate_scene
 from tests.pipelines.conftest import SEED
+from tests.pipelines.damaging import add_retry, read_rows, rewrite, rewrite_json
 from tests.pipelines.reader.conftest import BROKEN_SCENE
-from tests.pipelines.spoiling import add_retry, read_rows, rewrite, rewrite_json
 
 LABELLED = [0, 2, 3, 4, 5, 6, 7]  # scenes, in plan order
 

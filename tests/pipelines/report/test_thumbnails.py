@@ -25,7 +25,7 @@ def test_thumbnails_are_small_pictures_from_all_over_the_run(
 def test_images_that_failed_or_are_gone_have_no_thumbnail(
     make_run: Callable[..., SmallRun],
 ) -> None:
-    small = make_run(num_images=5, spoil={0: b"", 1: b""})
+    small = make_run(num_images=5, damage={0: b"", 1: b""})
     (small.images / "scene-00002.jpg").unlink()
     assert {t.name for t in make_thumbnails(str(small.run), 5)} == {
         "scene-00003.jpg",

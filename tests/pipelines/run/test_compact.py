@@ -14,7 +14,7 @@ from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
 from pipelines.verify import verify_run
 from possam_core.errors import ConfigError
-from tests.pipelines.spoiling import Rows, add_retry, read_rows, rewrite
+from tests.pipelines.damaging import Rows, add_retry, read_rows, rewrite
 
 BROKEN_SCENE, FAILED = 1, 1  # the one image that is none, and its row in the first shard
 
@@ -22,7 +22,7 @@ BROKEN_SCENE, FAILED = 1, 1  # the one image that is none, and its row in the fi
 @pytest.fixture
 def run(make_run: Callable) -> Path:
     """A finished run of five images in shards of three and two."""
-    made = make_run(5, spoil={BROKEN_SCENE: b"no image"}).run
+    made = make_run(5, damage={BROKEN_SCENE: b"no image"}).run
     for shard in (0, 1):
         rewrite(made, shard=shard, metadata={"shard": str(shard), "model_sha256": "12"})
     finalise(RunFolder(str(made)))

@@ -24,7 +24,7 @@ def call(monkeypatch, capsys):
 
 
 def test_people_read_totals_grades_classes_and_errors(call, make_run) -> None:
-    small = make_run(5, spoil={1: b"no image"})
+    small = make_run(5, damage={1: b"no image"})
     code, out, _ = call(small.run)
     found = run_statistics(str(small.run))
     assert code == 0
@@ -40,7 +40,7 @@ def test_people_read_totals_grades_classes_and_errors(call, make_run) -> None:
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_narrow_terminal_loses_no_word_and_no_figure(call, make_run, columns: int) -> None:
-    small = make_run(3, spoil={1: b"no image"})
+    small = make_run(3, damage={1: b"no image"})
     code, out, _ = call(small.run, "--against", small.run, columns=columns)
     assert code == 0
     assert "1 failed" in out
@@ -73,7 +73,7 @@ def test_a_run_has_not_drifted_from_itself(call, make_run) -> None:
 
 
 def test_a_run_of_errors_only_has_a_report(call, make_run) -> None:
-    small = make_run(2, spoil={0: b"", 1: b""})
+    small = make_run(2, damage={0: b"", 1: b""})
     code, out, _ = call(small.run)
     assert code == 0
     assert "2 of 2 images, 0 labelled with 0 segments, 2 failed" in out

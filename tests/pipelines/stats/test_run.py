@@ -16,7 +16,7 @@ from pipelines.run.folder import SCHEMA_VERSION, RunFolder, shard_key
 from pipelines.stats import run_statistics, shard_statistics
 from pipelines.verify import verify_run
 from possam_core.errors import ConfigError
-from tests.pipelines.spoiling import add_retry, read_rows, rewrite
+from tests.pipelines.damaging import add_retry, read_rows, rewrite
 
 BROKEN = 1  # of five scenes, in shards of three and two
 PARTIALS = [f"stats/shards/g=0000/shard-{shard:08d}.json.gz" for shard in (0, 1)]
@@ -25,7 +25,7 @@ PARTIALS = [f"stats/shards/g=0000/shard-{shard:08d}.json.gz" for shard in (0, 1)
 @pytest.fixture
 def run(make_run) -> Path:
     """A run of four labelled images and one failed one, not finalised."""
-    made = make_run(5, spoil={BROKEN: b"no image"}).run
+    made = make_run(5, damage={BROKEN: b"no image"}).run
     for shard in (0, 1):
         rewrite(made, shard=shard, metadata={"shard": str(shard)})
     return made

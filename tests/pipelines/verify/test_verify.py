@@ -28,8 +28,7 @@ from pipelines.schema import ROW_SCHEMA
 from pipelines.verify import folder, verify_run
 from pipelines.verify.labels import ClaimedLabels, label_problems
 from possam_core.errors import ConfigError
-from tests.pipelines.formats.annotators import write_coco
-from tests.pipelines.spoiling import (
+from tests.pipelines.damaging import (
     PART_KEY,
     Rows,
     add_retry,
@@ -38,6 +37,7 @@ from tests.pipelines.spoiling import (
     rewrite_json,
     rewrite_part,
 )
+from tests.pipelines.formats.annotators import write_coco
 
 MANIFEST = "_manifest.json"
 FIRST, SECOND = shard_key(0), shard_key(1)
@@ -53,9 +53,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(original: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A finished run of four labelled images and one that is none, free to be spoiled."""
+    """A finished run of four labelled images and one that is none, free to be damaged."""
     if not original.exists():
-        made = request.getfixturevalue("make_run")(5, spoil={BROKEN_SCENE: NO_IMAGE}).run
+        made = request.getfixturevalue("make_run")(5, damage={BROKEN_SCENE: NO_IMAGE}).run
         for shard in (0, 1):
             rewrite(made, shard=shard, metadata={"shard": str(shard)})
         finalise(RunFolder(str(made)))
@@ -101,18 +101,18 @@ def named(run: Path, row: int, shard: int = 0) -> str:
 def segment(name: str, change: Callable[[Any], object]) -> Callable[[Rows], None]:
     """Changes one field of the first segment."""
 
-    def spoil(rows: Rows) -> None:
+    def damage(rows: Rows) -> None:
         found = rows[LABELLED]["segments_info"][0]
         found[name] = change(found[name])
 
-    return spoil
+    return damage
 
 
 def quality(name: str, by: float) -> Callable[[Rows], None]:
-    def spoil(rows: Rows) -> None:
+    def damage(rows: Rows) -> None:
         rows[LABELLED]["quality"][name] += by
 
-    return spoil
+    return damage
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def _wrong_positions(tensors: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (_drop, r"visual\.proj is missing"),
         (_add, r"visual\.head\.bias is not part of it"),
@@ -274,11 +274,11 @@ def _wrong_positions(tensors: dict[str, Tensor]) -> None:
     ],
 )
 def test_weights_of_another_architecture_are_refused_in_one_sentence(
-    tmp_path: Path, spoil: Callable[[dict[str, Tensor]], None], message: str
+    tmp_path: Path, damage: Callable[[dict[str, Tensor]], None], message: str
 ) -> None:
     encoder = shared_encoder("tiny-vit")
     tensors = dict(encoder.clip.state_dict())
-    spoil(tensors)
+    damage(tensors)
     with pytest.raises(CheckpointError, match=message) as refusal:
         load_clip_weights(encoder, _save_torch(tensors, tmp_path))
     assert "\n" not in str(refusal.value)
