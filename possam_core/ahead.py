@@ -116,7 +116,7 @@ def _begin_ahead(
 ) -> Generator[_Begun, None, None]:
     """What `begin` makes of each item, in order, while `ahead` later items are begun, too.
 
-    What has been begun is cancelled if nobody takes the rest.
+    What has begun is cancelled if the rest is not taken.
     """
     begun: deque[_Begun] = deque()
     try:

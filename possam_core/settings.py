@@ -33,7 +33,7 @@ class Setting:
     finite: bool = True  # refuse infinities; NaN is always refused
     advice: str = ""  # what to do about a value out of bounds
     example: object = None
-    unset: str = ""  # what None stands for, where the field allows it
+    unset: str = ""  # what None means, where the field allows it
     flag: str = ""  # of the command; empty: made from the field's name
 
     def check(self, value: object) -> None:

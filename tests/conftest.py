@@ -37,7 +37,7 @@ SLOW_PLACES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what needs a service, by its fixtures, so that nobody has to remember it."""
+    """Mark as slow what needs a service, by its fixtures, so that no test can be forgotten."""
     for item in items:
         uses_service = SERVICES & set(getattr(item, "fixturenames", ()))
         if uses_service or item.nodeid.startswith(SLOW_PLACES):

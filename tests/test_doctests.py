@@ -34,6 +34,6 @@ def test_the_example_of_a_public_name_runs(package: object, name: str) -> None:
     docstring = getattr(package, name).__doc__
     example = doctest.DocTestParser().get_doctest(docstring, {}, name, None, None)
     assert example.examples, f"{name} has no example"
-    told: list[str] = []
-    doctest.DocTestRunner().run(example, out=told.append)
-    assert not told, "".join(told)
+    failures: list[str] = []
+    doctest.DocTestRunner().run(example, out=failures.append)
+    assert not failures, "".join(failures)

@@ -148,10 +148,10 @@ def test_the_extras_and_the_table_of_what_they_bring_are_the_same() -> None:
     imported = packages_distributions()
     for extra, requirements in PROJECT["optional-dependencies"].items():
         listed = {canonicalize_name(Requirement(r).name) for r in requirements} - {"possam"}
-        told = {
+        documented = {
             canonicalize_name(imported[module][0]) for module, e in EXTRA_OF.items() if e == extra
         }
-        assert told == listed
+        assert documented == listed
 
 
 def test_a_module_that_no_extra_brings_is_no_matter_of_extras() -> None:

@@ -23,10 +23,12 @@ def test_a_story_runs_from_top_to_bottom(
 ) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     story = nbformat.read(shutil.copy(NOTEBOOKS / f"{name}.ipynb", tmp_path), as_version=4)
-    told = NotebookClient(story, timeout=200, resources={"metadata": {"path": tmp_path}}).execute()
+    executed = NotebookClient(
+        story, timeout=200, resources={"metadata": {"path": tmp_path}}
+    ).execute()
     pictures = [
         output
-        for cell in told.cells
+        for cell in executed.cells
         if cell.cell_type == "code"
         for output in cell.outputs
         if "image/png" in output.get("data", {})

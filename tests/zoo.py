@@ -264,7 +264,7 @@ def _transparent() -> Iterator[ZooImage]:
         yield _good(f"rgba-{depth}.png", _png(_rows(values, depth), depth, 6), mixed)
         values = np.array(grey_alpha) * scale
         yield _good(f"grey-alpha-{depth}.png", _png(_rows(values, depth), depth, 4), mixed_greys)
-        # One colour stands for transparency.
+        # One colour means transparency.
         key = _chunk(b"tRNS", struct.pack(">3H", *(np.array(RED) * scale)))
         data = _png(_rows(np.array(COLOURS) * scale, depth), depth, 2, key)
         yield _good(f"rgb-{depth}-key.png", data, [WHITE, *COLOURS[1:]])
@@ -427,7 +427,7 @@ def _damaged_png_metadata(photo: Image.Image) -> Iterator[ZooImage]:
 
 
 def _followed() -> Iterator[ZooImage]:
-    """Bytes after the end of an image are nobody's business."""
+    """Bytes after the end of an image are ignored."""
     for name, data in _plain_files().items():
         if "grey" in name:
             continue

@@ -54,10 +54,10 @@ def bundled_models() -> tuple[str, ...]:
 def resolve_model(model: str) -> ModelParts:
     """The files behind a bundled name, a local path, `s3://` or `hf://`, in that order.
 
-    Nothing is downloaded: a remote address stands for the copy that `possam weights fetch` made.
+    Nothing is downloaded: a remote address means the copy that `possam weights fetch` made.
 
     A path is a checkpoint, or a model file: YAML that names a checkpoint and its frozen encoders,
-    relative to itself. Encoders that nobody names are looked for beside the checkpoint and where
+    relative to itself. Encoders without a name are looked for beside the checkpoint and where
     `possam weights fetch` puts them.
 
     Raises:

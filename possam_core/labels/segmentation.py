@@ -64,7 +64,7 @@ class PanopticSegmentation:
 
     ids: Int32[ndarray, "H W"]  # segment id of each pixel; 0 is void
     segments: tuple[Segment, ...]
-    expected: Expectation | None = None  # None: nobody calibrated the model, or a person labelled
+    expected: Expectation | None = None  # None: the model is not calibrated, or a person labelled
 
     def __post_init__(self) -> None:
         ids = [s.id for s in self.segments]

@@ -56,7 +56,7 @@ class Ceph:
         obstore.delete(self._open(location), list(names))
 
     def snapshot(self, location: str) -> Snapshot:
-        """Everything below `location`, with what tells one write from another."""
+        """Everything below `location`, with what distinguishes one write from another."""
         pages = obstore.list(self._open(location))
         return {m["path"]: (m["e_tag"], m["last_modified"]) for page in pages for m in page}
 

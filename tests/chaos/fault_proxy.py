@@ -21,7 +21,7 @@ ABORT_WITH_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, zero seconds
 ERROR_CODES = {"500": "InternalError", "503": "SlowDown"}
 
 # truncated: half of the body under the length of the whole. lost_reply: the server obeys, and the
-# client never hears of it. flip: one byte of the body. hang: no answer.
+# client never gets a reply. flip: one byte of the body. hang: no answer.
 KINDS = ("500", "503", "reset", "slow", "truncated", "flip", "lost_reply", "hang")
 
 

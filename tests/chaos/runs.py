@@ -104,7 +104,7 @@ def num_images_twice(output: str) -> int:
 
 
 def worker_processes(ancestor: int | None = None) -> list[psutil.Process]:
-    """Those that hold a model below a process, or below this one: nobody else's."""
+    """Those that hold a model below a process, or below this one, and no others."""
     workers = []
     for process in psutil.Process(ancestor).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -126,7 +126,7 @@ class Command:
         return self.log.read_text()
 
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
-        """Its exit code, as a shell tells it."""
+        """Its exit code, as a shell reports it."""
         code = self.process.wait(timeout_s)
         return 128 - code if code < 0 else code
 

@@ -1,4 +1,4 @@
-"""A model that costs nothing and always says the same, in workers that can be told to die.
+"""A model that costs nothing and always gives the same labels, in workers that can be made to die.
 
 Its labels are computed from the pixels: wrong bytes or a swapped image give other labels, hence
 another root hash. Workers find everything here by import, so that it survives pickling.
@@ -113,7 +113,7 @@ class _Reaper:
         self._folder = Path(orders.markers)
 
     def start(self) -> None:
-        """The first point; which start this is, the markers of earlier ones tell."""
+        """The first point; the markers of earlier starts show which start this is."""
         number = 0
         while not self.mark(f"start-{number}"):
             number += 1

@@ -1,4 +1,4 @@
-"""Corpora and settings that nobody hopes for."""
+"""Corpora and settings that go wrong."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +34,9 @@ def test_other_settings_on_the_same_folder_are_refused_and_it_stays_as_it_is(
     others = replace(hundreds.config, shard_size=7, images=f"{hundreds.config.images}-of-others")
     command = start_command(others, tmp_path / "log")
     assert command.wait() == BAD_INPUT
-    told = " ".join(command.output.split())
-    assert "shard_size 10 -> 7" in told
-    assert f"images {hundreds.config.images} -> {others.images}" in told
+    output = " ".join(command.output.split())
+    assert "shard_size 10 -> 7" in output
+    assert f"images {hundreds.config.images} -> {others.images}" in output
     assert ceph.snapshot(hundreds.config.output) == before
 
 

@@ -37,5 +37,5 @@ def test_two_runs_and_a_third_that_joins_label_each_image_once_and_tell_what_was
     require_sound(run_location, hundreds)
 
     num_wasted = config.shard_size * len(list(tmp_path.glob("wasted-*")))
-    told = [num_images_twice(command.output) for command in two]
-    assert sum(told) + third.num_images_twice == num_wasted
+    counted = [num_images_twice(command.output) for command in two]
+    assert sum(counted) + third.num_images_twice == num_wasted

@@ -26,7 +26,7 @@ def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
 
 @pytest.fixture(scope="module")
 def deployed(prefect_server: str, client: SyncPrefectClient) -> list[Any]:
-    """What `docs/prefect.md` tells a cluster's owner to do."""
+    """The steps of `docs/prefect.md` for the owner of a cluster."""
     view = f"{prefect_server}/api/collections/views/aggregate-worker-metadata"
     workers = requests.get(view, timeout=30).json()["prefect-kubernetes"]
     template = workers["kubernetes"]["default_base_job_configuration"]

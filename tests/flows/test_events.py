@@ -1,4 +1,4 @@
-"""What automations are told of a run, and what they are not."""
+"""What events tell automations about a run, and what they leave out."""
 
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ SECRET = "open-sesame"  # a credential that is part of the address, too
 def test_a_failed_run_at_an_address_with_a_secret_says_how_far_it_came(
     tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[str, dict[str, Any]]] = []
+    emitted: list[tuple[str, dict[str, Any]]] = []
 
     def emit(event: str, *, resource: dict[str, str], payload: dict[str, Any]) -> None:
-        told.append((event, resource | payload))
+        emitted.append((event, resource | payload))
 
     monkeypatch.setattr(flows.events, "emit_event", emit)
     monkeypatch.setenv("STORE_TOKEN", SECRET)
@@ -32,10 +32,10 @@ def test_a_failed_run_at_an_address_with_a_secret_says_how_far_it_came(
     events = RunEvents(output)
     events.started(prepare(config).plan)
     events.failed(f"no worker is left at {output}")
-    (started, _), (failed, content) = told
+    (started, _), (failed, content) = emitted
     assert (started, failed) == (STARTED, FAILED)
     assert (content["images"], content["labelled"]) == (3, 0)
     shown = output.replace(SECRET, "***")
     assert content["prefect.resource.id"] == f"possam.run.{shown}"
     assert content["output"] == shown
-    assert SECRET not in str(told)
+    assert SECRET not in str(emitted)

@@ -80,7 +80,7 @@ def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
 
 @pytest.fixture(scope="module")
 def notes(client: SyncPrefectClient) -> Iterator[list[dict[str, str]]]:
-    """What operators are told, over a webhook, by the automation that watches quality."""
+    """What operators receive, over a webhook, from the automation that watches quality."""
     received: list[dict[str, str]] = []
 
     class Hook(BaseHTTPRequestHandler):
@@ -170,7 +170,7 @@ def story(
 
 
 def write_corpus(folder: Path) -> None:
-    """Nine good images, one of which has a secret for a name, and an empty file."""
+    """Nine good images, one with a secret for a name, and an empty file."""
     folder.mkdir()
     for i in range(NUM_IMAGES - 2):
         (folder / f"{i}.jpg").write_bytes(encode(make_pixels(seed=i)))
@@ -323,9 +323,9 @@ def test_a_run_with_open_shards_fails_and_is_neither_judged_nor_told_as_finished
         "corpus-progress-figures",
     }
     wait_until(lambda: "possam.run.failed" in events_of(prefect_server, form.output))
-    told = events_of(prefect_server, form.output)
-    assert set(told) == {"possam.run.started", "possam.run.failed"}
-    failed = told["possam.run.failed"]
+    events = events_of(prefect_server, form.output)
+    assert set(events) == {"possam.run.started", "possam.run.failed"}
+    failed = events["possam.run.failed"]
     assert (failed["images"], failed["labelled"]) == (NUM_IMAGES, 0)
 
 

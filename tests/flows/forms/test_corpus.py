@@ -178,7 +178,7 @@ def test_a_field_says_what_its_setting_says_and_what_leaving_it_out_means() -> N
         "title": "Sample",
         "description": "Plan this share of the images; 0: all",
         "default": 0.0,
-        "minimum": 0,  # which stands for all; a share is more than 0
+        "minimum": 0,  # which means all; a share is more than 0
         "maximum": 1,
         "examples": [0.01],
     }

@@ -1,4 +1,4 @@
-"""A field of a form beside the setting that it stands for."""
+"""A field of a form beside its setting."""
 
 from dataclasses import dataclass
 from math import nan
@@ -79,7 +79,7 @@ def test_a_value_that_stands_for_not_given_is_in_bounds_and_no_setting() -> None
     assert out_of_bounds(BakeForm()) == []
     assert settings_in(BakeForm(), Oven) == {"steam": 0.5, "names": ()}
     assert settings_in(BakeForm(shelves=2, wet=0.0), Oven) == {
-        "steam": 0.0,  # not left out: nothing stands for "not given" here
+        "steam": 0.0,  # not left out: no value means "not given" here
         "shelves": 2,
         "names": (),
     }

@@ -370,9 +370,9 @@ def test_no_check_tells_a_secret(
     monkeypatch.setenv("RAY_ADDRESS", f"user:{SECRET}@127.0.0.1:{closed_port}")
     checks = list(run_doctor(output="s3://bucket/run", images="s3://bucket/images", model=SECRET))
     assert {c.name for c in checks if c.verdict == "failed"} >= {"model", "ray", "output", "images"}
-    told = "".join(f"{check.finding} {check.remedy}" for check in checks)
-    assert SECRET not in told
-    assert password not in told
+    printed = "".join(f"{check.finding} {check.remedy}" for check in checks)
+    assert SECRET not in printed
+    assert password not in printed
 
 
 def test_logins_and_signatures_in_messages_are_starred_out() -> None:

@@ -1,4 +1,4 @@
-"""Trying again, with a clock that nobody waits for."""
+"""Trying again, with a clock that needs no waiting."""
 
 import pytest
 

@@ -73,9 +73,9 @@ def test_the_documentation_holds_the_promise_of_each_grade() -> None:
     promised = promised_grades("possam-tiny") or {g: {"pq": pq} for g, pq in EXPECTED_PQ.items()}
     text = (Path(__file__).parents[3] / "docs/statistics.md").read_text(encoding="utf-8")
     lines = [line.split("|") for line in text.splitlines()]
-    told = {c[1].strip(): float(c[3]) for c in lines if len(c) > 5 and c[1].strip() in GRADES}
+    documented = {c[1].strip(): float(c[3]) for c in lines if len(c) > 5 and c[1].strip() in GRADES}
     expected = {g: pytest.approx(100 * record["pq"], abs=0.05) for g, record in promised.items()}
-    assert told == expected
+    assert documented == expected
 
 
 def test_a_better_grade_promises_a_better_panoptic_quality() -> None:

@@ -60,11 +60,11 @@ class Notes:
     """An observer that records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[int, dict[str, float]]] = []
+        self.noted: list[tuple[int, dict[str, float]]] = []
         self.shown: list[tuple[int, Sequence[object]]] = []
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        self.told.append((step, dict(values)))
+        self.noted.append((step, dict(values)))
 
     def examples(self, step: int, examples: Sequence[object]) -> None:
         self.shown.append((step, examples))
@@ -177,7 +177,7 @@ def test_an_observer_receives_figures_of_training_and_evaluation(tmp_path: Path)
     stage = line.stage(evaluate=evaluations(7.0))
     config = make_config(2, log_every=2)
     train_stage(stage, config, LocalFolder(tmp_path), observer=notes)
-    (step, training), held_out = notes.told
+    (step, training), held_out = notes.noted
     assert step == 2
     assert training["train/loss"] == pytest.approx(sum(line.losses) / 2)  # the mean of two steps
     assert training["train/learning_rate"] == config.learning_rate
