@@ -19,11 +19,11 @@ OBJECT_STORE_BYTES = 128 * 2**20  # plenty: pixels never enter it
 
 @contextmanager
 def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[None]:
-    """The cluster that this process is in, or RAY_ADDRESS names; else one of our own, for now.
+    """Run inside the cluster of this process or of RAY_ADDRESS; else inside a temporary one.
 
     Args:
-        num_workers: that one of our own must have room for; None: as many as there are CPUs.
-        num_gpus: of one worker; 0: ours declares none.
+        num_workers: for which a temporary cluster must have room; None: as many as there are CPUs.
+        num_gpus: of one worker; 0: a temporary cluster declares none.
     """
     with _without_ray_data_messages():
         if ray.is_initialized():
@@ -33,19 +33,19 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
         try:
             yield
         finally:
-            # A job that is interrupted would start another cluster with its next call.
+            # Otherwise the next call of an interrupted job would start another cluster.
             auto_init_hook.enable_auto_connect = False
             ray.shutdown()
 
 
 @contextmanager
 def _without_ray_data_messages() -> Iterator[None]:
-    """Ray Data draws and logs nothing inside; after it, it does as before."""
+    """Ray Data draws and logs nothing inside; its settings are restored afterwards."""
     context, log = DataContext.get_current(), logging.getLogger("ray.data")
     before = context.enable_progress_bars, context.print_on_execution_start, log.level
-    context.enable_progress_bars = False  # ours counts images
+    context.enable_progress_bars = False  # our own bar counts images
     context.print_on_execution_start = False
-    log.setLevel(logging.CRITICAL)  # what fails is in our report
+    log.setLevel(logging.CRITICAL)  # failures are in our report
     try:
         yield
     finally:
@@ -54,7 +54,7 @@ def _without_ray_data_messages() -> Iterator[None]:
 
 
 def _join_or_start(num_workers: int | None, num_gpus: float) -> None:
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes into the display
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes over the display
     if os.environ.get("RAY_ADDRESS"):
         with _without_ray_on_sigterm():
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
@@ -64,7 +64,7 @@ def _join_or_start(num_workers: int | None, num_gpus: float) -> None:
         with _without_ray_on_sigterm(), _without_stderr():
             ray.init(
                 address="local",
-                num_cpus=max(usable_cpus(), (num_workers or 1) + 1),  # one stays free of workers
+                num_cpus=max(usable_cpus(), (num_workers or 1) + 1),  # one CPU stays free
                 num_gpus=None if num_gpus else 0,  # None: Ray counts them
                 include_dashboard=False,
                 log_to_driver=False,
@@ -77,9 +77,9 @@ def _join_or_start(num_workers: int | None, num_gpus: float) -> None:
 def _without_ray_on_sigterm() -> Iterator[None]:
     """Leave SIGTERM to the handlers that this process has.
 
-    Ray's own in Python would exit in the midst of its start: by another code, and with processes
-    left behind. Ray's core puts one beneath Python's, so ours is set anew; signals can only be
-    handled in the main thread, and Ray leaves others alone, too.
+    Ray's own Python handler would exit in the middle of Ray's start, with another code and with
+    processes left behind. Ray's core installs one below Python's, so ours is installed again.
+    Signals can only be handled in the main thread, and Ray, too, installs handlers only there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

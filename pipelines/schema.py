@@ -1,6 +1,6 @@
 """Column names and types of everything the jobs write; pinned here, never inferred.
 
-Below the Arrow schema of a row stands the same as Python sees it; a test compares the two.
+Below the Arrow schema of a row is its Python type; a test compares the two.
 """
 
 from typing import Any, TypedDict, TypeGuard, cast
@@ -12,7 +12,7 @@ Batch = dict[str, Any]  # what Ray hands to an actor: column name -> values
 OK = "ok"  # `status` of a labelled image
 ERROR = "error"  # `status` of an image that has an `error_code` instead of labels
 
-# What a source lists of each image before it is planned; null: unknown.
+# What a source lists for each image before it is planned; null: unknown.
 INPUT_SCHEMA = pa.schema(
     [
         pa.field("uri", pa.string(), nullable=False),
@@ -32,7 +32,7 @@ PLAN_SCHEMA = pa.schema(
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
         pa.field("size", pa.int64()),  # null: unknown, so not checked when it is read
-        pa.field("etag", pa.string()),  # null: likewise
+        pa.field("etag", pa.string()),  # null: as for the size
         pa.field("container", pa.string()),
         pa.field("offset", pa.int64()),
         pa.field("shard", pa.int32(), nullable=False),

@@ -5,14 +5,14 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-BUDGET_FROM = 1000  # images, before which a share of errors says little
-MIN_OPEN_IN_A_ROW = 4  # shards, after which the trouble is not theirs
+BUDGET_FROM = 1000  # images; the error share of fewer is too uncertain
+MIN_OPEN_IN_A_ROW = 4  # shards; the cause of so many is not in the shards
 
 Board = Any  # handle of a ProgressBoard actor; Ray's own type for it hides the methods
 
 
 class ProgressBoard:
-    """One actor for a job: workers report to it, the driver reads it, and it may call a halt."""
+    """One actor for a job: workers report to it, the driver reads it, and it may stop the job."""
 
     def __init__(self, error_budget: float, num_workers: int) -> None:
         self._done: dict[int, tuple[int, int]] = {}
@@ -40,7 +40,7 @@ class ProgressBoard:
         self._open_in_a_row = 0
 
     def note_open(self, problem: str) -> None:
-        """Note that a shard stays open; when shard after shard does, the job had better stop."""
+        """Note that a shard stays open; stop the job when too many in a row do."""
         self._open_in_a_row += 1
         if self._open_in_a_row >= self._max_open_in_a_row:
             self.stop(f"{self._open_in_a_row} shards in a row stayed open ({problem})")
@@ -50,7 +50,7 @@ class ProgressBoard:
         return self._num_images
 
     def stop(self, reason: str) -> None:
-        """Let workers finish the shards they hold, and take no other."""
+        """Let workers finish their current shards, and take no other."""
         self._reason_to_stop = self._reason_to_stop or reason
 
     def reason_to_stop(self) -> str:
@@ -60,7 +60,7 @@ class ProgressBoard:
 
 def start_board(error_budget: float = 1.0, num_workers: int = 1) -> Board:
     """A new board on the current cluster, which takes no CPU from the workers."""
-    # Beside the driver: it must not go with a node that only has workers.
+    # On the driver's node: it must not be lost with a node that has only workers.
     node = ray.get_runtime_context().get_node_id()
     here = NodeAffinitySchedulingStrategy(node, soft=False)
     board = ray.remote(num_cpus=0)(ProgressBoard).options(scheduling_strategy=here)

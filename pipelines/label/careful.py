@@ -1,6 +1,6 @@
 """Careful mode: a shard's images go through a child process that may die instead of the worker.
 
-A shard comes here on its third attempt, when something in it may have killed the first two.
+Used from a shard's third attempt on, because an image in it may have killed the first two.
 """
 
 import logging
@@ -37,7 +37,7 @@ class CarefulLabeller:
         *,
         consistency_share: float = 0.0,
     ) -> None:
-        """Label with the model that `load` gives the child, what `reader` reads here."""
+        """The child loads the model with `load`; the images are read here, with `reader`."""
         self._load = load
         self._consistency_share = consistency_share
         self._reader = reader
@@ -45,7 +45,7 @@ class CarefulLabeller:
         self._pipe: Connection | None = None
 
     def rows(self, images: Iterable[InputImage]) -> Iterator[Row]:
-        """One row per image, in order; what kills the child is named `poison`."""
+        """One row per image, in order; an image that kills the child gets the error `poison`."""
         units = self._reader.units(images)
         fetched = chain.from_iterable(map(self._reader.fetch, units))
         try:
@@ -55,21 +55,21 @@ class CarefulLabeller:
             self._stop()
 
     def _batch_rows(self, batch: list[Fetched]) -> list[Row]:
-        """Label a batch; if that fails, find the killers, and label it again without them.
+        """Label a batch; if that fails, find the images at fault, and label it without them.
 
-        The others keep their batch, so they get the same bits as outside careful mode.
+        The others stay in one batch, so their labels have the same bits as outside careful mode.
         """
         rows = self._ask(batch)
         if not isinstance(rows, ImageError):
             return rows
-        innocent = [f if (e := self._blame(f)) is None else Fetched(f.image, e) for f in batch]
-        rows = self._ask(innocent)
+        tested = [f if (e := self._find_error(f)) is None else Fetched(f.image, e) for f in batch]
+        rows = self._ask(tested)
         if isinstance(rows, ImageError):
-            raise rows  # no single image is to blame, so the shard stays open
+            raise rows  # no single image is at fault, so the shard stays open
         return rows
 
-    def _blame(self, fetched: Fetched) -> ImageError | None:
-        """The error of an image that makes the child fail when alone in it, or None."""
+    def _find_error(self, fetched: Fetched) -> ImageError | None:
+        """The error of an image that makes the child fail on its own, or None."""
         if isinstance(fetched.data, ImageError):
             return None
         rows = self._ask([fetched])
@@ -79,7 +79,7 @@ class CarefulLabeller:
         return rows
 
     def _ask(self, batch: list[Fetched]) -> list[Row] | ImageError:
-        """The child's rows, or what became of the child."""
+        """The child's rows, or the error with which it ended."""
         pipe = self._pipe or self._start()
         timeout_s = IMAGE_TIMEOUT_S * len(batch)
         try:
@@ -97,9 +97,10 @@ class CarefulLabeller:
         """A child that has loaded the model.
 
         Raises:
-            PossamError: it did not get that far, which no image is to blame for.
+            PossamError: it died or stalled first, for which no image is at fault.
         """
-        # Forked from a process without threads that has imported all this, a child starts at once.
+        # A child starts at once: it is forked from a process that has these modules imported
+        # and no threads.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(IMPORTED_ONCE)
         self._pipe, childs_end = context.Pipe()

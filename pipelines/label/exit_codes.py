@@ -1,4 +1,4 @@
-"""How a command or a Ray job ends, as the shell that called it sees it; docs/operations.md."""
+"""The exit codes of commands and of Ray jobs; docs/operations.md lists them."""
 
 import signal
 from enum import IntEnum
@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     DONE = 0
     INCOMPLETE = 1
     BAD_INPUT = 2
-    INTERRUPTED = 128 + signal.SIGINT  # as a shell calls the end by a signal
+    INTERRUPTED = 128 + signal.SIGINT  # a shell's code for the end by a signal
     TERMINATED = 128 + signal.SIGTERM
 
     @property

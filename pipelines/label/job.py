@@ -34,7 +34,7 @@ CAREFUL_FROM_ATTEMPT = 3
 MAX_TRIES = 4  # of one shard within one job; the third and fourth are careful
 MAX_WORKER_RESTARTS = 100  # of one worker; then the job fails rather than restarting for ever
 REPORT_EVERY = 8  # images
-TASKS_AHEAD = 4  # for each worker, into which what is left is cut
+TASKS_AHEAD = 4  # for each worker: the remaining shards are divided among so many
 
 COMMITTED, EXISTED, OPEN = "committed", "existed", "open"  # outcomes of a shard
 
@@ -52,7 +52,7 @@ class ShardTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelJob:
-    """What every worker of a job is given."""
+    """The same arguments for every worker of a job."""
 
     config: LabelConfig
     plan: Plan
@@ -68,7 +68,7 @@ class LabelJob:
 def load_worker_model(
     config: LabelConfig, vocabulary: Vocabulary, load_model: ModelLoader | None
 ) -> "ImagePredictor":
-    """What a worker labels with: the model of `load_model`, or possam's own as `config` asks."""
+    """The model that a worker labels with: of `load_model`, or else possam's own for `config`."""
     if load_model is not None:
         return load_model(config.model, vocabulary)
     from possam_core.predictor import load_predictor  # torch: the driver does without
@@ -196,10 +196,10 @@ def label(pending: list[ShardTask], job: LabelJob, board: Board) -> Dataset:
 
 
 def _blocks(pending: list[ShardTask], num_workers: int) -> Iterator[pa.Table]:
-    """Cut the work into tasks, each a share of what is left, down to single shards at the end.
+    """Divide the work into tasks, each a share of the rest, down to single shards at the end.
 
-    Ray needs some milliseconds for a task before the first one runs, so there must not be one for
-    each of 100,000 shards; and the last ones must be small, so that no worker is late.
+    Ray prepares each task for some milliseconds before the first one runs, so 100,000 shards must
+    not be as many tasks; and the last tasks must be small, so that all workers end together.
     """
     first = 0
     while first < len(pending):

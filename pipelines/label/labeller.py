@@ -1,6 +1,6 @@
 """Planned images -> rows: fetch, decode, predict and encode, each one step ahead of the next.
 
-Knows no Ray: a worker of the job holds one of these, and so does the child of careful mode.
+Does not use Ray: each worker of the job holds one of these, and so does careful mode's child.
 """
 
 import logging
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 BATCH_SIZE = 8  # fixed: an image's batch must not depend on the machine
 GROW_AFTER = 16  # batches without trouble, after which a halved batch doubles again
 FETCH_THREADS = 16
-IMAGES_AHEAD = 32  # whose compressed bytes may wait
+IMAGES_AHEAD = 32  # whose compressed bytes may wait in memory
 DECODE_THREADS = 2
 
 
@@ -45,7 +45,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class ImageLabels:
-    """The labels of one image, and the pixels that they are about."""
+    """The labels of one image, and the pixels that they describe."""
 
     decoded: DecodedImage
     segmentation: PanopticSegmentation
@@ -83,10 +83,10 @@ class ImageLabeller:
     ) -> None:
         """Label the images that `reader` reads with the model that `load` returns.
 
-        Of a share of the images, changed copies are labelled as well, for their consistency.
+        For a share of the images, changed copies are labelled, too, to measure consistency.
         """
-        # One thread always: another number sums in another order, and the same image would get
-        # other bits on another machine. More cores are used by more workers.
+        # Always one thread: another number adds in another order, so the same image would get
+        # other bits on another machine. More workers use more cores.
         torch.set_num_threads(1)  # before the model embeds its vocabulary
         self.predictor = load()
         self.reader = reader
@@ -103,9 +103,9 @@ class ImageLabeller:
         """One row per image, in order.
 
         Raises:
-            Exception: what the store raises in transient trouble; the rows so far are void then.
+            Exception: a transient failure of the store; the rows so far must then be discarded.
         """
-        # Units of a container are ranges of a file: one of them waiting in memory is plenty.
+        # Units of a container are ranges of a file: one of them waiting in memory is enough.
         ahead = 1 if images and images[0].container else IMAGES_AHEAD
         units = self.reader.units(images)
         fetched = chain.from_iterable(
@@ -152,7 +152,7 @@ class ImageLabeller:
             return segmentation
         consistency = None
         if is_sampled(image.image_id, self.consistency_share):
-            # The copies of one image alone, so that its labels' batch is as without them.
+            # In a batch of their own, so that the image's own batch is the same as without them.
             of_copies = self._segment([change.apply(decoded.pixels) for change in CHANGES])
             whole = [s for s in of_copies if isinstance(s, PanopticSegmentation)]
             if len(whole) == len(CHANGES):
@@ -162,16 +162,16 @@ class ImageLabeller:
     def _segment(
         self, images: list[UInt8[ndarray, "H W 3"]]
     ) -> list[PanopticSegmentation | ImageError]:
-        """Predict together; after trouble in smaller batches, so that a bad image fails alone."""
+        """Predict together; after a failure in smaller batches, so that a bad image fails alone."""
         results: list[PanopticSegmentation | ImageError] = []
-        is_alone = False  # one by one from now on, because one of these images makes it fail
+        is_alone = False  # one by one from now on, because one of these images fails
         while len(results) < len(images):
             size = 1 if is_alone else self._batch_size
             part = images[len(results) : len(results) + size]
             try:
                 results += self.predictor(part)
                 self._grow_back()
-            except Exception as error:  # whatever the model raises, the image's row names it
+            except Exception as error:  # of any kind: it becomes the image's row
                 is_memory = _is_out_of_memory(error)
                 if len(part) == 1:
                     codes = ImageErrorCode
@@ -190,7 +190,7 @@ class ImageLabeller:
         self._num_good = 0
         self.num_halvings += 1
         logger.warning("out of memory, %d images at once from now on", self._batch_size)
-        torch.cuda.empty_cache()  # nothing to do without a GPU
+        torch.cuda.empty_cache()  # does nothing without a GPU
 
     def _grow_back(self) -> None:
         self._num_good += 1

@@ -10,20 +10,20 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from pipelines.bars import bars
 
 LINE_EVERY_S = 5.0  # between lines where no bar can be drawn
-SAME_LINE_EVERY_S = 60.0  # likewise, while no image is labelled
+SAME_LINE_EVERY_S = 60.0  # between those lines while no image is labelled
 
 
 @contextmanager
 def planning_note(console: Console) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of images listed so far; the user sees it."""
+    """A function that shows the number of images listed so far."""
     with console.status("listing images") as status:
         yield lambda num_listed: status.update(f"listed {num_listed:,} images")
 
 
 class LabellingRate:
-    """Images labelled after the first ones, by the time after them.
+    """Images labelled after the first ones, divided by the time after them.
 
-    The first ones took the time before, which is mostly that of loading the model.
+    The time before them is mostly that of loading the model.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class LabellingRate:
 
     @property
     def first_images_at(self) -> float | None:
-        """When the first images were labelled; None: none are."""
+        """When the first images were labelled; None: no image has been."""
         return self._first[1] if self.has_begun else None
 
     @property
@@ -58,8 +58,8 @@ class ProgressDisplay:
         Args:
             console: to draw or print on.
             total: images of the run.
-            done_before: of those, labelled before this job.
-            started: when this job did, in the seconds of `show`.
+            done_before: images of the run labelled before this job.
+            started: start of this job, in the seconds of `show`.
         """
         self._console = console
         self._total = total

@@ -20,7 +20,7 @@ from possam_core.labels.rle import rle_counts
 from possam_core.labels.segmentation import PanopticSegmentation
 
 MAX_MESSAGE_CHARS = 500
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in texts of other libraries; differs every time
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # memory addresses in other libraries' messages
 
 
 def label_row(
@@ -36,7 +36,7 @@ def label_row(
         image: as planned.
         decoded: its pixels.
         segmentation: of them.
-        consistency: of the labels with those of changed copies; None: not sampled for it.
+        consistency: between the labels and those of changed copies; None: not measured.
     """
     height, width = segmentation.image_hw
     counts = rle_counts(segmentation.ids)

@@ -38,7 +38,7 @@ from possam_core.processes import default_workers
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.25
-STOP_GRACE_S = 20.0  # what the shards in flight may take after SIGTERM
+STOP_GRACE_S = 20.0  # for the shards in flight after SIGTERM
 STOPPED = "the run was stopped"
 ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")
 
@@ -52,11 +52,11 @@ class LabelReport:
     manifest: Manifest | None  # of the whole run; None while shards are open
     is_rerun: bool = False  # there was nothing to do
     num_images: int = 0  # labelled by this call
-    num_images_twice: int = 0  # of those, the ones that another run had committed first
+    num_images_twice: int = 0  # by this call, but committed first by another run
     num_halvings: int = 0  # of a batch, because memory ran out
     seconds: float = 0.0
-    startup_seconds: float = 0.0  # of those, until the first images were labelled
-    images_per_s: float | None = None  # labelled after the first ones, by the time after them
+    startup_seconds: float = 0.0  # of `seconds`: until the first images were labelled
+    images_per_s: float | None = None  # of those after the first ones
     bottleneck: str = ""  # in plain words
     open_shards: dict[int, str] = field(default_factory=dict)  # why each has no file
     failure: str | None = None  # what ended the whole job early
@@ -69,12 +69,12 @@ def run_label(
     console: Console | None = None,
     load_model: ModelLoader | None = None,
 ) -> LabelReport:
-    """Label what is pending of the corpus and, once nothing is, finalise the run.
+    """Label the pending images of the corpus and, once none is left, finalise the run.
 
     Args:
-        config: what to label, with what, and where to.
+        config: what to label, with which model, and where to write.
         console: for progress; None: stderr.
-        load_model: gives each worker its model; None: possam's own.
+        load_model: returns each worker's model; None: possam's own.
 
     Raises:
         PossamError: something about `config` cannot work.
@@ -106,10 +106,10 @@ def run_retry(
     An unfinished retry is finished first.
 
     Args:
-        config: `retry_config` of the run, but for where and how its workers run.
+        config: `retry_config` of the run, except for where and how its workers run.
         codes: of the errors to try again; empty: those of the unfinished retry.
         console: as for `run_label`.
-        load_model: likewise.
+        load_model: as for `run_label`.
 
     Raises:
         PossamError: there is nothing to retry, or the model has changed since.
@@ -126,7 +126,7 @@ def run_retry(
 
 
 def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
-    """Label what is pending of one round and, once nothing is, finalise the run."""
+    """Label the pending shards of one round and, once none is left, finalise the run."""
     run, plan = prepared.run, prepared.plan
     report = LabelReport(location=run.location, num_shards=plan.num_shards, manifest=None)
     with trouble_named(run.location):
@@ -209,7 +209,7 @@ class _Session:
     def _watch(
         self, dataset: Dataset, board: Board, display: ProgressDisplay, presence: Presence
     ) -> None:
-        """Return when the job has ended, or when its grace after SIGTERM has."""
+        """Return when the job has ended, or `STOP_GRACE_S` after SIGTERM."""
         consumer = threading.Thread(target=self._consume, args=(dataset,), daemon=True)
         consumer.start()
         deadline = float("inf")
@@ -220,13 +220,13 @@ class _Session:
                 deadline = time.monotonic() + STOP_GRACE_S
                 board.stop.remote(STOPPED)
             _show_progress(board, display)
-        _show_progress(board, display)  # what came after the last look counts for the rate
+        _show_progress(board, display)  # includes the last images in the rate
         if not self.is_stopped and not self.failure:
             with contextlib.suppress(RayError):
                 self.failure = ray.get(board.reason_to_stop.remote(), timeout=5.0) or None
 
     def _consume(self, dataset: Dataset) -> None:
-        """Run the job to its end; keeps what went wrong instead of raising in a thread."""
+        """Run the job to its end; an exception is kept, not raised, because this is a thread."""
         try:
             for row in dataset.iter_rows():
                 self._note(row)
@@ -246,7 +246,7 @@ class _Session:
 
     @contextmanager
     def _stopping_on_sigterm(self) -> Iterator[None]:
-        """Turn SIGTERM into `is_stopped`, where this thread may."""
+        """Turn SIGTERM into `is_stopped`, if this is the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -269,7 +269,7 @@ def _show_progress(board: Board, display: ProgressDisplay) -> None:
 
 
 def _with_workers(config: LabelConfig, num_pending: int) -> LabelConfig:
-    """The config with its number of workers settled: by GPUs, or all CPUs but one."""
+    """The config with its number of workers: as many as fit the GPUs, or all CPUs but one."""
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     if config.gpus_per_worker:
         fitting = int(resources.get("GPU", 0) / config.gpus_per_worker)

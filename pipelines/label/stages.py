@@ -1,4 +1,4 @@
-"""Where the time of a worker goes, and what that means for a run."""
+"""The time that a worker spends in each stage, and which stage limits a run."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ class StageClock:
 
     @contextmanager
     def held_up_by(self, stage: Stage) -> Iterator[None]:
-        """Count the time inside towards `stage`."""
+        """Add the time inside to `stage`."""
         started = time.perf_counter()
         try:
             yield
@@ -41,7 +41,7 @@ class StageClock:
 
 
 def bottleneck(seconds: Mapping[Stage, float]) -> str:
-    """In plain words, what a run waited for and what would help; empty if nothing was timed."""
+    """A sentence: what a run waited for and what would help; empty if nothing was timed."""
     total = sum(seconds.values())
     if not total:
         return ""

@@ -55,7 +55,7 @@ def why_open(report: LabelReport) -> str:
 
 
 def _notes(report: LabelReport) -> list[str]:
-    """What is worth a sentence about how the work went."""
+    """Sentences about repeated work, halved batches and the bottleneck."""
     notes = []
     if report.num_images_twice:
         notes.append(f"{report.num_images_twice:,} of them another run had committed first")

@@ -1,4 +1,4 @@
-"""Pages that the tests look at in headless Chromium, where there is one."""
+"""Opens pages in headless Chromium, where it is installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE_MS = 30_000  # on a machine that does much else
+PATIENCE_MS = 30_000  # on a busy machine
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -32,7 +32,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class WatchedPage:
-    """A page, with all that it asked for and all that it complained about."""
+    """A page, with all of its requests and errors."""
 
     def __init__(self, browser: Browser) -> None:
         self.page: Page = browser.new_page(viewport={"width": 1200, "height": 800})

@@ -1,8 +1,8 @@
-"""A clock that no test has to wait for."""
+"""A clock whose waits take no time."""
 
 
 class Clock:
-    """Counts the waits between tries; time passes by them alone."""
+    """Records the waits between tries; its time advances only by them."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -42,7 +42,7 @@ class SmallRun:
 
 
 def true_segmentation(index: int, *, score: float) -> PanopticSegmentation:
-    """The truth about scene `index`, as if a model had found it with that score."""
+    """The truth of scene `index`, as if a model had predicted it with that score."""
     scene = generate_scene(SEED, index)
     classes, geometry = PLAYGROUND.vocabulary.classes, areas_and_boxes(scene.ids)
     segments = tuple(
@@ -63,7 +63,7 @@ def true_segmentation(index: int, *, score: float) -> PanopticSegmentation:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Tries follow each other at once; how long they would have waited is counted."""
+    """A clock for retries: they do not wait, but their waits are recorded."""
     clock = Clock()
     monkeypatch.setattr(retry, "monotonic", clock.monotonic)
     monkeypatch.setattr(retry, "sleep", clock.sleep)

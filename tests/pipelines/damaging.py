@@ -1,4 +1,4 @@
-"""Changes to a finished run, one at a time: what `possam verify` has to notice."""
+"""Changes to a finished run, one at a time, that `possam verify` must report."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def rewrite_part(
     sign: bool = False,
     compression: str = "zstd",
 ) -> None:
-    """Write the list of planned images again; with `sign`, the plan learns its sha256."""
+    """Write the list of planned images again; with `sign`, also its sha256 in the plan."""
     path = run / PART_KEY
     pq.write_table(change(pq.read_table(path)), path, compression=compression)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()

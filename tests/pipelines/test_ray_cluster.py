@@ -1,4 +1,4 @@
-"""What a job changes in the process that runs it."""
+"""Settings of Ray Data in a process after a job."""
 
 import logging
 

@@ -22,7 +22,7 @@ from pipelines.schema import (
 
 
 def described(hint: Any) -> Any:
-    """A Python type in words that Arrow's can be put into, too."""
+    """A Python type, described in words that also describe Arrow types."""
     if is_typeddict(hint):
         return {name: described(each) for name, each in get_type_hints(hint).items()}
     if get_origin(hint) is UnionType:

@@ -1,4 +1,4 @@
-"""What the board makes of the workers' reports."""
+"""When the workers' reports make the board stop a job."""
 
 from pipelines.label.board import ProgressBoard
 

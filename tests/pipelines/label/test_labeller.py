@@ -1,4 +1,4 @@
-"""What becomes of a batch when memory runs out, or the model fails."""
+"""Batches that run out of memory, or on which the model fails."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.factories import encode, list_images, make_pixels
 
 
 class Model:
-    """Finds nothing, in at most `max_images` images at once; remembers what it was asked."""
+    """Finds nothing, in at most `max_images` images at once; records the sizes of its batches."""
 
     fingerprint = ""
 
@@ -58,7 +58,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_grows_back(
     assert [(row["image_id"], row["status"]) for row in rows] == [
         (image.image_id, "ok") for image in images
     ]
-    # 8 and 4 do not fit; after three good batches 4 is tried again, in vain.
+    # 8 and 4 do not fit; after three good batches 4 is tried again and fails.
     assert model.asked == [8, 4, 2, 2, 2, 2, 4, 2, 2, 2, 2, 4, 2, 2]
     assert labeller.num_halvings == 4
 

@@ -1,4 +1,4 @@
-"""What the user reads while a job runs, and how fast it says that it was."""
+"""The progress lines of a job, and its images/s."""
 
 import io
 

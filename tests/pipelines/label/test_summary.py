@@ -1,4 +1,4 @@
-"""What the user reads when a run has ended."""
+"""The summary of a run that has ended."""
 
 import io
 import json
