@@ -21,7 +21,7 @@ INFIX = "-canary-"  # between the name of the run and the number of images
 
 
 def canary_location(output: str, num_images: int) -> str:
-    """Where the canary of the run at `output` lies: beside it, so that the run stays what it is."""
+    """Where the canary of the run at `output` lies: beside it, so the run itself is unchanged."""
     return f"{output}{INFIX}{num_images}"
 
 
@@ -32,9 +32,9 @@ def is_canary_of(location: str, output: str) -> bool:
 
 
 def canary_config(config: LabelConfig, num_images: int) -> LabelConfig:
-    """The settings of the run `config`, for a canary of it.
+    """The settings of a canary of the run `config`.
 
-    The limit is one of them, so that not even a canary whose plan was lost labels the corpus.
+    They include a limit, so that a canary whose plan was lost does not label the whole corpus.
     """
     return replace(
         config,
@@ -49,17 +49,17 @@ def canary_config(config: LabelConfig, num_images: int) -> LabelConfig:
 def plan_canary(plan: Plan, location: str, config: LabelConfig) -> None:
     """Plan the canary `config` with images drawn at random from a plan.
 
-    A canary that is planned stays as it is, labels and all.
+    A canary that has been planned is left unchanged, with its labels.
 
     Args:
-        plan: that is drawn from.
-        location: of its run.
-        config: by `canary_config`.
+        plan: from which the images are drawn.
+        location: of the run of `plan`.
+        config: returned by `canary_config`.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
-    assert config.limit is not None  # by `canary_config`
+    assert config.limit is not None  # set by `canary_config`
     with trouble_named(config.output):
         canary = RunFolder(config.output, create=True, single_writer=config.single_writer)
         if load_plan(canary) is not None:

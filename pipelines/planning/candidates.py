@@ -1,4 +1,4 @@
-"""Images on their way into a plan: identified, and held on disk until repeats are known."""
+"""Images to be planned: identified, and kept on disk until the repeated ones are known."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -18,17 +18,17 @@ from possam_core.errors import ConfigError
 
 SAME_ADDRESS, SAME_CONTENT = "same address", "same content"  # why an image is not planned
 
-# The plan's columns, but for an image's place in it.
+# The plan's columns, without an image's place in it.
 CANDIDATE_SCHEMA = pa.schema([f for f in PLAN_SCHEMA if f.name not in ("shard", "position")])
 HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 SAMPLE_SCALE = 2**32
 
 
 class Candidates:
-    """Takes the batches of a source; memory does not grow with them."""
+    """Collects the batches of a source; memory does not grow with their number."""
 
     def __init__(self, folder: Path, *, sample: float | None, since: datetime | None) -> None:
-        """Hold them in `folder`.
+        """Keep them in `folder`.
 
         Args:
             folder: empty, on a local disk with some 100 bytes for each image.
@@ -48,14 +48,14 @@ class Candidates:
             pa.ipc.new_stream(self._path, CANDIDATE_SCHEMA, options=options)
         )
         self.num_listed = 0  # images of the source so far
-        self.num_candidates = 0  # of those, the ones that `sample` and `since` leave
+        self.num_candidates = 0  # of the listed ones, those that `sample` and `since` keep
 
     def close(self) -> None:
-        """End the taking, and close all files."""
+        """Close all files; no batch can be added afterwards."""
         self._stack.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take a batch of `schema.INPUT_SCHEMA`."""
+        """Add a batch of `schema.INPUT_SCHEMA`."""
         self.num_listed += batch.num_rows
         batch = self._modified_since(batch)
         identity = pc.binary_join_element_wise(
@@ -73,13 +73,13 @@ class Candidates:
         self._finders["address"].add(_digests(batch["uri"]), rows)
         self._note(self._finders["given_id"], image_ids, is_given, rows)
         content = pc.binary_join_element_wise(batch["etag"], batch["size"].cast("string"), "\n")
-        has_content = pc.greater(batch["size"], 0)  # empty files are alike and yet not one image
+        has_content = pc.greater(batch["size"], 0)  # empty files are not repeats of one image
         self._note(self._finders["content"], content, pc.fill_null(has_content, False), rows)
         columns = [image_ids if n == "image_id" else batch[n] for n in CANDIDATE_SCHEMA.names]
         self._writer.write_batch(pa.record_batch(columns, schema=CANDIDATE_SCHEMA))
 
     def repeated(self) -> dict[str, Int64[ndarray, " m"]]:
-        """Which candidates not to plan, by the reason why; ascending, each in one list only.
+        """By reason, the candidates not to plan; ascending, each in one list only.
 
         Raises:
             ConfigError: two images share an id that a manifest gave them.
@@ -96,7 +96,7 @@ class Candidates:
         return {SAME_ADDRESS: address, SAME_CONTENT: content}
 
     def batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """The candidates in order, each batch with the number of its first; ends the taking."""
+        """The candidates in order, each batch with its first number; no more can be added."""
         self._writer.close()
         first = 0
         with pa.OSFile(str(self._path)) as source, pa.ipc.open_stream(source) as reader:
@@ -110,7 +110,7 @@ class Candidates:
         if batch["modified"].null_count:
             raise ConfigError(
                 "expected the time at which each image was modified, for --since, but the corpus"
-                f" does not say it of {batch['uri'][0]}; leave --since out or add a column modified"
+                f" has none for {batch['uri'][0]}; leave --since out or add a column modified"
             )
         return batch.filter(pc.greater_equal(batch["modified"], pa.scalar(self._since)))
 

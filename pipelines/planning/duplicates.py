@@ -1,4 +1,4 @@
-"""Which rows of a long stream repeat an earlier one, found on disk rather than in memory."""
+"""Finds rows of a long stream that repeat an earlier one, on disk rather than in memory."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -13,15 +13,15 @@ RECORD = np.dtype([("high", ">u8"), ("low", ">u8"), ("row", "<u8")])
 
 
 class DuplicateFinder:
-    """Sorts digests into files by their first bits, so that equal ones meet in one small file."""
+    """Sorts digests into files by their first bits, so that equal ones are in one small file."""
 
     def __init__(self, folder: Path) -> None:
-        """Work in `folder`, which must exist and hold nothing of this name."""
+        """Write into `folder`, which must exist and be empty."""
         self._paths = [folder / f"bucket-{i:02d}" for i in range(NUM_BUCKETS)]
         self._files: list[BinaryIO] = [path.open("ab") for path in self._paths]
 
     def close(self) -> None:
-        """End the work; the files stay."""
+        """Close the files, which stay."""
         for file in self._files:
             file.close()
 

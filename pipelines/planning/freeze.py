@@ -1,4 +1,4 @@
-"""Freezes a plan: images stream in from a source and out into part files, cut into shards."""
+"""Freezes a plan: streams the images of a source into part files, divided into shards."""
 
 import hashlib
 import io
@@ -53,21 +53,21 @@ def freeze_plan(
     vocabulary: FrozenVocabulary | None = None,
     on_listed: Callable[[int], None] = lambda _: None,
 ) -> Plan:
-    """Write the plan for good; the appearance of `plan.json`, last of all, is its commit.
+    """Write the plan, which never changes afterwards; `plan.json`, written last, is its commit.
 
-    Images that repeat an earlier one, by address or by content, are not planned: they are listed
-    in files of their own. Memory is that of a few parts, whatever the number of images.
+    Images that repeat an earlier one, by address or by content, are not planned but listed in
+    files of their own. Memory is that of a few parts, for any number of images.
 
     Args:
         run: without a plan, or with an unfinished one of the same images.
         settings: what is planned; `limit`, `sample` and `since` choose among the images.
         batches: of `schema.INPUT_SCHEMA`.
-        vocabulary: kept beside the plan; None: readers of the run know the classes it has found.
+        vocabulary: kept beside the plan; None: readers know only the classes in the run's rows.
         on_listed: called now and then with the number of images listed so far.
 
     Raises:
-        ConfigError: no image is left, or the folder holds an unfinished plan of other images, or
-            another plan meanwhile.
+        ConfigError: no image is left, or the folder has an unfinished plan of other images, or
+            another process has written another plan.
     """
     since = None if settings.since is None else datetime.fromisoformat(settings.since)
     with (
@@ -132,10 +132,10 @@ def write_parts(
     folder: str = PLAN_FOLDER,
     limit: int | None = None,
 ) -> WrittenParts:
-    """Cut `batches` of images into shards and shards into part files, and write them to `folder`.
+    """Divide `batches` of images into shards, and write these to part files in `folder`.
 
     Raises:
-        ConfigError: the folder holds an unfinished plan of other images.
+        ConfigError: the folder has an unfinished plan of other images.
     """
     written = WrittenParts(hashlib.sha256(), [])
     part_rows = SHARDS_A_PART * shard_size
@@ -161,7 +161,7 @@ def _take(
     limit: int | None,
     on_listed: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
-    """Take images until `limit` of them can be planned; which of them cannot."""
+    """Add images until `limit` of them can be planned; returns those that cannot."""
     goal = limit or 0
     for batch in batches:
         candidates.add(batch)
@@ -213,7 +213,7 @@ def _write_part(
 
 
 def _write_dropped(run: RunFolder, candidates: Candidates, dropped: dict[str, np.ndarray]) -> None:
-    """List what is not planned, and why."""
+    """Write lists of the images that are not planned, with the reasons."""
     if not any(map(len, dropped.values())):
         return
     for i, table in enumerate(_cut(_dropped_rows(candidates, dropped), DROPPED_A_PART, None)):

@@ -49,7 +49,7 @@ def prepare(
         run, plan = _find_plan(config)
         if run is None or plan is None:
             batches = read_source(config.images, allowed_hosts=config.allowed_hosts)
-            first = next(batches)  # is there any? before what takes long or writes
+            first = next(batches)  # fails on an empty corpus before anything slow or written
             settings, frozen = resolve_settings(config)
             run = _open_new_run(config)
             plan = freeze_plan(
@@ -105,7 +105,7 @@ def resolve_vocabulary(name: str | None, *, model: str) -> Vocabulary:
 
 
 def _absolute(name: str) -> str:
-    """The absolute path if `name` is a file, so that a retry finds it from elsewhere."""
+    """The absolute path if `name` is a file, so that a retry in another folder finds it."""
     return str(Path(name).absolute()) if Path(name).is_file() else name
 
 

@@ -24,7 +24,7 @@ from possam_core.images.decode import ImageErrorCode
 
 logger = logging.getLogger(__name__)
 
-# What may kill or stall a worker: careful mode from the first attempt on.
+# Images that may kill or stall a worker: retried in careful mode from the first attempt on.
 TRY_CAREFULLY = {
     ImageErrorCode.POISON.value,
     ImageErrorCode.DECODE_TIMEOUT.value,
@@ -126,7 +126,7 @@ def _freeze(run: RunFolder, rounds: list[Plan], codes: tuple[str, ...]) -> Plan:
     assert plan is not None
     _drop_other_drafts(run, plan)
     if set(plan.codes) != set(codes):
-        raise _other_codes(plan)  # another process was faster
+        raise _other_codes(plan)  # another process wrote its plan first
     return plan
 
 

@@ -1,4 +1,4 @@
-"""A random sample of a plan or, where there is none yet, of the corpus; writes nothing there."""
+"""A random sample of a plan or, without one, of the corpus; writes nothing to the run."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ NEIGHBOURS = 8  # drawn together from tar and Parquet files, which are read in l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusSample:
-    """Images drawn at random, in the order of the corpus, and what they stand for."""
+    """Images drawn at random, in the order of the corpus, and the population they represent."""
 
     images: list[InputImage]
     num_images: int  # of the whole plan
@@ -38,7 +38,7 @@ def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) ->
     """Up to `num_images` of the images that the run would label.
 
     Raises:
-        ConfigError: there is nothing to draw from, or the plan is of other settings.
+        ConfigError: there is no image to draw from, or the plan has other settings.
     """
     is_folder = is_s3(config.output) or Path(config.output).is_dir()
     run = RunFolder(config.output) if is_folder else None
@@ -61,8 +61,8 @@ def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) ->
 def draw(batches: Iterable[pa.RecordBatch], size: int) -> tuple[list[InputImage], int]:
     """A random sample of a stream, the same every time, and the number of items in the stream.
 
-    Each image gets a random number, and those with the smallest are kept; neighbours in a tar or
-    Parquet file share theirs.
+    Each image gets a random number, and those with the smallest numbers are kept; neighbours in a
+    tar or Parquet file get the same number.
     """
     random = np.random.default_rng(SEED)
     numbers, rows, num_seen = np.empty(0), [], 0

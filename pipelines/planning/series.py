@@ -1,12 +1,12 @@
-"""A series: runs of one corpus that grows, each of the images that no earlier one has.
+"""A series: runs of one growing corpus, each of the images that no earlier run has.
 
-Every run of a series is a run folder like any other, `<series>/000001` and so on. Which images are
-taken is read from the plans of the runs, so a missed night is caught up by the next. Two calls at
-once are safe without a lock: each freezes its plan as a draft in a folder of its own, and claims
-the next number for it with one put-if-absent. The loser plans again without what the winner
-has. A claim is for good: its plan is copied to its number by anybody who finds it missing
-there. A draft is removed once it is in place or has lost; what a killed process has left of one is
-never read.
+Every run of a series is an ordinary run folder, `<series>/000001` and so on. The images already
+planned are read from the plans of the runs, so the next call plans what a missed one did not. Two
+calls at once are safe without a lock: each freezes its plan as a draft in a folder of its own, and
+claims the next number for it with one put-if-absent. The loser plans again without the winner's
+images. A claim is permanent: any call that finds its plan missing copies the draft to its number.
+A draft is removed once it is copied or has lost; the rest of a killed process's draft is never
+read.
 """
 
 import hashlib
@@ -69,13 +69,13 @@ class Series:
                 refuse_other_settings(run, plan, of_its_own)
 
     def unfinished(self) -> list[LabelConfig]:
-        """The settings of each run that still has work left, the oldest first."""
+        """The settings of each run that is not finalised, the oldest first."""
         with trouble_named(self._config.output):
             runs = [self._run(number) for number in self._claims()]
             return [self._config_of(run, plan) for run, plan in runs if read_manifest(run) is None]
 
     def plan_new(self) -> LabelConfig | None:
-        """Plan a run of the images that no run has yet; its settings, or None: there are none.
+        """The settings of a newly planned run of the images that no run has; None: no image.
 
         Raises:
             ConfigError: the corpus cannot be read.
@@ -117,15 +117,15 @@ class Series:
         if (plan := load_plan(run)) is not None:
             return run, plan
         name = self._folder.read(_claim_key(number))
-        assert name is not None  # claims stay
-        # Read without opening its folder, which would make it anew after another call removed it.
+        assert name is not None  # claims are never removed
+        # Not read by opening its folder, which would create it again if another call removed it.
         draft = f"_drafts/{name.decode()}/"
         keys = (key.removeprefix(draft) for key in self._folder.keys(f"{draft}_plan"))
         # The head comes last: it is the plan's commit.
         for key in sorted(keys, key=lambda key: key == plan_key(0)):
             content = self._folder.read(draft + key)
             if content is None:
-                break  # another call has put it in place meanwhile
+                break  # another call has copied it meanwhile
             run.put_new(key, content)
         plan = load_plan(run)
         if plan is None:
@@ -137,19 +137,19 @@ class Series:
         return run, plan
 
     def _forget(self, draft: str) -> None:
-        """Remove a draft that is in place as a plan, or never will be."""
+        """Remove a draft that has been copied to its number, or never will be."""
         self._folder.remove(self._folder.keys(f"_drafts/{draft}"))
 
     def _claim(self, number: int, draft: str) -> bool:
-        """Whether the draft has the number now."""
+        """Whether the number now belongs to the draft."""
         content = draft.encode()
         if self._folder.put_new(_claim_key(number), content):
             return True
-        # After a lost reply it is our own claim that is there.
+        # After a lost reply the claim found there may be our own.
         return self._folder.read(_claim_key(number)) == content
 
     def _claims(self) -> range:
-        """The numbers that are taken; one listing."""
+        """The claimed numbers; one listing."""
         matches = map(CLAIM_KEY.fullmatch, self._folder.keys("_claims"))
         return range(1, 1 + max((int(m[1]) for m in matches if m), default=0))
 
@@ -202,12 +202,12 @@ def _digests(rows: Iterable[dict[str, object]]) -> Digests:
 def _keys(row: dict[str, object]) -> Iterator[bytes]:
     """The keys that identify an image: its id, its address, its content.
 
-    The last two find the images that a plan has left out because they repeat one that it has.
+    The last two identify images that a plan left out because they repeat a planned one.
     """
     by_id = _digest("id", row["image_id"])
     yield by_id
     yield _digest("address", row["uri"], row["etag"] or "")
-    # Empty files are alike and yet not one image.
+    # Empty files are not repeats of one image.
     yield _digest("content", row["etag"], row["size"]) if row["etag"] and row["size"] else by_id
 
 

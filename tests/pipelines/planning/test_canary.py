@@ -51,7 +51,7 @@ def test_a_canary_is_a_sample_of_the_plan_beside_the_run(config: LabelConfig) ->
     assert sorted(Path(config.output).iterdir()) == [Path(config.output) / "_plan"]
 
 
-def test_whoever_labels_the_canary_finds_its_plan_and_not_the_corpus(config: LabelConfig) -> None:
+def test_labelling_a_canary_uses_its_plan_and_does_not_list_the_corpus(config: LabelConfig) -> None:
     canary = canary_config(config, 4)
     plan_canary(prepare(config).plan, config.output, canary)
     sample = images_of(canary.output)

@@ -1,4 +1,4 @@
-"""Which images a plan takes, which it drops, and what it leaves in the folder."""
+"""The images that a plan has, those that it drops, and its files."""
 
 import json
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ GOOD = {f"{i}.jpg": encode(make_pixels(seed=i)) for i in range(5)}
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_model: str) -> LabelConfig:
-    """A finished run of seven images: two of them went, one is empty."""
+    """A finished run of seven images: two of them are missing, one is empty."""
     (tmp_path / "images").mkdir()
     for name, data in (GOOD | {"empty.jpg": b""}).items():
         (tmp_path / "images" / name).write_bytes(data)
@@ -130,10 +130,10 @@ def test_a_retry_of_nothing_is_refused(
 
 
 class Died(BaseException):
-    """Stands in for a kill."""
+    """Raised instead of a kill."""
 
 
-def test_whoever_died_over_a_plan_of_a_retry_is_in_nobodys_way(
+def test_a_process_that_crashed_while_planning_a_retry_blocks_no_other(
     run: LabelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object) -> None:
@@ -156,13 +156,13 @@ def test_whoever_died_over_a_plan_of_a_retry_is_in_nobodys_way(
     assert verify_run(run.output).problems == []
 
 
-def test_of_two_retries_at_once_the_slower_is_told_to_finish_the_other_first(
+def test_the_slower_of_two_retries_at_once_is_refused_until_the_other_is_finished(
     run: LabelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write: Callable[..., object] = pipelines.planning.retry.write_parts
 
     def write_late(*args: object, **kwargs: object) -> object:
-        """Somebody else plans a retry while this one is planned."""
+        """Another process plans a retry while this one is planned."""
         written = write(*args, **kwargs)
         monkeypatch.undo()
         prepare_retry(retry_config(run.output), ("empty",))

@@ -62,7 +62,7 @@ def test_packed_images_are_drawn_with_their_neighbours() -> None:
 
 @pytest.fixture
 def config(tmp_path: Path, tiny_model: str) -> LabelConfig:
-    """Twelve images, the last of which repeats another; a month lies between each and the next."""
+    """Twelve images, a month between each and the next; the last repeats another."""
     (tmp_path / "images").mkdir()
     for i in range(12):
         file = tmp_path / f"images/{i:02d}.jpg"
@@ -91,7 +91,7 @@ def test_without_a_plan_the_corpus_is_listed_as_a_plan_would_hold_it(config: Lab
     assert again == CorpusSample(images=sample.images, num_images=11, is_planned=True)
 
 
-def test_a_sample_stands_for_all_that_a_plan_would_hold(config: LabelConfig) -> None:
+def test_a_sample_represents_all_that_a_plan_would_hold(config: LabelConfig) -> None:
     sample = sample_of(config, 4)
     assert (len(sample.images), sample.num_images) == (4, 11)
     prepare(config)

@@ -1,4 +1,4 @@
-"""Series of runs: what is new, claims, and two calls at once."""
+"""Series of runs: new images, claims, and two calls at once."""
 
 import threading
 from collections.abc import Callable
@@ -49,12 +49,12 @@ def planned(run: LabelConfig | None) -> list[str]:
 
 
 def drafts(config: LabelConfig) -> list[Path]:
-    """What is left of plans that were made before they had a number."""
+    """Files of the drafts that have not been removed."""
     return list(Path(config.output).glob("_drafts/*"))
 
 
 def finish(run: LabelConfig | None) -> None:
-    """Commit every shard of a run, without a model: each image has a row, if only an error."""
+    """Commit every shard of a run without a model: each image gets an error row."""
     assert run is not None
     folder = RunFolder(run.output)
     plan = load_plan(folder)
@@ -130,7 +130,7 @@ def test_a_run_is_unfinished_until_it_has_a_manifest_and_keeps_its_own_limit(
     assert Series(config).unfinished() == []
 
 
-def test_whoever_loses_the_race_for_a_number_plans_again_without_what_the_winner_has(
+def test_the_loser_of_a_race_for_a_number_plans_again_without_the_images_of_the_winner(
     config: LabelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(config, *range(6))
@@ -138,7 +138,7 @@ def test_whoever_loses_the_race_for_a_number_plans_again_without_what_the_winner
     freeze: Callable[..., object] = pipelines.planning.series.freeze_plan
 
     def freeze_late(*args: object, **kwargs: object) -> object:
-        """Somebody else claims the number, and an image arrives, while this plan is made."""
+        """Another call claims the number, and an image is added, while this plan is made."""
         plan = freeze(*args, **kwargs)
         if not others:
             others.append(None)
@@ -161,7 +161,7 @@ def test_a_claim_whose_reply_was_lost_counts(
     put: Callable[..., bool] = RunFolder.put_new
 
     def lose_reply(folder: RunFolder, key: str, data: bytes) -> bool:
-        """The store has written it, and says that it is there when it is asked again."""
+        """The store has written the claim, and the retry finds that it exists."""
         return put(folder, key, data) and not key.startswith("_claims/")
 
     add(config, 1, 2)

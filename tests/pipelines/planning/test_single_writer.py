@@ -1,4 +1,4 @@
-"""Runs on a store that cannot write on a condition: real requests, and a server that ignores it."""
+"""Runs on a store without conditional writes: a real server that ignores the condition."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 @pytest.fixture
 def careless_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket behind a server that does not look at If-None-Match, for this process."""
+    """A bucket behind a server that ignores If-None-Match, for this process."""
     fsspec.filesystem("s3").makedirs("careless", exist_ok=True)
     moto = DomainDispatcherApplication(create_backend_app)
 
