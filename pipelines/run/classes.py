@@ -16,18 +16,18 @@ class Category:
     id: int
     name: str
     is_thing: bool
-    is_seen: bool | None  # the model's training knew it; None: the run does not say
+    is_seen: bool | None  # in the model's training vocabulary; None: not recorded in the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenVocabulary:
-    """The classes that a run is about to be planned with."""
+    """The classes with which a run will be planned."""
 
     vocabulary: Vocabulary
-    is_seen: tuple[bool, ...]  # per class: the model's training knew it
+    is_seen: tuple[bool, ...]  # per class: in the model's training vocabulary
 
     def to_json(self) -> dict[str, Any]:
-        """What the run folder keeps: all that the vocabulary's sha256 is made of, and more."""
+        """The record in the run folder: all that the vocabulary's sha256 covers, and more."""
         return {
             "name": self.vocabulary.name,
             "sha256": self.vocabulary.fingerprint,
@@ -45,10 +45,10 @@ class FrozenVocabulary:
         }
 
     def freeze(self, run: RunFolder) -> None:
-        """Write it into the folder of a run, for good.
+        """Write it into the folder of a run, where it never changes afterwards.
 
         Raises:
-            ConfigError: the folder holds another one.
+            ConfigError: the folder has other classes.
         """
         data = json.dumps(self.to_json(), indent=2).encode()
         if not run.put_new(VOCABULARY_KEY, data) and run.read(VOCABULARY_KEY) != data:
@@ -59,10 +59,10 @@ class FrozenVocabulary:
 
 
 def read_categories(run: RunFolder) -> tuple[Category, ...] | None:
-    """The classes that the run was planned with; None where it has not kept them.
+    """The classes with which the run was planned; None if it did not record them.
 
     Raises:
-        ConfigError: they cannot be understood.
+        ConfigError: they cannot be parsed.
     """
     try:
         content = run.read_json(VOCABULARY_KEY)

@@ -1,6 +1,6 @@
-"""What a run has committed, read back one shard at a time.
+"""Reads what a run has committed, one shard at a time.
 
-Of each image the row of the newest file counts, as `pipelines.run.newest` says.
+The row of an image in the newest file counts, by `pipelines.run.newest`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from pipelines.schema import ROW_SCHEMA
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError
 
-# A row that people have corrected; in a table of newer rows the machine's have nulls there.
+# A row that people have corrected; the model's rows have nulls in the added columns.
 CORRECTION_SCHEMA = pa.schema(
     [
         *ROW_SCHEMA,
@@ -62,7 +62,7 @@ class CommittedShard:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What the file says about where its labels come from."""
+        """The provenance of the labels, from the file's metadata."""
         metadata = self.rows.schema.metadata or {}
         return {key.decode(): value.decode() for key, value in metadata.items()}
 
@@ -96,19 +96,19 @@ def find_commits(location: str) -> tuple[RunFolder, Commits]:
 
 
 def read_committed(run: RunFolder) -> Iterator[CommittedShard]:
-    """Each committed shard, in plan order; of each image its corrected or else its newest row.
+    """Each committed shard, in plan order, with each image's corrected or else newest row.
 
     Raises:
-        ConfigError: a file went or was damaged since it was committed.
+        ConfigError: a file was removed or damaged after its commit.
     """
     return _read_shards(run, [*_retry_keys(run), *run.correction_keys()])
 
 
 def read_machine_rows(run: RunFolder) -> Iterator[CommittedShard]:
-    """Each committed shard, in plan order, as if nobody had corrected any of its rows.
+    """Each committed shard, in plan order, without the corrections of its rows.
 
     Raises:
-        ConfigError: a file went or was damaged since it was committed.
+        ConfigError: a file was removed or damaged after its commit.
     """
     return _read_shards(run, _retry_keys(run))
 
@@ -117,13 +117,13 @@ def read_rows(run: RunFolder, key: str) -> pa.Table:
     """The rows of one file, as they were written.
 
     Raises:
-        ConfigError: it went or was damaged since it was committed, or has another schema.
+        ConfigError: it was removed or damaged after its commit, or has another schema.
     """
     data = run.read(key)
     if data is None:
         raise ConfigError(
-            f"expected {key} in {run.location}, but it went while it was read; label again to"
-            " restore it"
+            f"expected {key} in {run.location}, but it was removed while it was read; label again"
+            " to restore it"
         )
     try:
         rows = pq.ParquetFile(pa.BufferReader(data)).read()
@@ -145,7 +145,7 @@ def read_rows(run: RunFolder, key: str) -> pa.Table:
 
 
 def newest_rows(run: RunFolder, keys: Iterable[str]) -> pa.Table:
-    """Of each image in the files `keys`, oldest first, the row that counts; of CORRECTION_SCHEMA.
+    """The row that counts of each image in the files `keys`, oldest first; of CORRECTION_SCHEMA.
 
     Raises:
         ConfigError: as `read_rows`.
@@ -160,7 +160,7 @@ def newest_rows(run: RunFolder, keys: Iterable[str]) -> pa.Table:
 
 
 def substitute(rows: pa.Table, newest: pa.Table) -> pa.Table:
-    """The same rows in the same order, but those of the images in `newest` taken from there."""
+    """The same rows in the same order, with the images in `newest` replaced by the rows there."""
     mine = newest.filter(pc.is_in(newest["image_id"], value_set=rows["image_id"]))
     if not mine.num_rows:
         return rows
@@ -172,7 +172,7 @@ def substitute(rows: pa.Table, newest: pa.Table) -> pa.Table:
 
 
 def corrections_in(newest: pa.Table) -> dict[str, Correction]:
-    """Of each image in `newest` that people have corrected, who and when."""
+    """The correction of each image in `newest` that people have corrected."""
     columns = ["image_id", "author", "corrected_at", "source"]
     corrected = newest.filter(pc.is_valid(newest["author"])).select(columns)
     return {row.pop("image_id"): Correction(**row) for row in corrected.to_pylist()}

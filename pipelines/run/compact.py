@@ -1,6 +1,6 @@
 """`possam compact`: the newest row of every image, in a few large files for analysis and training.
 
-The table is derived: the run stays the truth, and the table can be made again at any time.
+The table is derived from the run, which is not changed, and can be made again at any time.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ HEAD_NAME = "_table.json"
 TARGET_BYTES = 384 * 2**20  # a file closes above it: all but the last have 256 to 512 MiB
 ROWS_A_GROUP = 1024
 GROUPS_A_FILE = 6  # at least, so that the last group of a file adds little to it
-# What the plan fixes, so that it is the same in every shard.
+# Fixed by the plan, so the same in every shard.
 PROVENANCE = (
     "plan_id",
     "schema_version",
@@ -48,13 +48,13 @@ class TableFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactReport:
-    """A table that is there now."""
+    """A complete table."""
 
     location: str  # of the run
     folder: str  # of the table, in the run
     files: tuple[TableFile, ...]
-    is_new: bool  # False: it had been there already
-    other_folders: tuple[str, ...]  # tables of earlier states of the run, left alone
+    is_new: bool  # False: it already existed
+    other_folders: tuple[str, ...]  # tables of earlier states of the run, not touched
 
 
 def compact_run(
@@ -63,14 +63,14 @@ def compact_run(
     target_bytes: int = TARGET_BYTES,
     on_shard: Callable[[int, int], None] = lambda done, total: None,
 ) -> CompactReport:
-    """Write the table of the finished run at `location`, unless it is there already.
+    """Write the table of the finished run at `location`, unless it exists already.
 
-    One file at a time waits in the folder for temporary files until it is whole.
+    Each file is first written whole to the folder for temporary files.
 
     Args:
         location: of the run folder.
-        target_bytes: a file closes once it is as large; all but the last have two to four thirds.
-        on_shard: called with the number of shards read and the number of all.
+        target_bytes: a file is closed once it is as large; all but the last have 2/3 to 4/3 of it.
+        on_shard: called with the number of shards read and their total.
 
     Raises:
         ConfigError: there is no finished run, it changed meanwhile, or writing failed.
@@ -104,7 +104,7 @@ def compact_run(
 
 
 def _state(manifest: Manifest, corrections: Sequence[str]) -> str:
-    """A hash over what the table is made of; without corrections that of the manifest."""
+    """A hash over the files of which the table is made; without corrections the root hash."""
     if not corrections:
         return manifest.root_hash
     return hashlib.sha256("\n".join([manifest.root_hash, *corrections]).encode()).hexdigest()
@@ -125,7 +125,7 @@ def _require_finished(run: RunFolder) -> Manifest:
 def _counting(
     run: RunFolder, manifest: Manifest, on_shard: Callable[[int, int], None]
 ) -> Iterator[pa.Table]:
-    """The newest rows of each shard."""
+    """The newest rows of each shard; `on_shard` is called after each."""
     total = sum(file.key.startswith("data/") for file in manifest.files)
     for done, shard in enumerate(read_committed(run), start=1):
         yield shard.rows
@@ -135,7 +135,7 @@ def _counting(
 def _write_files(
     run: RunFolder, folder: str, shards: Iterator[pa.Table], target_bytes: int
 ) -> list[TableFile]:
-    """Write all files of the table but its head, over whatever an earlier try has left."""
+    """Write all files of the table except its head; what an interrupted call wrote is removed."""
     run.remove(run.keys(folder))
     groups = _row_groups(shards, target_bytes // GROUPS_A_FILE)
     files: list[TableFile] = []
@@ -156,7 +156,7 @@ def _write_head(
     files: list[TableFile],
     corrections: Sequence[str],
 ) -> dict[str, Any]:
-    """Finish the table: without its head it counts as interrupted."""
+    """Write the head, without which the table counts as interrupted."""
     rows = sum(file.rows for file in files)
     if rows != manifest.totals.images:
         raise ConfigError(
@@ -176,7 +176,7 @@ def _write_head(
 
 
 def _write_file(path: Path, groups: Iterator[pa.Table], target_bytes: int) -> int:
-    """Write groups of rows until the file is as large as wanted; how many rows it holds."""
+    """Write groups of rows until the file has `target_bytes`; returns its number of rows."""
     first = next(groups)
     rows = 0
     with (

@@ -1,4 +1,4 @@
-"""Counting every file of a complete run into its manifest."""
+"""Counts every file of a complete run and writes the manifest."""
 
 import hashlib
 import json
@@ -23,10 +23,10 @@ READ_THREADS = 8
 
 
 def finalise(run: RunFolder) -> Manifest:
-    """Count every file of a complete run, write the manifest and clear the attempts.
+    """Count every file of a complete run, write the manifest and remove the attempt markers.
 
     Raises:
-        ConfigError: a file is missing, of another plan, or has not exactly the planned rows.
+        ConfigError: a file is missing, of another plan, or without exactly the planned rows.
     """
     rounds = load_rounds(run)
     files: list[CommittedFile] = []
@@ -55,7 +55,7 @@ def finalise(run: RunFolder) -> Manifest:
 
 @dataclass(slots=True)
 class _Sums:
-    """Counts that add up, whatever the order."""
+    """Sums, the same in any order."""
 
     num_images: int = 0
     ok: int = 0

@@ -27,47 +27,47 @@ CORRECTION_KEY = re.compile(r"corrections/(\d{5,})-\d{8}T\d{6}Z\.parquet")
 
 
 def plan_key(round: int) -> str:
-    """Where the head of the plan lies, or that of a later round."""
+    """Key of the head of the plan, or of a later round's."""
     return f"_plan/retry-{round:03d}.json" if round else "_plan/plan.json"
 
 
 def plan_part_key(part: int, folder: str = PLAN_FOLDER) -> str:
-    """Where a list of planned images lies."""
+    """Key of a list of planned images."""
     return f"{folder}/part-{part:05d}.parquet"
 
 
 def drafts_folder(round: int) -> str:
-    """Where the drafts of a retry lie, the chosen one and those that lost."""
+    """Folder of the drafts of a retry: the chosen one and those that lost."""
     return f"_plan/retry-{round:03d}"
 
 
 def draft_folder(round: int, codes: Iterable[str]) -> str:
-    """Where the lists of a retry of `codes` lie.
+    """Folder of the lists of a retry of `codes`.
 
-    Other codes have another folder, so that a process that dies before it writes the head of its
-    plan, or is second with it, blocks no other.
+    Other codes have another folder, so that a process that crashes before it writes the head of
+    its plan, or writes it second, blocks no other.
     """
     name = hashlib.sha256(",".join(sorted(codes)).encode()).hexdigest()[:8]
     return f"{drafts_folder(round)}/{name}"
 
 
 def dropped_part_key(part: int) -> str:
-    """Where a list of images lies that repeat a planned one."""
+    """Key of a list of images that repeat a planned one."""
     return f"_plan/duplicates-{part:05d}.parquet"
 
 
 def data_folder(round: int) -> str:
-    """Where the files of a round lie."""
+    """Folder of the files of a round."""
     return f"data-retry-{round:03d}" if round else "data"
 
 
 def shard_key(shard: int, round: int = 0) -> str:
-    """Where the file of a shard lies."""
+    """Key of the file of a shard."""
     return f"{data_folder(round)}/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.parquet"
 
 
 def correction_key(number: int, moment: datetime) -> str:
-    """Where rows lie that people have corrected; a higher number wins over a lower one."""
+    """Key of a file of corrected rows; a higher number wins over a lower one."""
     return f"corrections/{number:05d}-{moment:%Y%m%dT%H%M%SZ}.parquet"
 
 
@@ -78,7 +78,7 @@ class RunFolder(StoreFolder):
         """Open `location`; see `StoreFolder`.
 
         Raises:
-            ConfigError: there is no such folder, or it cannot be made.
+            ConfigError: there is no such folder, or it cannot be created.
         """
         if not create and not is_s3(location) and not Path(location).is_dir():
             raise ConfigError(
@@ -88,10 +88,10 @@ class RunFolder(StoreFolder):
             super().__init__(location, create=create, single_writer=single_writer)
 
     def probe(self) -> None:
-        """Prove that the folder can be written and that put-if-absent holds there.
+        """Check that the folder can be written and that put-if-absent works there.
 
         Raises:
-            ConfigError: one of the two fails.
+            ConfigError: one of the two does not hold.
         """
         key = f"_runs/probe-{uuid.uuid4().hex}"
         with writing_named(self.location):
@@ -111,12 +111,12 @@ class RunFolder(StoreFolder):
         return {int(m[2]) for key in keys if (m := SHARD_KEY.fullmatch(key))}
 
     def correction_keys(self) -> list[str]:
-        """What people have corrected, oldest first; one listing."""
+        """Keys of the files of corrections, oldest first; one listing."""
         matches = (CORRECTION_KEY.fullmatch(key) for key in self.keys("corrections"))
         return [m[0] for m in sorted((m for m in matches if m), key=lambda m: (int(m[1]), m[0]))]
 
     def commit(self, shard: int, data: bytes, round: int = 0) -> bool:
-        """Make the file of a shard appear, whole; False if it had already been there."""
+        """Write the whole file of a shard in one step; False if it existed already."""
         return self.put_new(shard_key(shard, round), data)
 
     def is_committed(self, shard: int, round: int = 0) -> bool:
@@ -130,7 +130,7 @@ class RunFolder(StoreFolder):
         return Counter(int(m[2]) for m in matches if m and (m[1] or "") == prefix)
 
     def start_attempt(self, shard: int, round: int = 0) -> int:
-        """Leave a marker that the shard is being worked on; the number of this attempt, from 1."""
+        """Write a marker that the shard is started; returns the number of the attempt, from 1."""
         folder = f"_attempts/{_attempts_prefix(round)}shard-{shard:08d}"
         number = sum(1 for _ in self.keys(folder)) + 1
         while not self.put_new(f"{folder}/{number}", b""):
@@ -138,7 +138,7 @@ class RunFolder(StoreFolder):
         return number
 
     def clear_attempts(self) -> None:
-        """Forget all attempts: nothing is open any more."""
+        """Remove the markers of all attempts: no shard is open any more."""
         self.remove(self.keys("_attempts"))
 
 

@@ -17,8 +17,8 @@ def id_map(row: LabelledRow, values: Sequence[int] | None = None) -> Int32[ndarr
     """The id of each pixel's segment; `VOID_ID` where there is none.
 
     Args:
-        row: whose segments are decoded.
-        values: one a segment, instead of their ids.
+        row: with the segments.
+        values: one for each segment, instead of its id.
 
     Raises:
         ConfigError: the segments are damaged.
@@ -33,7 +33,7 @@ def id_map(row: LabelledRow, values: Sequence[int] | None = None) -> Int32[ndarr
 
 
 def damaged_labels(uri: str, error: PossamError) -> ConfigError:
-    """What to raise where the segments of the image at `uri` cannot be decoded."""
+    """The error for segments of the image at `uri` that cannot be decoded."""
     return ConfigError(
         f"expected sound labels of {uri}, but {error}; find out what else is damaged with possam"
         " verify"

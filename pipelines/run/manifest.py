@@ -1,4 +1,4 @@
-"""The manifest of a finished run: every file, what is in it, and one hash over all."""
+"""The manifest of a finished run: the counts of every file, and one hash over all."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ class Manifest:
 
     plan_id: str
     schema_version: str
-    root_hash: str  # of `sha256sum`'s output over the files, sorted by key
+    root_hash: str  # sha256 of `sha256sum`'s output for the files, sorted by key
     totals: Totals
     files: tuple[CommittedFile, ...]
 
@@ -56,7 +56,7 @@ def read_manifest(run: RunFolder) -> Manifest | None:
 
 
 def current_manifest(run: RunFolder, rounds: Sequence[Plan]) -> Manifest | None:
-    """The manifest, if it is about the files of all `rounds`; None if there is none or an older."""
+    """The manifest, if it counts the files of all `rounds`; None if there is none or an older."""
     manifest = read_manifest(run)
     num_files = sum(plan.num_shards for plan in rounds)
     return manifest if manifest and len(manifest.files) == num_files else None

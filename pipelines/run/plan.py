@@ -1,4 +1,4 @@
-"""The plan of a run: what its labels depend on, and which images each shard holds."""
+"""The plan of a run: the settings of its labels, and the images of each shard."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSettings:
-    """What the labels of a run depend on; a run folder holds one set of these."""
+    """The settings on which the labels of a run depend; the same for all of a run folder."""
 
     images: str  # normalised address of the corpus
-    model: str  # its name or path, for the reader
+    model: str  # its name or path, for people
     model_sha256: str
-    vocabulary: str  # its name, for the reader
+    vocabulary: str  # its name, for people
     vocabulary_sha256: str
     shard_size: int
     vocabulary_source: str | None = None  # as it was asked for, for a retry; None: the model's own
@@ -28,7 +28,7 @@ class PlanSettings:
     consistency_share: float = 0.0
 
     def differences(self, other: "PlanSettings") -> list[str]:
-        """One phrase for each setting in which `other` would give other labels."""
+        """A phrase for each setting with which `other` would give other labels."""
         mine, theirs = asdict(self), asdict(other)
         found = []
         for name in mine:
@@ -50,17 +50,17 @@ class PlanSettings:
 class Plan:
     """Head of a frozen plan; the images themselves are in its part files.
 
-    Round 0 labels the corpus; each later round labels images again that had failed.
+    Round 0 labels the corpus; each later round labels failed images again.
     """
 
-    plan_id: str  # from the settings and every planned image; the same for all rounds
+    plan_id: str  # hash of the settings and all planned images; the same for all rounds
     settings: PlanSettings
     num_images: int  # of this round, as are the shards
     num_shards: int
     round: int = 0
-    codes: tuple[str, ...] = ()  # error codes that a later round tries again
+    codes: tuple[str, ...] = ()  # error codes whose images a later round labels again
     num_dropped: int = 0  # images that repeat a planned one; round 0 only
-    parts_folder: str = PLAN_FOLDER  # where the lists of its images lie
+    parts_folder: str = PLAN_FOLDER  # folder of the lists of its images
 
     def images_in(self, shard: int) -> int:
         """How many images a shard holds; all but the last are full."""
@@ -101,10 +101,10 @@ def load_rounds(run: RunFolder) -> list[Plan]:
 
 
 def refuse_other_settings(run: RunFolder, plan: Plan, settings: PlanSettings) -> None:
-    """Return only if `settings` give the labels that `plan` is about.
+    """Return only if `settings` give the same labels as those of `plan`.
 
     Raises:
-        ConfigError: they differ; the message lists how.
+        ConfigError: they differ; the message lists the differences.
     """
     if differences := plan.settings.differences(settings):
         raise ConfigError(

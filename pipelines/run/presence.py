@@ -1,4 +1,4 @@
-"""Advisory notes in the run folder: who works on it, and when they were last seen."""
+"""Advisory notes in the run folder: the processes at work, and when they were last seen."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ GONE_AFTER_S = 90.0  # three missed beats
 
 
 class Presence:
-    """One process's note; two runs at once are safe, so a neighbour is only worth a warning."""
+    """The note of this process; two runs at once are safe, so others only cause a warning."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
@@ -28,17 +28,17 @@ class Presence:
         self._last_beat = -BEAT_EVERY_S
 
     def beat(self) -> None:
-        """Renew the note if it is time to."""
+        """Write the note again if it is `BEAT_EVERY_S` old."""
         if time.monotonic() - self._last_beat >= BEAT_EVERY_S:
             self._last_beat = time.monotonic()
             self._write(is_finished=False)
 
     def leave(self) -> None:
-        """Record that this process is done."""
+        """Record that this process has finished."""
         self._write(is_finished=True)
 
     def neighbours(self) -> list[str]:
-        """Who else has worked on this run a moment ago, as `host (process id)`."""
+        """The other processes seen within `GONE_AFTER_S`, each as `host (process id)`."""
         now = datetime.now(UTC).timestamp()
         notes = [self._run.read_json(key) for key in self._run.keys("_runs") if key != self._key]
         return [
@@ -60,6 +60,6 @@ class Presence:
         }
         try:
             self._run.replace_once(self._key, json.dumps(note).encode())
-        except STORE_ERRORS as error:  # only advice: a run does not end for want of it
+        except STORE_ERRORS as error:  # advisory: a run must not fail without it
             reason = str(error).partition("\n")[0]
             logger.warning("could not note in the run who is at work: %s", reason)

@@ -222,7 +222,7 @@ def test_a_file_of_another_schema_or_none_is_one_sentence(copy: Path) -> None:
         open_run(str(copy)).read_shard(1)
     opened = open_run(str(copy))
     (copy / shard_key(2)).unlink()
-    with pytest.raises(ConfigError, match="but it went while it was read"):
+    with pytest.raises(ConfigError, match="but it was removed while it was read"):
         opened.read_shard(2)
 
 

@@ -58,7 +58,7 @@ def test_one_index_reads_one_shard_alone(copy: Path) -> None:
     for shard in (0, 2):
         (copy / shard_key(shard)).unlink()
     assert dataset[2].image_id == all_ids_of_shard(copy, 1)[0]
-    with pytest.raises(ConfigError, match="went while it was read"):
+    with pytest.raises(ConfigError, match="removed while it was read"):
         dataset[1]
 
 

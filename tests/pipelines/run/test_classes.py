@@ -23,7 +23,7 @@ VOCABULARY = Vocabulary.from_records(
 FROZEN = FrozenVocabulary(vocabulary=VOCABULARY, is_seen=(True, False))
 
 
-def test_the_classes_of_a_run_are_kept_with_all_that_tells_them_apart(tmp_path: Path) -> None:
+def test_the_classes_of_a_run_are_kept_with_all_that_distinguishes_them(tmp_path: Path) -> None:
     run = RunFolder(str(tmp_path))
     assert read_categories(run) is None
     FROZEN.freeze(run)

@@ -40,12 +40,12 @@ def read_table(run: Path) -> pa.Table:
 
 
 def test_a_table_holds_every_row_in_plan_order_and_says_where_it_comes_from(run: Path) -> None:
-    heard: list[tuple[int, int]] = []
-    report = compact_run(str(run), on_shard=lambda done, total: heard.append((done, total)))
+    calls: list[tuple[int, int]] = []
+    report = compact_run(str(run), on_shard=lambda done, total: calls.append((done, total)))
     assert report.is_new
     assert report.folder == f"table/{root_hash(run)[:16]}"
     assert report.other_folders == ()
-    assert heard == [(1, 2), (2, 2)]
+    assert calls == [(1, 2), (2, 2)]
     table = read_table(run)
     assert table.to_pylist() == read_rows(run, 0) + read_rows(run, 1)
     plan_id = json.loads((run / "_plan/plan.json").read_text())["plan_id"]

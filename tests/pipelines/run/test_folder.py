@@ -23,7 +23,7 @@ def test_shards_lie_a_thousand_to_a_folder() -> None:
     assert shard_key(12_345) == "data/g=0012/shard-00012345.parquet"
 
 
-def test_the_first_commit_wins_and_the_second_is_told(run: RunFolder) -> None:
+def test_the_first_commit_wins_and_the_second_returns_false(run: RunFolder) -> None:
     assert run.commit(7, b"first")
     assert not run.commit(7, b"second")
     assert run.read(shard_key(7)) == b"first"
