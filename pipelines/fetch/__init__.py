@@ -1,1 +1,1 @@
-"""The bytes of one image, wherever it lies."""
+"""Reads the bytes of one image from a disk, a bucket, a container or the web."""

@@ -1,4 +1,4 @@
-"""Images that lie inside tar or Parquet files: many of them with one request."""
+"""Reads images inside tar or Parquet files, many of them with one request."""
 
 import io
 import logging
@@ -37,7 +37,7 @@ class ContainerReader:
         self._buckets: dict[str, ObjectStore] = {}
 
     def units(self, images: Iterable[InputImage]) -> Iterator[list[InputImage]]:
-        """The images in order, in lists that `read` takes; images of no container are alone."""
+        """The images in order, in lists for `read`; an image outside a container is alone."""
         for container, members in groupby(images, key=lambda image: image.container):
             if container is None:
                 yield from ([image] for image in members)
@@ -50,7 +50,7 @@ class ContainerReader:
         """The bytes of each image of a unit, or why there are none.
 
         Raises:
-            GenericError: trouble of the store that outlasted the retries.
+            GenericError: the store failed, and the retries did not help.
         """
         container = unit[0].container
         assert container is not None
@@ -108,12 +108,12 @@ class ContainerReader:
             return bytes(obstore.get_range(self._buckets[bucket], key, start=first, end=end))
         except GenericError:
             if obstore.head(self._buckets[bucket], key)["size"] < end:
-                return b""  # it has become shorter, so what it holds is not what was planned
+                return b""  # the container has become shorter, so it is not the planned one
             raise
 
 
 def _range_units(members: Iterable[InputImage]) -> Iterator[list[InputImage]]:
-    """Neighbours in a tar, as long as the range that holds them is not too long."""
+    """Neighbours in a tar, together up to a range of RANGE_BYTES."""
     unit: list[InputImage] = []
     for image in members:
         assert image.offset is not None
@@ -128,7 +128,7 @@ def _range_units(members: Iterable[InputImage]) -> Iterator[list[InputImage]]:
 
 
 def _row_group_units(container: str, members: list[InputImage]) -> Iterator[list[InputImage]]:
-    """Images of one row group together; of a file that cannot be opened, all of them."""
+    """Images of one row group together; all images of a file that cannot be opened."""
     try:
         with open_container(container) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
@@ -141,7 +141,7 @@ def _row_group_units(container: str, members: list[InputImage]) -> Iterator[list
 
 
 def _read_rows(container: str, images: list[InputImage]) -> list[Content]:
-    """The embedded bytes of images that are neighbours in a Parquet file."""
+    """The embedded bytes of neighbouring images of a Parquet file; empty where there are none."""
     rows = [image.offset or 0 for image in images]
     found: dict[int, bytes] = {}
     try:

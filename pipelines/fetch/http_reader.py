@@ -1,9 +1,9 @@
-"""Images behind http(s) addresses, from hosts that the user named and from the public internet.
+"""Reads images at http(s) addresses, from allowed hosts on the public internet only.
 
-A manifest of strangers could otherwise make the cluster ask its own network, such as the address
-that hands out cloud credentials. So each name is resolved once, every answer must be public, and
-the connection goes to that very answer. Proxies of the environment are not used: they would resolve
-the name again.
+A manifest from others could otherwise make the cluster send requests into its own network, such as
+to the address that serves cloud credentials. So each name is resolved once, every answer must be
+public, and the connection goes to one of these answers. Proxies of the environment are not used:
+they would resolve the name again.
 """
 
 import http.client
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 PATIENCE = Patience(tries=3, first_pause_s=0.5)
 MAX_REDIRECTS = 3
 TIMEOUT = Timeout(connect=5.0, read=30.0)  # read: between two packets
-BODY_TIMEOUT_S = 300.0  # in all, for servers that drip
+BODY_TIMEOUT_S = 300.0  # in total, for servers that send slowly
 CHUNK_BYTES = 2**16
 CONNECTIONS_KEPT = 16  # for each server
 
@@ -46,19 +46,19 @@ UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 Address = IPv4Address | IPv6Address
 
-# What `ipaddress` of some Python releases calls global.
+# Not public, although `ipaddress` of some Python releases calls them global.
 NOT_PUBLIC_V4 = (
-    IPv4Network("192.0.0.0/24"),  # protocol assignments; a cloud's metadata lives there
+    IPv4Network("192.0.0.0/24"),  # protocol assignments; a cloud's metadata server is there
     IPv4Network("192.88.99.0/24"),  # relays of 6to4
     IPv4Network("168.63.129.16/32"),  # a cloud's host services
 )
-PUBLIC_V6 = IPv6Network("2000::/3")  # all that is handed out for unicast
+PUBLIC_V6 = IPv6Network("2000::/3")  # all that is allocated for unicast
 DOCUMENTATION_V6 = IPv6Network("3fff::/20")
 NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public_address(address: Address) -> bool:
-    """Whether `address` is public: one and the same machine for everyone on the internet."""
+    """Whether `address` is public: the same machine from everywhere on the internet."""
     if isinstance(address, IPv6Address):
         inner = _inner_v4(address)
         if inner is not None:
@@ -71,7 +71,7 @@ def is_public_address(address: Address) -> bool:
 
 
 def _inner_v4(address: IPv6Address) -> IPv4Address | None:
-    """Where packets to `address` leave IPv6 for."""
+    """The IPv4 address to which packets to `address` are translated; None: none."""
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
@@ -79,7 +79,7 @@ def _inner_v4(address: IPv6Address) -> IPv4Address | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
-    """An address taken apart."""
+    """A parsed web address."""
 
     scheme: str
     host: str  # ASCII, without brackets or a last dot
@@ -101,7 +101,7 @@ class HttpReader:
         *,
         is_public: Callable[[Address], bool] = is_public_address,
     ) -> None:
-        """Read from `allowed_hosts` alone (see `is_allowed`), at addresses that `is_public`."""
+        """Read only from `allowed_hosts` (see `is_allowed`), at addresses that `is_public`."""
         self._allowed_hosts = tuple(allowed_hosts)
         self._is_public = is_public
         self._pools = PoolManager(
@@ -109,11 +109,11 @@ class HttpReader:
         )
 
     def read(self, image: InputImage) -> bytes:
-        """The bytes behind an http(s) address.
+        """The bytes at an http(s) address.
 
         Raises:
-            ImageError: they are gone, changed, unfit or not allowed, which a retry cannot mend.
-            ConnectionError: trouble that outlasted the retries.
+            ImageError: they are missing, changed, unfit or not allowed; a retry cannot help.
+            ConnectionError: the server failed, and the retries did not help.
         """
         if image.size is not None and image.size > MAX_BYTES:
             raise _too_large(image.size)
@@ -164,7 +164,7 @@ class HttpReader:
         return target
 
     def _resolve(self, target: _Target) -> list[Address]:
-        """Every address of the host, all of them public."""
+        """All addresses of the host, each of them public."""
         try:
             found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
@@ -180,7 +180,7 @@ class HttpReader:
         return addresses
 
     def _ask(self, target: _Target) -> BaseHTTPResponse:
-        """The head of the reply, from the first of the host's addresses that answers."""
+        """The reply of the first of the host's addresses that answers; its body is not read."""
         *addresses, last = self._resolve(target)
         for address in addresses:
             try:
@@ -190,7 +190,7 @@ class HttpReader:
         return self._ask_at(last, target)
 
     def _ask_at(self, address: Address, target: _Target) -> BaseHTTPResponse:
-        # The pools' keys hold these names too: no connection serves a host it was not opened for.
+        # The pools' keys include these names: no connection is used for another host.
         tls = {"server_hostname": target.host} if target.scheme == "https" else {}
         pool = self._pools.connection_from_host(str(address), target.port, target.scheme, tls)
         headers = {

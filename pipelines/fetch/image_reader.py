@@ -1,4 +1,4 @@
-"""Bytes of planned images, checked against the plan on every read."""
+"""Reads the bytes of planned images and checks them against the plan every time."""
 
 import io
 import logging
@@ -41,28 +41,28 @@ class ImageReader:
     """
 
     def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
-        """Read web addresses only of `allowed_hosts`."""
+        """Read web addresses of `allowed_hosts` only."""
         self._buckets: dict[str, ObjectReader] = {}
         self._containers = ContainerReader()
         self._web = HttpReader(allowed_hosts)
 
     def units(self, images: Iterable[InputImage]) -> Iterator[list[InputImage]]:
-        """The images in order, those together that one request brings."""
+        """The images in order, in lists that are read with one request."""
         return self._containers.units(images)
 
     def fetch(self, unit: list[InputImage]) -> list[Fetched]:
-        """Read one of `units`; permanent trouble becomes data, transient trouble raises."""
+        """Read one of `units`; permanent failures are returned, transient ones raised."""
         if unit[0].container is not None:
             contents = self._containers.read(unit)
             return [Fetched(i, data) for i, data in zip(unit, contents, strict=True)]
         return [self._fetch_alone(image) for image in unit]
 
     def read(self, image: InputImage) -> bytes:
-        """The bytes that the plan promised.
+        """The bytes of a planned image.
 
         Raises:
-            ImageError: they are gone, changed or unfit, which a retry cannot mend.
-            Exception: whatever the store raises in transient trouble that outlasted the retries.
+            ImageError: they are missing, changed or unfit; a retry cannot help.
+            Exception: a transient failure of the store that the retries did not help.
         """
         (fetched,) = self.fetch([image])
         if isinstance(fetched.data, ImageError):
@@ -107,7 +107,7 @@ class ImageReader:
 
 
 def _read(image: InputImage, path: str) -> bytes:
-    """Read a local file, which must be a regular one: no link, no pipe that never ends."""
+    """Read a local file, which must be a regular one: neither a link nor an endless pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor

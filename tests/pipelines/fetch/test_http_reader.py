@@ -28,7 +28,7 @@ RESOLVE = socket.getaddrinfo
 class Reply:
     """What the server sends; by default four bytes of a picture."""
 
-    status: int = 200  # 0: it hangs up
+    status: int = 200  # 0: it closes the connection
     body: bytes = b"data"
     length: int | None = 4  # None: it announces none
     headers: dict[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Reply:
 
 
 class Site(ThreadingHTTPServer):
-    """A real server on the loopback that remembers what it was asked."""
+    """A real server on the loopback that records its requests."""
 
     daemon_threads = True
 
@@ -87,7 +87,7 @@ def site() -> Iterator[Site]:
 
 
 class Resolver:
-    """Stands in for name servers: each question gets the next answer, the last one stays."""
+    """Replaces name servers: each query gets the next answer, and the last one is repeated."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[list[str]]] = {NAME: [["127.0.0.1"]]}
@@ -114,7 +114,7 @@ def web_image(uri: str, *, size: int | None = None, etag: str | None = None) -> 
 
 
 def open_reader(*hosts: str) -> HttpReader:
-    """A reader that takes the loopback for public."""
+    """A reader that treats the loopback as public."""
     return HttpReader(hosts or (NAME,), is_public=lambda _: True)
 
 
@@ -253,11 +253,11 @@ def test_no_spelling_of_a_private_address_gets_through(site: Site, host: str) ->
 
 
 def test_a_name_that_changes_its_address_is_asked_once(site: Site, resolver: Resolver) -> None:
-    resolver.answers[NAME] = [["127.0.0.1"], ["127.0.0.2"]]  # nobody listens at the second
+    resolver.answers[NAME] = [["127.0.0.1"], ["127.0.0.2"]]  # nothing listens at the second
     reader = HttpReader([NAME], is_public=ip_address("127.0.0.1").__eq__)
     assert reader.read(web_image(site.url())) == b"data"
     assert resolver.asked.count(NAME) == 1
-    assert code_of(site.url(), reader) == "bad_key"  # by now it answers the other address
+    assert code_of(site.url(), reader) == "bad_key"  # the name server answers the other address now
 
 
 def test_the_next_address_is_taken_where_one_is_dead(site: Site, resolver: Resolver) -> None:
@@ -336,7 +336,7 @@ def test_any_other_address_is_not_public(address: str) -> None:
 
 @pytest.fixture
 def make_certificate(tmp_path: Path) -> Callable[[str], Path]:
-    """Writes key and certificate of a host that vouches for itself."""
+    """Writes the key and the self-signed certificate of a host."""
 
     def make(host: str) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -375,7 +375,7 @@ def test_the_certificate_must_be_of_the_host(
     certificate = make_certificate(NAME)
     names: list[str | None] = []
     speak_tls(site, certificate, names)
-    assert code_of(site.url(scheme="https")) == "not_found"  # nobody vouches for it
+    assert code_of(site.url(scheme="https")) == "not_found"  # no authority signed it
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     reader = open_reader(NAME, "localhost")
     assert reader.read(web_image(site.url(scheme="https"))) == b"data"
