@@ -1,1 +1,1 @@
-"""What can be labelled: folders, buckets, lists, tar and Parquet files."""
+"""Sources of images: folders, buckets, lists, tar and Parquet files."""

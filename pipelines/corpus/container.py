@@ -1,4 +1,4 @@
-"""Open Parquet files, local or in a bucket; planning and workers share it."""
+"""Opens Parquet files, local or in a bucket; used by planning and by workers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
     """A Parquet file whose row groups are read piece by piece.
 
     Raises:
-        ConfigError: it cannot be read, now or later.
+        ConfigError: it cannot be opened, or a later read fails.
     """
     try:
         with (

@@ -1,4 +1,4 @@
-"""Images inside Parquet files, as published data sets have them."""
+"""Lists images inside Parquet files, the form of published data sets."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A folder, glob or prefix of image files."""
+"""Lists a folder, glob or prefix of image files."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,10 +17,10 @@ HASH_FILES = 64  # for one thread at a time
 
 
 def read_images(images: str) -> Iterator[pa.RecordBatch]:
-    """The images below an address, sorted by uri; the content of local ones is read once.
+    """The images below an address, sorted by uri; local ones are read once, for their hash.
 
     Raises:
-        ConfigError: there is no such place, or it cannot be read.
+        ConfigError: the address does not exist or cannot be read.
     """
     return to_batches(_identified(images))
 
@@ -29,7 +29,7 @@ def list_files(images: str, endings: tuple[str, ...]) -> Iterator[FoundImage]:
     """The files of these endings below an address, sorted by uri.
 
     Raises:
-        ConfigError: there is no such place, or it cannot be read.
+        ConfigError: the address does not exist or cannot be read.
     """
     if not is_s3(images):
         return list_local(images, endings)
@@ -55,4 +55,4 @@ def _identify(image: FoundImage) -> FoundImage:
             etag = content_etag(stream)
             return replace(image, etag=etag, size=stream.tell())
     except OSError:
-        return image  # gone already, or not ours to read; its row will say so
+        return image  # removed, or not readable; its row will have the error

@@ -1,4 +1,4 @@
-"""What a source finds before it is planned, and its rows."""
+"""An image as a source finds it, before planning, and the rows of many."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundImage:
-    """An image, or a file that holds images, as its listing describes it."""
+    """An image, or a file of images, as listed."""
 
     uri: str
     relative_uri: str  # to the root of the corpus
@@ -27,7 +27,7 @@ class FoundImage:
     modified: datetime | None
     container: str | None = None
     offset: int | None = None
-    image_id: None = None  # only a manifest gives one
+    image_id: None = None  # given only by manifests
 
 
 def to_batches(found: Iterable[FoundImage]) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,4 @@
-"""Which paths a glob means: `*`, `?` and `[ab]` stay within a name, `**` crosses folders."""
+"""Matches paths with a glob: `*`, `?` and `[ab]` match within a name, `**` across folders."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ WILDCARDS = "*?["
 
 
 class GlobPattern:
-    """Follows a path name by name; a state is how many parts of the pattern are behind it."""
+    """Matches a path name by name; a state is the number of parts of the pattern matched so far."""
 
     def __init__(self, pattern: str) -> None:
         self._parts = tuple(
@@ -17,15 +17,15 @@ class GlobPattern:
         )
 
     def matches(self, path: str) -> bool:
-        """Whether `path` is meant."""
+        """Whether `path` matches."""
         return len(self._parts) in self._follow(path)
 
     def may_hold(self, folder: str) -> bool:
-        """Whether something below `folder` can be meant."""
+        """Whether a path below `folder` can match."""
         return any(state < len(self._parts) for state in self._follow(folder))
 
     def ends_in(self, folder: str) -> bool:
-        """Whether only what lies directly in `folder` can be meant, nothing deeper."""
+        """Whether only paths directly in `folder` can match, none deeper."""
         last = len(self._parts) - 1
         return self._parts[last] is not None and self._follow(folder) <= {last, last + 1}
 
@@ -45,7 +45,7 @@ class GlobPattern:
                     yield state + 1
 
     def _skip_folders(self, states: Iterable[int]) -> set[int]:
-        """Also the states behind each `**`, which may stand for no folder at all."""
+        """Also the states after each `**`, which may match no folder at all."""
         reached: set[int] = set()
         for state in states:
             reached.add(state)
@@ -56,12 +56,12 @@ class GlobPattern:
 
 
 def split_glob(address: str) -> tuple[str, bool]:
-    """What precedes the first wildcard, and whether there is one."""
+    """The text before the first wildcard, and whether there is one."""
     wild = next((i for i, letter in enumerate(address) if letter in WILDCARDS), None)
     return address[:wild], wild is not None
 
 
 def folder_of(images: str) -> str:
-    """What holds a whole corpus: the folder or file itself, or what precedes the wildcards."""
+    """The path of a whole corpus: the folder or file itself, or the folder before the wildcards."""
     literal, is_glob = split_glob(images)
     return literal.rpartition("/")[0] if is_glob and not Path(images).exists() else images

@@ -1,4 +1,4 @@
-"""A list of images with what is known of them: Parquet, CSV or JSON Lines.
+"""Reads manifests, which are lists of images: Parquet, CSV or JSON Lines.
 
 Columns: `uri` (required), `image_id`, `size`, `etag`, `modified`; others are ignored.
 """
@@ -19,7 +19,7 @@ from pipelines.storage.store import STORE_ERRORS
 from possam_core.errors import ConfigError
 
 MANIFEST_ENDINGS = (".csv", ".jsonl", ".ndjson")
-BLOCK_BYTES = 2**22  # of text, in memory at once; a row must fit in
+BLOCK_BYTES = 2**22  # of text, in memory at once; a row must not be longer
 
 COLUMNS = pa.schema(
     [INPUT_SCHEMA.field(name) for name in ("uri", "image_id", "size", "etag", "modified")]
@@ -47,12 +47,12 @@ def read_manifests(
 
 
 def is_manifest(schema: pa.Schema) -> bool:
-    """Whether the rows of a Parquet file name images rather than hold them."""
+    """Whether the rows of a Parquet file name images rather than contain them."""
     return schema.get_field_index("uri") >= 0 and _is_text(schema.field("uri").type)
 
 
 def _read(uri: str) -> Iterator[pa.RecordBatch]:
-    """The columns that count, in large pieces and in the types that the file has."""
+    """The columns of a manifest, in large batches and with the file's types."""
     if uri.lower().endswith(".parquet"):
         with open_parquet(uri) as parquet:
             columns = _require_columns(parquet.schema_arrow.names, uri)
@@ -100,10 +100,10 @@ def _json_rows(uri: str) -> Iterator[pa.RecordBatch]:
 
 
 def _require_columns(found: list[str], uri: str) -> list[str]:
-    """Those of the columns that count.
+    """The columns of a manifest among all.
 
     Raises:
-        ConfigError: `uri` is missing, or one of them is there more than once.
+        ConfigError: `uri` is missing, or one of them appears more than once.
     """
     if "uri" not in found:
         raise ConfigError(
@@ -118,7 +118,7 @@ def _require_columns(found: list[str], uri: str) -> list[str]:
 
 
 def _require_type(field: pa.Field, uri: str) -> None:
-    """Return only if a column of a Parquet file has the type it must have, in whatever width."""
+    """Return only if a column of a Parquet file has the required type, of any width."""
     wanted = COLUMNS.field(field.name).type
     fits = {
         pa.string(): _is_text,
@@ -139,7 +139,7 @@ def _is_text(type_: pa.DataType) -> bool:
 
 
 def _to_input(rows: pa.RecordBatch, rules: UriRules, first_row: int) -> pa.RecordBatch:
-    """The rows as INPUT_SCHEMA has them, each with a uri that can be read."""
+    """The rows in INPUT_SCHEMA, each with a uri that can be read."""
     try:
         rows.validate(full=True)  # what is not UTF-8 would fail far from here
     except pa.ArrowInvalid as error:

@@ -1,4 +1,4 @@
-"""List local files in the order of their uris, one folder in memory at a time."""
+"""Lists local files in the order of their uris, with one folder in memory at a time."""
 
 import logging
 import os
@@ -20,12 +20,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def list_local(images: str, endings: tuple[str, ...]) -> Iterator[FoundImage]:
-    """The regular files of these endings in a folder or a glob, or the one that is named.
+    """The regular files of these endings in a folder or a glob, or a single file.
 
     Links are skipped, so a listing neither loops nor leaves the corpus.
 
     Raises:
-        ConfigError: there is no such place, or it cannot be read.
+        ConfigError: the address does not exist or cannot be read.
     """
     root = corpus_root(images)
     inner = images.removeprefix(root).removeprefix("/")
@@ -49,7 +49,7 @@ def list_local(images: str, endings: tuple[str, ...]) -> Iterator[FoundImage]:
 
 
 def corpus_root(images: str) -> str:
-    """The folder itself, the folder of a file, or what precedes the wildcards of a glob.
+    """The folder itself, the folder of a file, or the folder before the wildcards of a glob.
 
     Raises:
         ConfigError: it does not exist.
@@ -72,7 +72,7 @@ def corpus_root(images: str) -> str:
 
 
 def utf8_uri(path: str) -> str:
-    """`path` itself, or as a file:// uri where its name is not UTF-8, which no column can hold."""
+    """`path` itself, or a file:// uri if its name is not UTF-8, which no column can hold."""
     return path if _is_utf8(path) else FILE_SCHEME + quote(os.fsencode(path))
 
 
@@ -91,7 +91,7 @@ class _Walk:
             yield from self._descend(in_utf8=False)
 
     def _descend(self, *, in_utf8: bool) -> Generator[str, None, bool]:
-        """The paths that are UTF-8, or those that are not; returns whether there are others."""
+        """The paths that are UTF-8, or those that are not; returns whether it left out others."""
         has_others = not _is_utf8(self.root)
         pending = [(self.root, iter(self._names(self.root, in_utf8)))]
         while pending:
@@ -110,7 +110,7 @@ class _Walk:
         return has_others
 
     def _names(self, folder: str, in_utf8: bool) -> list[str]:
-        """The names in `folder` worth a look, in the order of uris; those of folders end in "/"."""
+        """The names in `folder` that may match, in the order of uris; folders end in "/"."""
         names = []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -129,7 +129,7 @@ def _regular_file(path: str) -> os.stat_result | None:
     try:
         stat = Path(path).lstat()
     except FileNotFoundError:
-        return None  # gone since its folder was read
+        return None  # removed since its folder was read
     if S_ISREG(stat.st_mode):
         return stat
     logger.warning("skipped %s: not a regular file", utf8_uri(path))
@@ -148,7 +148,7 @@ def _time(nanoseconds: int) -> datetime | None:
     try:
         return EPOCH + timedelta(microseconds=nanoseconds // 1000)
     except OverflowError:
-        return None  # a year that no calendar has
+        return None  # a year outside the calendar
 
 
 def _unreadable(images: str, error: OSError) -> ConfigError:

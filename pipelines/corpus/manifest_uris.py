@@ -1,4 +1,4 @@
-"""What a manifest may name: objects, files below its own folder, and pages of allowed hosts."""
+"""Checks uris of a manifest: objects, files below its own folder, addresses of allowed hosts."""
 
 import posixpath
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from possam_core.errors import ConfigError
 
 OBJECT = r"^s3://[^/]+/(?s:.)"
 PAGE = r"^https?://"
-# No user, backslash or bracket: programs do not agree on which host such an address means.
+# No user, backslash or bracket: programs disagree on the host of such an address.
 SERVER = r"^(?P<server>https?://[A-Za-z0-9._-]+(?::[0-9]{1,5})?)(?:[/?#]|$)"
 SCHEME = r"^\s*[A-Za-z][A-Za-z0-9+.-]*://"
 UNTIDY = r"(^\.{1,2}|/\.{0,2})(/|$)|\x00"  # a name that is empty, "." or ".."
@@ -21,7 +21,7 @@ UNTIDY = r"(^\.{1,2}|/\.{0,2})(/|$)|\x00"  # a name that is empty, "." or ".."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UriRules:
-    """How the uris of one manifest are read, and which of them are refused."""
+    """Makes the uris of one manifest absolute, or refuses them."""
 
     manifest: str
     allowed_hosts: tuple[str, ...]
@@ -30,7 +30,7 @@ class UriRules:
         """The same uris with an absolute address for each path.
 
         Raises:
-            ConfigError: one is missing, or of a place that a manifest may not name.
+            ConfigError: one is missing, or names a place that a manifest may not name.
         """
         is_object = _matches(uris, OBJECT)
         if not uris.null_count and pc.all(is_object).as_py():
@@ -70,7 +70,7 @@ class UriRules:
                 )
 
     def _files(self, paths: pa.StringArray) -> pa.StringArray:
-        """Absolute addresses of paths, most of them without a look at each."""
+        """Absolute addresses of paths, most of them without a loop in Python."""
         folder = posixpath.dirname(self.manifest)
         inside = folder.rstrip("/") + "/"
         is_absolute = pc.starts_with(paths, "/")
@@ -91,7 +91,7 @@ class UriRules:
         return pc.replace_with_mask(files, is_odd, pa.array(tidy, pa.string()))
 
     def _tidy(self, uri: str) -> str | None:
-        """The address of one path, by names alone; None if it is not below the manifest."""
+        """The address of one path, without reading the disk; None: not below the manifest."""
         path = local_path(uri)
         assert path is not None
         folder = posixpath.dirname(local_path(self.manifest) or self.manifest)

@@ -1,4 +1,4 @@
-"""List a bucket in the order of its keys, many prefixes side by side and a few pages ahead."""
+"""Lists a bucket in the order of its keys, many prefixes in parallel and a few pages ahead."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,12 +30,12 @@ ENOUGH_PREFIXES = 64  # to keep the threads busy although some hold little
 MAX_DEPTH = 8  # of looking for them
 PATIENCE = Patience(tries=5, first_pause_s=0.5)  # with one question
 
-# What a damaged answer raises when its XML is read, next to errors of the connection.
+# Raised when the XML of a damaged answer is parsed, or by the connection.
 DAMAGE = (BotoCoreError, ResponseParserError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def list_s3(images: str, endings: tuple[str, ...]) -> Iterator[FoundImage]:
-    """The objects of these endings below a prefix or in a glob, or the one that is named.
+    """The objects of these endings below a prefix or in a glob, or a single object.
 
     Raises:
         ConfigError: the bucket cannot be listed.
@@ -59,7 +59,7 @@ def list_s3(images: str, endings: tuple[str, ...]) -> Iterator[FoundImage]:
 
 @dataclass(frozen=True, slots=True)
 class _Wide:
-    """A prefix with more entries than fit a page."""
+    """A prefix with more entries than one page."""
 
     prefix: str
 
@@ -70,7 +70,7 @@ _Unit = str | _Wide | _Page  # a prefix to list, a wide one, or objects that are
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing:
-    """Lists what is wanted of one bucket."""
+    """Lists the wanted objects of one bucket."""
 
     client: Any
     images: str
@@ -78,7 +78,7 @@ class _Listing:
     pattern: GlobPattern | None  # of keys
 
     def find(self, key: str) -> FoundImage | None:
-        """The object with exactly this key, if there is one; of all that begin so it is first."""
+        """The object with exactly this key, if any; it is the first of those with this prefix."""
         units, _ = self._ask(Prefix=key, MaxKeys=1)
         found = [image for unit in units if isinstance(unit, list) for image in unit]
         return next((image for image in found if image.relative_uri == key), None)
@@ -95,7 +95,7 @@ class _Listing:
             yield from self._parts(unit)
 
     def _split(self, unit: _Unit) -> list[_Unit]:
-        """What lies directly below a prefix, or the unit itself if it is none."""
+        """The entries directly below a prefix; the unit itself if it is not a prefix."""
         if not isinstance(unit, str):
             return [unit]
         units, token = self._ask(Prefix=unit, Delimiter="/")
@@ -112,7 +112,7 @@ class _Listing:
                     yield from self._parts(part)
 
     def _pages(self, prefix: str) -> Iterator[_Page]:
-        """All objects below `prefix`, or in it alone if nothing deeper can be meant."""
+        """All objects below `prefix`, or only those directly in it if none deeper can match."""
         is_flat = self.pattern is not None and self.pattern.ends_in(prefix.removesuffix("/"))
         for units in self._answers(Prefix=prefix, **({"Delimiter": "/"} if is_flat else {})):
             yield from (unit for unit in units if isinstance(unit, list))
@@ -125,7 +125,7 @@ class _Listing:
             yield units
 
     def _ask(self, **request: str | int) -> tuple[list[_Unit], str | None]:
-        """One answer of the store, and what to ask for the next one; None if it was the last."""
+        """One answer of the store, and the token of the next one; None: it was the last."""
         bucket, _ = split_s3(self.images)
 
         def ask() -> tuple[list[_Unit], str | None]:
@@ -175,14 +175,14 @@ def _found(bucket: str, item: dict[str, Any]) -> FoundImage:
 
 def _next_token(answer: dict[str, Any]) -> str | None:
     token: str | None = answer.get("NextContinuationToken")
-    # A damaged flag would end the listing early and in silence.
+    # With a damaged flag the listing would end early without an error.
     if (token is not None) != answer["IsTruncated"]:
         raise ValueError("an answer that says both that it is and that it is not the last one")
     return token
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether asking again may help."""
+    """Whether repeating the request may help."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code")

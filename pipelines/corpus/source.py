@@ -1,4 +1,4 @@
-"""The corpus: which images there are, of whichever kind of source."""
+"""Lists the images of a corpus, for every kind of source."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,7 +20,7 @@ PACKED_ENDINGS = TAR_ENDINGS + PARQUET_ENDINGS + MANIFEST_ENDINGS
 
 
 def read_source(images: str, *, allowed_hosts: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-    """What is known of each image of a corpus, as batches of INPUT_SCHEMA, in a stable order.
+    """The images of a corpus as batches of INPUT_SCHEMA, in a stable order.
 
     The suffix of the address or glob separates tar files, manifests and Parquet files from folders.
 
@@ -29,7 +29,7 @@ def read_source(images: str, *, allowed_hosts: Sequence[str] = ()) -> Iterator[p
         allowed_hosts: web hosts that a manifest may name (see `pipelines.storage.hosts`).
 
     Raises:
-        ConfigError: there is nothing at the address, or it cannot be read.
+        ConfigError: there is no image at the address, or it cannot be read.
     """
     batches = _read(images, allowed_hosts)
     first = next(batches, None)
@@ -40,7 +40,7 @@ def read_source(images: str, *, allowed_hosts: Sequence[str] = ()) -> Iterator[p
 
 
 def require_corpus(images: str) -> None:
-    """Return only if the folder of a local corpus exists: else every image would seem gone.
+    """Return only if the folder of a local corpus exists: otherwise every image would be missing.
 
     Raises:
         ConfigError: it does not.
@@ -77,7 +77,7 @@ def _holds_manifests(images: str) -> bool:
 
 
 def _nothing_found(images: str) -> ConfigError:
-    """The error for an address without images; it names what else is there."""
+    """The error for an address without images; it names the other files there."""
     endings = next((e for e in PACKED_ENDINGS if images.lower().endswith(e)), None)
     if endings is not None:
         return ConfigError(

@@ -1,4 +1,4 @@
-"""Images in tar files: each tar is read once from end to end; workers read by ranges later."""
+"""Lists images in tar files: planning reads each tar once; workers read ranges of it later."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ IMAGES_AHEAD = 1024  # of each tar
 BUFFER_BYTES = 2**16
 MAX_HEADER_BYTES = 2**16  # of the long names and attributes of one member
 
-# What `tarfile` raises for headers that make no sense.
+# Raised by `tarfile` for invalid headers.
 HEADER_ERRORS = (tarfile.TarError, ValueError, LookupError, OverflowError)
 
 EXTENDED_HEADERS = (
@@ -54,7 +54,7 @@ def _images(tar: FoundImage) -> Iterator[FoundImage]:
             _open(blocks := _Blocks(stream)) as archive,
         ):
             while (member := archive.next()) is not None:
-                cast(Any, archive).members.clear()  # it would keep them all
+                cast(Any, archive).members.clear()  # it would keep all members in memory
                 if member.name.lower().endswith(IMAGE_ENDINGS) and not member.isdir():
                     if member.isreg() and not member.issparse():
                         yield _found(tar, archive, member)
@@ -92,7 +92,7 @@ def _found(tar: FoundImage, archive: tarfile.TarFile, member: tarfile.TarInfo) -
 
 
 def _label(name: str) -> str:
-    """The name of a member, quoted where it is not UTF-8; it is never used as a path."""
+    """The name of a member, quoted if it is not UTF-8; it is never used as a path."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -101,7 +101,7 @@ def _label(name: str) -> str:
 
 
 def _require_end(archive: tarfile.TarFile) -> None:
-    """Return only if nothing follows the end marker: else zeros in the middle would hide it."""
+    """Return only if nothing follows the end marker: zeros in the middle of a tar look like one."""
     stream: Any = archive.fileobj
     while rest := stream.read(BUFFER_BYTES):
         if rest.strip(b"\0"):
@@ -109,7 +109,7 @@ def _require_end(archive: tarfile.TarFile) -> None:
 
 
 class _Blocks:
-    """Raises where a tar ends too early, for which `TarFile` may wait in an endless loop."""
+    """Raises if a tar ends too early; without it, `TarFile` may loop forever."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
@@ -123,12 +123,12 @@ class _Blocks:
 
 
 class _SoundMember(tarfile.TarInfo):
-    """Raises for headers that `TarFile` would take for the end of the archive, or would hold."""
+    """Raises for headers that `TarFile` would treat as the end of the archive, or keep whole."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-            return super().frombuf(buf, encoding, errors)  # the end marker: raises what ends it
+            return super().frombuf(buf, encoding, errors)  # end marker: raises
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:

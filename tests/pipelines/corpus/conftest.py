@@ -1,4 +1,4 @@
-"""Reads a corpus as the planner does, from stores that behave and from one that does not."""
+"""Reads a corpus as the planner does, from sound stores and from one that damages answers."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ Rows = list[dict]
 
 @pytest.fixture
 def read_rows() -> Callable[..., Rows]:
-    """All rows of a source; each batch is checked to be of the promised schema and size."""
+    """All rows of a source; the schema and size of each batch are checked."""
 
     def read(images: object, **options: object) -> Rows:
         rows: Rows = []
@@ -31,7 +31,7 @@ def read_rows() -> Callable[..., Rows]:
 
 @pytest.fixture
 def make_bucket(s3_server: str) -> Callable[[str, dict[str, bytes]], str]:
-    """Fills a bucket past any proxy, and returns its address."""
+    """Fills a bucket, not through a proxy, and returns its address."""
 
     def make(name: str, objects: dict[str, bytes]) -> str:
         s3 = fsspec.filesystem("s3", endpoint_url=s3_server)
@@ -45,7 +45,7 @@ def make_bucket(s3_server: str) -> Callable[[str, dict[str, bytes]], str]:
 
 @pytest.fixture
 def proxy(s3_server: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """The way to the store, until the test ends; nobody pauses before asking it again."""
+    """A proxy between clients and the store for one test; retries do not wait."""
     proxy = Proxy(s3_server)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
     yield proxy

@@ -1,4 +1,4 @@
-"""Stands between a client and the store, and damages the answers that a test names."""
+"""A proxy between a client and the store that damages the answers selected by a test."""
 
 import http.client
 import threading
@@ -10,7 +10,7 @@ Damage = Callable[[bytes], bytes | int | None]  # of a listing: other bytes, a s
 
 
 class Proxy:
-    """Counts what passes; `damages` and `cuts` are used up, one an answer."""
+    """Counts requests; each answer uses up one of `damages` or `cuts`."""
 
     def __init__(self, backend: str) -> None:
         self.listings: list[dict[str, list[str]]] = []  # their queries
