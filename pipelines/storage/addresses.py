@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 from possam_core.errors import ConfigError
 
 S3_SCHEME = "s3://"
-FILE_SCHEME = "file://"  # only for local names that are not UTF-8
+FILE_SCHEME = "file://"  # used only for local names that are not UTF-8
 
 
 def is_s3(location: str) -> bool:
@@ -21,15 +21,15 @@ def is_http(location: str) -> bool:
 
 
 def is_remote(location: str) -> bool:
-    """Whether `location` is anything but a local path."""
+    """Whether `location` is not a local path."""
     return is_s3(location) or is_http(location)
 
 
 def normalise_location(location: str) -> str:
-    """The same place in the one form that plans store: an absolute path or `s3://bucket/prefix`.
+    """The same address in the form that plans store: an absolute path or `s3://bucket/prefix`.
 
     Raises:
-        ConfigError: the address is empty, names no bucket, or is of another scheme.
+        ConfigError: the address is empty, has no bucket, or has another scheme.
     """
     if is_s3(location):
         bucket, prefix = split_s3(location)
@@ -54,7 +54,7 @@ def split_s3(location: str) -> tuple[str, str]:
 
 
 def local_path(uri: str) -> str | None:
-    """The path behind a local uri, fit for `open`; None for a remote one."""
+    """The path of a local uri, for `open`; None for a remote one."""
     if uri.startswith(FILE_SCHEME):
         return os.fsdecode(unquote_to_bytes(uri.removeprefix(FILE_SCHEME)))
     return None if is_remote(uri) else uri

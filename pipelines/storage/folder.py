@@ -1,7 +1,7 @@
 """A folder over a store: a local one, or a prefix of a bucket.
 
-Keys are relative to it. Calls are repeated while the store is in trouble; what outlasts that is
-raised as one of `STORE_ERRORS`, which `trouble_named` and `writing_named` turn into a sentence.
+Keys are relative to it. Calls are repeated while the store fails; a lasting failure is raised as
+one of `STORE_ERRORS`, which `trouble_named` and `writing_named` turn into a sentence.
 """
 
 import json
@@ -34,9 +34,9 @@ class StoreFolder:
 
         Args:
             location: of the folder.
-            create: make a local folder that is missing; otherwise it must exist.
-            single_writer: `put_new` looks first and then writes, for stores that cannot do both in
-                one step; two writers at once may then overwrite each other.
+            create: create a local folder that is missing; otherwise it must exist.
+            single_writer: `put_new` first checks and then writes, for stores that cannot do both
+                in one step; two writers at once may then overwrite each other.
         """
         self.location = location
         self._is_single_writer = single_writer
@@ -75,32 +75,31 @@ class StoreFolder:
         return True
 
     def replace(self, key: str, data: bytes, *, attributes: "Attributes | None" = None) -> None:
-        """Write `key`, whatever was there.
+        """Write `key`, and overwrite it if it exists.
 
         Args:
-            key: where.
-            data: what.
-            attributes: what a bucket says about the object, such as its media type; disks keep
-                none, and refuse them.
+            key: of the object.
+            data: its new content.
+            attributes: of an object in a bucket, such as its media type; disks refuse them.
         """
         patiently(lambda: self.replace_once(key, data, attributes=attributes))
 
     def replace_once(
         self, key: str, data: bytes, *, attributes: "Attributes | None" = None
     ) -> None:
-        """As `replace`, with no patience but the client's own: for what is only advice.
+        """As `replace`, with only the client's own retries: for advisory notes.
 
-        A process that waits for it does not answer SIGTERM meanwhile.
+        A process that waits for it does not react to SIGTERM meanwhile.
         """
         is_large = len(data) > WHOLE_BYTES
         obstore.put(self._store, key, data, attributes=attributes, use_multipart=is_large)
 
     def replace_file(self, key: str, path: Path) -> None:
-        """Write `key` from a local file of any size, whatever was there."""
+        """Write `key` from a local file of any size, and overwrite it if it exists."""
         patiently(lambda: obstore.put(self._store, key, path, chunk_size=CHUNK_BYTES))
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Delete `keys`: only what is no longer needed; some may be gone already."""
+        """Delete `keys`, some of which may not exist."""
         if not (unneeded := list(keys)):
             return
         try:
@@ -116,19 +115,19 @@ class StoreFolder:
         return (entry["path"] for entry in self.entries(prefix))
 
     def entries(self, prefix: str = "") -> Iterator["ObjectMeta"]:
-        """Path, size, etag and time of what lies below `prefix`; one listing."""
-        # As a whole, because one that breaks off must be begun again.
+        """Path, size, etag and time of each key below `prefix`; one listing."""
+        # As a whole, because a listing that breaks off must start again.
         pages = patiently(lambda: list(obstore.list(self._store, prefix or None)))
         return chain.from_iterable(pages)
 
     def is_empty(self) -> bool:
-        """Whether nothing lies there; looks at the first few objects at most."""
+        """Whether the folder has no key; lists the first few objects at most."""
         return not patiently(lambda: next(iter(obstore.list(self._store, chunk_size=1)), []))
 
 
 @contextmanager
 def writing_named(location: str) -> Iterator[None]:
-    """Turn what a store raises inside into one sentence about writing to `location`.
+    """Turn errors of a store inside into one sentence about writing to `location`.
 
     Raises:
         ConfigError: the store failed.

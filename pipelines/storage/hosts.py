@@ -1,4 +1,4 @@
-"""The web hosts that a user has named: nothing is read from any other."""
+"""The web hosts that the user allows: nothing is read from others."""
 
 import re
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def is_allowed(host: str, port: int, allowed_hosts: Iterable[str]) -> bool:
 
 
 def host_spelling(host: str) -> str:
-    """The one spelling of a host name that comparisons need: ASCII, without brackets or last dot.
+    """A host name in the form that is compared: ASCII, without brackets or a last dot.
 
     >>> host_spelling("Bücher.Example.")
     'xn--bcher-kva.example'

@@ -1,8 +1,8 @@
-"""Whole and sound objects from a store that may send short, damaged or no bytes.
+"""Reads whole objects from a store that may send short, damaged or no bytes.
 
-Every client of S3 silently accepts a flipped byte, or a short body whose announced length matches.
-The etag of most objects is the MD5 of their bytes, which shows both; where it is something else
-(server side encryption, multipart uploads), only the announced length can be checked.
+Every client of S3 accepts, without an error, a flipped byte or a short body whose announced length
+matches. The etag of most objects is the MD5 of their bytes, which reveals both; if it is something
+else (server side encryption, multipart uploads), only the announced length can be checked.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
-# With answers that fail; the client itself waits out longer trouble.
+# For requests that fail; the client itself retries for longer.
 TROUBLE = Patience(tries=3, first_pause_s=0.2)
-# With bytes that are wrong; one flipped read in twenty gives six in a row once in 64 million times.
+# For wrong bytes; if one read in twenty is flipped, six in a row are once in 64 million times.
 DAMAGE = Patience(tries=6, first_pause_s=0.2)
 
 
 class DamagedReadError(OSError):
-    """The store sends other bytes than it announces, however often it is asked."""
+    """The store sends other bytes than it announces, also when the read is repeated."""
 
 
 class ObjectReader:
@@ -53,16 +53,16 @@ class ObjectReader:
         Args:
             key: relative to the store.
             check: raises if the object's announced etag is not the wanted one.
-            size: in bytes, if known; anything else counts as damage.
+            size: in bytes, if known; another size counts as damage.
 
         Raises:
             FileNotFoundError: there is no such object.
             ValueError: the client cannot address that key.
             DamagedReadError: the bytes are short or damaged, every time.
-            GenericError: trouble that outlasted the retries.
+            GenericError: the store failed, and the retries did not help.
         """
         troubles, damages = Retries(TROUBLE), Retries(DAMAGE)
-        unlike_etag: set[bytes] = set()  # digests of what is whole but not of the etag's MD5
+        unlike_etag: set[bytes] = set()  # digests of whole bodies whose MD5 is not the etag
         while True:
             try:
                 reply = obstore.get(self._store, key)

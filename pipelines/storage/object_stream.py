@@ -1,4 +1,4 @@
-"""Objects of a bucket as files: one to seek in, one to read from end to end."""
+"""Objects of a bucket as files: one that can seek, one that is read from start to end."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ from pipelines.storage.store import STORE_ERRORS, open_bucket
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = Patience(tries=5, first_pause_s=0.5)  # with a download that breaks off in one place
+PATIENCE = Patience(tries=5, first_pause_s=0.5)  # for a download that breaks off at the same byte
 
 
 def open_stream(uri: str) -> BinaryIO:
@@ -29,7 +29,7 @@ def open_stream(uri: str) -> BinaryIO:
 
 
 class ObjectFile(io.RawIOBase):
-    """An object to seek in; each `read` is one request.
+    """An object that can seek; each `read` is one request.
 
     pyarrow asks for `closed` and `readable`, which obstore's own file lacks.
     """
@@ -69,7 +69,7 @@ class ObjectFile(io.RawIOBase):
 
 
 class _Download(io.RawIOBase):
-    """An object that arrives in one answer; where that breaks, the rest is asked for."""
+    """An object that is read with one request; if that breaks off, the rest with another."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri

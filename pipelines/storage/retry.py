@@ -1,7 +1,7 @@
-"""Try again after trouble that may pass: the one place that waits between two tries.
+"""Retries after transient failures: the only place that waits between two tries.
 
-The pauses double and vary by half, so that a thousand workers that failed together do not come
-back together.
+The pauses double and vary by half, so that a thousand workers that failed together do not try again
+together.
 """
 
 import logging
@@ -19,17 +19,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How often something is tried, and how long the pauses are."""
+    """The number of tries, and the length of the pauses between them."""
 
-    tries: float = math.inf  # in all
+    tries: float = math.inf  # in total
     first_pause_s: float  # on average; doubles with every failure
     longest_pause_s: float = math.inf  # on average
     within_s: float = math.inf  # after which no other try begins
 
     def pause_s(self, num_failures: int) -> float:
-        """How long to wait after so many failures: between a half and one and a half of the mean.
+        """Seconds to wait after so many failures: between half and one and a half of the mean.
 
-        The mean never overflows, however many the failures are.
+        The mean does not overflow for any number of failures.
         """
         mean = min(self.first_pause_s * 2.0 ** min(num_failures - 1, 64), self.longest_pause_s)
         return mean * random.uniform(0.5, 1.5)
@@ -37,14 +37,14 @@ class Patience:
 
 @dataclass(slots=True)
 class Retries:
-    """Counts the failures of one thing that is tried, and waits between the tries."""
+    """Counts the failures of one operation, and waits between its tries."""
 
     patience: Patience
     num_failures: int = field(default=0, init=False)
     _began: float = field(default_factory=lambda: monotonic(), init=False)
 
     def again(self) -> bool:
-        """After a failure: wait, then True; False at once if it is not to be tried again."""
+        """After a failure: wait, then return True; False at once if no try is left."""
         self.num_failures += 1
         is_too_late = monotonic() - self._began > self.patience.within_s
         if is_too_late or self.num_failures >= self.patience.tries:
@@ -53,7 +53,7 @@ class Retries:
         return True
 
     def reset(self) -> None:
-        """After success: forget what failed before."""
+        """After a success: start counting from zero."""
         self.num_failures, self._began = 0, monotonic()
 
 
@@ -64,16 +64,16 @@ def retry(
     is_transient: Callable[[Exception], bool],
     what: str,
 ) -> Result:
-    """The result of `call`, which is repeated while it raises what `is_transient`.
+    """The result of `call`, which is repeated while its errors are transient.
 
     Args:
         call: safe to repeat.
-        patience: how often, and for how long.
-        is_transient: whether another try may help.
-        what: fails, for the log; without secrets.
+        patience: the number of tries and the pauses.
+        is_transient: whether another try may help after an error.
+        what: the operation, for the log; without secrets.
 
     Raises:
-        Exception: what the last try raised.
+        Exception: the error of the last try.
     """
     retries = Retries(patience)
     while True:

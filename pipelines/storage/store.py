@@ -1,7 +1,7 @@
-"""Where runs and images live: a local folder or a prefix of an S3 bucket.
+"""Stores of runs and images: a local folder or a prefix of an S3 bucket.
 
-Credentials, region and endpoint of S3 come from where all AWS tools look for them, for obstore
-(reads and commits) as for s3fs (listings).
+Credentials, region and endpoint of S3 are found where all AWS tools look for them, for obstore
+(reads and commits) as for botocore (listings).
 """
 
 import errno
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# Seven tries: where each reply is lost with 20 %, one call in 78,000 fails. Trouble of more than
-# 20 seconds is not tried again: the client itself waited it out.
+# Seven tries: if 20 % of the replies are lost, one call in 78,000 fails. No try begins after 20
+# seconds: the client itself has retried for as long.
 PATIENCE = Patience(tries=7, first_pause_s=0.1, within_s=20.0)
 DISK_FULL = tuple(f"(os error {code})" for code in (errno.ENOSPC, errno.EDQUOT))
-RENEW_AFTER = timedelta(minutes=5)  # botocore renews what is about to expire when it is asked
+RENEW_AFTER = timedelta(minutes=5)  # botocore then renews them if they expire soon
 
-# What a store raises when it cannot be reached, written or read.
+# Errors of a store that cannot be reached, written or read.
 STORE_ERRORS = (BaseError, OSError)
 
 
 def open_store(location: str, *, create: bool = False) -> ObjectStore:
     """An obstore client whose keys are relative to `location`.
 
-    A local folder must exist, unless `create` is set; a bucket must exist always.
+    A local folder must exist, unless `create` is set; a bucket must always exist.
     """
     if is_s3(location):
         bucket, prefix = split_s3(location)
@@ -52,7 +52,7 @@ def open_bucket(bucket: str, prefix: str = "", *, is_patient: bool = True) -> Ob
     Args:
         bucket: its name.
         prefix: to which keys are relative.
-        is_patient: wait out short trouble, up to a minute, before raising.
+        is_patient: retry for up to a minute before raising.
 
     Raises:
         ConfigError: AWS_ENDPOINT_URL is no address.
@@ -68,14 +68,14 @@ def open_bucket(bucket: str, prefix: str = "", *, is_patient: bool = True) -> Ob
 
 
 def _require_sound_endpoint() -> None:
-    """Return only if AWS_ENDPOINT_URL is an address: with any other, obstore ends the process."""
+    """Return only if AWS_ENDPOINT_URL is an address: otherwise obstore would end the process."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     try:
         parts = urlsplit(endpoint or "https://unset")
         is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # a port that is not a number
         is_sound = False
-    if not is_sound:  # the message leaves out what may be a login
+    if not is_sound:  # not quoted, because it may contain a login
         raise ConfigError(
             "expected AWS_ENDPOINT_URL as http(s)://host:port, got something else; mend or unset it"
         )
@@ -84,11 +84,11 @@ def _require_sound_endpoint() -> None:
 def _credential_provider() -> Callable[[], "S3Credential"] | None:
     """Credentials as the listings find them: profiles and single sign-on, too, and renewed.
 
-    None: obstore's own search, of the environment and the machine's role, is enough.
+    None: obstore's own search in the environment and for the machine's role is enough.
     """
     if "AWS_ACCESS_KEY_ID" in os.environ:
         return None
-    import botocore.session  # a second that most workers do without
+    import botocore.session  # takes a second, and most workers do not need it
 
     credentials = botocore.session.get_session().get_credentials()
     if credentials is None:
@@ -110,7 +110,7 @@ def put_new(store: ObjectStore, key: str, data: bytes) -> bool:
     """Write `key` unless it exists, atomically; False if it existed.
 
     One single-part conditional PUT on S3, a hard link locally. After a lost reply the retry finds
-    its own object, so False means "it is there", not "someone else wrote it".
+    its own object, so False means "it exists", not "another process wrote it".
     """
     try:
         patiently(lambda: obstore.put(store, key, data, mode="create", use_multipart=False))
@@ -120,10 +120,10 @@ def put_new(store: ObjectStore, key: str, data: bytes) -> bool:
 
 
 def patiently(call: Callable[[], Result]) -> Result:
-    """The result of `call`, which may be repeated when the store is in trouble.
+    """The result of `call`, which is repeated when the store fails.
 
-    The client retries most requests by itself, but neither conditional writes nor answers that
-    break off.
+    The client itself retries most requests, but neither conditional writes nor answers that break
+    off.
 
     Raises:
         GenericError: it failed every time or for too long, or the disk is full.
@@ -138,7 +138,7 @@ def _may_pass(error: Exception) -> bool:
 
 @contextmanager
 def trouble_named(location: str) -> Iterator[None]:
-    """Turn what a store raises inside into one sentence about `location`.
+    """Turn errors of a store inside into one sentence about `location`.
 
     Raises:
         ConfigError: the store failed.

@@ -1,4 +1,4 @@
-"""Reading from a store that is not to be trusted, played by a list of replies."""
+"""Reading from an unreliable store, simulated by a list of replies."""
 
 import hashlib
 

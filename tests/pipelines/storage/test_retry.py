@@ -1,4 +1,4 @@
-"""Trying again, with a clock that needs no waiting."""
+"""Retries, with a clock whose waits take no time."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.pipelines.clock import Clock
 
 
 class Failing:
-    """A call that fails some times before it returns how often it was called."""
+    """A call that fails some times before it returns its number of calls."""
 
     def __init__(self, num_failures: float) -> None:
         self.num_calls = 0
@@ -33,7 +33,7 @@ def test_pauses_double_up_to_the_longest_and_vary_by_half(clock: Clock) -> None:
     )
 
 
-def test_two_that_fail_together_do_not_come_back_together() -> None:
+def test_two_that_fail_together_do_not_try_again_together() -> None:
     patience = Patience(first_pause_s=1.0)
     pauses = [patience.pause_s(1) for _ in range(1000)]
     assert len(set(pauses)) > 990
@@ -57,7 +57,7 @@ def test_no_try_begins_after_the_time_is_up(clock: Clock) -> None:
     assert 10.0 < clock.now <= 11.5
 
 
-def test_what_no_try_can_mend_is_raised_at_once(clock: Clock) -> None:
+def test_an_error_that_is_not_transient_is_raised_at_once(clock: Clock) -> None:
     with pytest.raises(OSError, match="failure 1"):
         retry(Failing(9), Patience(first_pause_s=1.0), is_transient=lambda _: False, what="it")
     assert clock.waits == []
