@@ -15,7 +15,7 @@ from possam_core.settings import Setting, require_valid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelConfig:
-    """What to label, with what, and where to.
+    """What to label, with which model, and where to write.
 
     Example:
         >>> from pipelines import LabelConfig
@@ -142,7 +142,7 @@ class LabelConfig:
 
 
 def _overlap(images: str, output: str) -> str:
-    """What is wrong with the two places together; empty: nothing."""
+    """The conflict between images and output as a sentence; empty: none."""
     folder = folder_of(images)
     corpus, run = _true_place(folder), _true_place(output)
     if run == corpus:
@@ -158,7 +158,7 @@ def _true_place(location: str) -> str:
 
 
 def _utc(time: str) -> str:
-    """An ISO 8601 time with its zone; one without is taken as UTC."""
+    """An ISO 8601 time with its zone, which is UTC if `time` has none."""
     try:
         parsed = datetime.fromisoformat(time)
     except ValueError as error:

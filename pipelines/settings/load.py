@@ -25,11 +25,11 @@ STRING_TAG, MERGE_TAG = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
 def load_config(cls: type[T], file: Path | None, flags: Mapping[str, object]) -> T:
-    """The settings of `file`, where `flags` that are not None win over it.
+    """The settings of `file`, overridden by `flags` that are not None.
 
     Args:
         cls: a dataclass whose own checks, if any, raise `ConfigError`.
-        file: YAML; None: there is none.
+        file: YAML; None: no file.
         flags: by the name of the setting; None: not given.
 
     Raises:
@@ -38,7 +38,7 @@ def load_config(cls: type[T], file: Path | None, flags: Mapping[str, object]) ->
     given = {name: value for name, value in flags.items() if value is not None}
     settings = ({} if file is None else read_settings(file)) | given
     try:
-        # By way of JSON, strictly: a list may be a tuple, but `yes` is not 1, nor "2" a number.
+        # Strictly, as JSON: a list may be a tuple, but `yes` is not 1, and "2" is not a number.
         text = json.dumps(settings, default=_plain, ensure_ascii=False).encode()
         return TypeAdapter(cls).validate_json(text, strict=True)
     except UnicodeEncodeError as error:
@@ -58,11 +58,11 @@ def read_settings(file: Path) -> dict[str, object]:
     """The mapping that a YAML file holds.
 
     Raises:
-        ConfigError: there is no such file, or it holds something else.
+        ConfigError: there is no such file, or it is not a mapping.
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
-        json.dumps(content, default=_plain)  # fails on a list that holds itself
+        json.dumps(content, default=_plain)  # fails on a list that contains itself
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"expected a readable settings file at {file}, but it could not be read ({error});"
@@ -86,7 +86,7 @@ def config_schema(cls: type) -> dict[str, Any]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses what YAML lets pass in silence: a name given twice, and one that is no string."""
+    """Refuses what YAML accepts without an error: a repeated name, and a name that is no string."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names: set[str] = set()
@@ -105,13 +105,13 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _plain(value: object) -> str:
-    """What JSON lacks, as text: a day as its first moment, which a date and time may be."""
+    """Values that JSON lacks, as text: a date as midnight, so that it is valid as a time, too."""
     is_day = isinstance(value, date) and not isinstance(value, datetime)
     return f"{value}T00:00:00" if is_day else str(value)
 
 
 def _sentence(cls: type, mistake: Mapping[str, Any], *, place: str) -> str:
-    """One mistake that pydantic found, in our words."""
+    """One error of pydantic, as our own sentence."""
     loc = mistake["loc"]
     name = ".".join(map(str, loc)) or "the settings"
     cause = mistake.get("ctx", {}).get("error")
@@ -128,7 +128,7 @@ def _sentence(cls: type, mistake: Mapping[str, Any], *, place: str) -> str:
 
 
 def _advice(cls: type, loc: tuple[int | str, ...]) -> str:
-    """Which name may have been meant by the last part of `loc`."""
+    """The name that is nearest to the last part of `loc`, or all names."""
     *parents, wrong = loc
     owner: Any = cls
     for parent in parents:
@@ -149,7 +149,7 @@ def _shown(value: object) -> str:
 
 
 def _together(mistakes: Iterable[str]) -> str:
-    """One mistake as it is, several with numbers."""
+    """One mistake unchanged, several numbered."""
     each = list(mistakes)
     if len(each) == 1:
         return each[0]

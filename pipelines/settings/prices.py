@@ -1,4 +1,4 @@
-"""What a run costs: quantities times the prices that the user gives."""
+"""The cost of a run: quantities times the user's prices."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -39,17 +39,17 @@ class PriceConfig:
 
     @property
     def is_given(self) -> bool:
-        """Whether there is any price to count with."""
+        """Whether any price is given."""
         return self != PriceConfig(currency=self.currency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantities:
-    """What a run uses up."""
+    """The billed quantities of a run."""
 
     worker_hours: float
     num_gets: float
-    num_puts: float  # and listings, which stores bill alike
+    num_puts: float  # and listings, which stores bill at the same price
     fetched_bytes: float
     output_bytes: float
 
@@ -61,16 +61,16 @@ class Cost:
     compute: float
     requests: float
     egress: float
-    storage_month: float  # for every month that the labels are kept
+    storage_month: float  # for each month that the labels are kept
 
     @property
     def run(self) -> float:
-        """What is spent once."""
+        """The total that is spent once."""
         return self.compute + self.requests + self.egress
 
 
 def price(quantities: Quantities, prices: PriceConfig) -> Cost:
-    """What `quantities` cost."""
+    """The cost of `quantities`."""
     gets, puts = quantities.num_gets / THOUSAND, quantities.num_puts / THOUSAND
     return Cost(
         compute=quantities.worker_hours * prices.worker_hour,

@@ -1,4 +1,4 @@
-"""Settings for people to read, made from their class: a Markdown table, a YAML to start from."""
+"""Describes settings, from their class: a Markdown table, and a YAML file to start from."""
 
 import textwrap
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ WIDTH = 100
 
 
 def settings_table(cls: type) -> str:
-    """One row for each setting of `cls`; those of a group have its name and a dot before theirs."""
+    """One row for each setting of `cls`; settings of a group are named `group.setting`."""
     return "\n".join((*HEAD, *_rows(cls, "")))
 
 
 def example_yaml(cls: type, *, chosen: tuple[str, ...] = ()) -> str:
     """Settings of `cls` with a comment each.
 
-    Those that are needed or `chosen` stand there as in their example; all others are commented out,
-    with their default, or with their example where the default is to be left out.
+    Required and `chosen` settings have the value of their example; all others are commented out,
+    with their default, or with their example if the default is no value.
     """
     blocks = []
     for each in fields(cls):
@@ -56,7 +56,7 @@ def _rows(cls: type, prefix: str) -> Iterator[str]:
 
 
 def _kind(hint: Any) -> str:
-    """What may be given, in words."""
+    """The allowed values, in words."""
     names = hint if isinstance(hint, type) and issubclass(hint, StrEnum) else choices_of(hint)
     if choices := [f"`{name}`" for name in names]:
         return ", ".join(choices)

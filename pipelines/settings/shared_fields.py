@@ -1,4 +1,4 @@
-"""Settings that several jobs have alike, each described once.
+"""Settings that several jobs share, each described once.
 
 precision: Precision = "float32"
 """

@@ -1,4 +1,4 @@
-"""Every settings class of the packages: what is said of each field, and what each refuses."""
+"""Every settings class of the packages: the description of each field, and the refused values."""
 
 import dataclasses
 import importlib
@@ -16,7 +16,7 @@ from possam_core.errors import ConfigError
 from possam_core.settings import Setting, choices_of, settings_of, types_of
 
 SCENES = {"source": "playground", "num_scenes": 1}
-NEEDED: dict[str, dict[str, Any]] = {  # by class, what has no default
+NEEDED: dict[str, dict[str, Any]] = {  # by class, the settings without a default
     "CalibrateConfig": {"model": "m", "output": "x.safetensors"},
     "DataConfig": SCENES,
     "EvaluateConfig": {"model": "m"},
@@ -79,7 +79,7 @@ FIELDS = [
 
 
 def make(cls: type, **changes: object) -> object:
-    """A valid instance of `cls`, but for `changes`."""
+    """A valid instance of `cls`, except for `changes`."""
     given = dict(NEEDED.get(cls.__name__, {}))
     for name, kind in get_type_hints(cls).items():
         has_default = any(
@@ -94,7 +94,7 @@ def make(cls: type, **changes: object) -> object:
 
 
 def out_of_bounds(kind: Any, setting: Setting) -> Iterator[float]:
-    """Just beyond each bound, and what is not finite."""
+    """Values just beyond each bound, and non-finite ones."""
     step = 1 if "int" in str(kind) else 1e-6
     bounds = ((setting.ge, -step), (setting.gt, 0), (setting.le, step), (setting.lt, 0))
     yield from (bound + beyond for bound, beyond in bounds if bound is not None)
@@ -143,7 +143,7 @@ def test_a_number_beyond_its_bounds_is_refused_by_name(
 
 
 @pytest.mark.parametrize(("cls", "name", "setting"), FIELDS)
-def test_a_choice_that_there_is_not_is_refused_by_name(
+def test_an_unknown_choice_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, cls: type, name: str, setting: Setting
 ) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

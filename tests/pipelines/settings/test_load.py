@@ -76,7 +76,7 @@ def test_flags_alone_are_enough() -> None:
     )
 
 
-def test_every_mistake_is_told_at_once_with_its_place_and_the_nearest_name(
+def test_all_mistakes_are_reported_at_once_with_their_place_and_the_nearest_name(
     tmp_path: Path,
 ) -> None:
     file = write(
@@ -102,7 +102,7 @@ def test_a_name_like_no_other_is_answered_with_all_names(tmp_path: Path) -> None
     )
 
 
-def test_what_a_class_says_of_its_own_settings_comes_out_as_it_is(tmp_path: Path) -> None:
+def test_the_error_of_a_class_about_its_own_settings_is_reported_unchanged(tmp_path: Path) -> None:
     assert mistake(None, images="x", num_workers=0) == "num_workers must be at least 1, got 0"
     assert mistake(write(tmp_path, "images: x\nprices: {worker_hour: -1}\n")) == (
         "prices.worker_hour in FILE must be 0 or more, got -1.0; leave it out if there is none"
