@@ -1,1 +1,1 @@
-"""What a run would take, from a measured sample."""
+"""Forecasts time, bytes and cost of a run from a measured sample."""

@@ -1,4 +1,4 @@
-"""Estimates of the whole from a sample: figures with 90 % intervals."""
+"""Estimates for a population from a sample: figures with 90 % intervals."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import norm, t
 
 CONFIDENCE = 0.9
-MIN_PARTS = 3  # fewer measurements say nothing of their spread
+MIN_PARTS = 3  # fewer measurements give no estimate of their spread
 NUM_RESAMPLES = 4000
 SEED = 0
 
@@ -25,23 +25,23 @@ class Estimate:
 
     @classmethod
     def exact(cls, value: float) -> "Estimate":
-        """A figure that no sample stands behind."""
+        """A figure without uncertainty."""
         return cls(value=value, low=value, high=value)
 
     def times(self, factor: float, *, plus: float = 0.0) -> "Estimate":
-        """`factor` (0 or more) times the figure, and `plus` on top."""
+        """`factor` (0 or more) times the figure, plus `plus`."""
         return combine(lambda x: x * factor + plus, self)
 
     def inverse(self) -> "Estimate":
-        """One over a figure above zero: images/s of seconds an image."""
+        """One divided by a figure above zero: images/s from seconds per image."""
         shrunk = combine(lambda x: 1 / x, self)
         return Estimate(value=shrunk.value, low=shrunk.high, high=shrunk.low)
 
 
 def combine(function: Callable[..., float], *parts: Estimate) -> Estimate:
-    """`function` of some figures, which grows with each of them, with the ends of their intervals.
+    """`function`, which increases with each of its arguments, of the figures and interval ends.
 
-    Of several parts that is rather too wide: they are not all low or high at once.
+    For several figures the interval is rather too wide: they are not all low or high at once.
     """
     lows, highs = [part.low for part in parts], [part.high for part in parts]
     return Estimate(
@@ -52,14 +52,14 @@ def combine(function: Callable[..., float], *parts: Estimate) -> Estimate:
 
 
 def mean_of(totals: Sequence[float], counts: Sequence[float]) -> Estimate:
-    """The mean of what `counts` counts, measured as `totals` of several parts.
+    """The mean of a quantity per item, from the totals of several parts.
 
-    The parts are drawn again and again (bootstrap), always in the same way. Few parts look more
-    alike than they are, so the interval is widened as Student's t asks: for 8 parts by 23 %.
+    The interval is that of a bootstrap over the parts, with a fixed seed. It underestimates the
+    spread of few parts, so it is widened by Student's t: for 8 parts by 23 %.
 
     Args:
         totals: of each part, for example seconds; 0 or more, not all 0.
-        counts: what each part holds, for example images; above 0.
+        counts: items of each part, for example images; above 0.
     """
     sums, sizes = np.asarray(totals, float), np.asarray(counts, float)
     value, num_parts = float(sums.sum() / sizes.sum()), len(sums)
@@ -69,13 +69,13 @@ def mean_of(totals: Sequence[float], counts: Sequence[float]) -> Estimate:
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     degrees = num_parts - 1
     widening = sqrt(num_parts / degrees) * t.ppf(TAILS[1], degrees) / norm.ppf(TAILS[1])
-    # Widened as ratios, so that no interval reaches below zero.
+    # Widened as ratios, so that no interval goes below zero.
     low, high = value * (np.quantile(means, TAILS) / value) ** widening
     return Estimate(value=value, low=float(low), high=float(high))
 
 
 def share_of(num_found: int, num_seen: int) -> Estimate:
-    """Which share of a population `num_found` of `num_seen` members stand for (Wilson's score)."""
+    """The share of a population, from `num_found` of `num_seen` members (Wilson's score)."""
     z = float(norm.ppf(TAILS[1]))
     share = num_found / num_seen
     centre = (share + z * z / (2 * num_seen)) / (1 + z * z / num_seen)

@@ -1,4 +1,4 @@
-"""From a measured sample to what the whole plan is to be expected to take."""
+"""Forecasts what the whole plan takes, from a measured sample."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from pipelines.probe.estimate import Estimate, combine, mean_of, share_of
 from pipelines.settings.prices import Cost, PriceConfig, Quantities, price
 
 SECONDS_AN_HOUR = 3600
-GETS_A_SHARD = 3  # is it committed; its part of the plan; its file, when the run is counted
-PUTS_A_SHARD = 3  # a listing of its attempts, which stores bill alike; a marker; its file
+GETS_A_SHARD = 3  # its existence; its part of the plan; its file, when the run is counted
+PUTS_A_SHARD = 3  # a listing of its attempts, billed as a PUT; a marker; its file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """The run that a probe is about."""
+    """The run for which a probe makes a forecast."""
 
     images: str
     output: str
@@ -24,10 +24,10 @@ class Scope:
     num_shards: int
     shard_size: int
     num_workers: int
-    has_default_workers: bool  # none was asked for, so this machine decides
+    has_default_workers: bool  # no number was given, so it is this machine's default
     gpus_per_worker: float
-    is_planned: bool  # the run folder has a plan; else the corpus was listed and nothing kept
-    is_output_billed: bool  # by the request: it lies in a bucket
+    is_planned: bool  # the run folder has a plan; else the corpus was only listed
+    is_output_billed: bool  # per request: it is in a bucket
     error_budget: float  # share of failed images at which the run stops
 
     @property
@@ -52,16 +52,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredSample:
-    """What one worker did with the sample."""
+    """Measurements of one worker on the sample."""
 
     startup_seconds: float  # to load the model and label a first batch
     batch_seconds: tuple[float, ...]
     batch_images: tuple[int, ...]
     stage_seconds: Mapping[Stage, float]
-    row_bytes: tuple[float, ...]  # what each image adds to the file of its shard
-    file_bytes: int  # of such a file without a row
+    row_bytes: tuple[float, ...]  # added by each image to the file of its shard
+    file_bytes: int  # of such a file without rows
     image_bytes: tuple[int, ...]  # of the images whose size is known
-    billed_share: float  # of the images: those that lie in a bucket
+    billed_share: float  # of the images: those that are in a bucket
     is_packed: bool  # in tar or Parquet files
     failures: tuple[Failure, ...]
     memory_bytes: int  # resident, at its peak
@@ -75,13 +75,13 @@ class MeasuredSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """The whole plan; only the first two are about images/s."""
+    """The forecast for the whole plan."""
 
     images_per_s: Estimate  # of one worker
     all_images_per_s: Estimate  # of all that get a shard, if they scale linearly
     failed_images: Estimate
     hours: Estimate
-    worker_hours: Estimate  # each worker is held until the last one ends
+    worker_hours: Estimate  # each worker counts until the last one ends
     gpu_hours: Estimate
     output_bytes: Estimate
     fetched_bytes: Estimate | None  # None: the corpus lists no sizes
@@ -149,7 +149,7 @@ def _failed_images(scope: Scope, measurement: MeasuredSample) -> Estimate:
 
 
 def _mean(figures: Sequence[float], scope: Scope) -> Estimate:
-    """The mean over the plan of what is known of some images; exact if they are all of it."""
+    """The mean over the plan of a figure known for some images; exact if known for all."""
     mean = mean_of(figures, [1] * len(figures))
     return Estimate.exact(mean.value) if len(figures) == scope.num_images else mean
 

@@ -1,4 +1,4 @@
-"""Labels a small sample in this process and says what the whole plan would take; writes nothing."""
+"""Labels a small sample in this process and forecasts the whole plan; writes nothing."""
 
 import resource
 import time
@@ -25,21 +25,21 @@ from pipelines.storage.store import STORE_ERRORS
 from possam_core.errors import ConfigError, PossamError
 from possam_core.processes import default_workers, torch_threads, usable_cpus
 
-KILOBYTE = 1024  # as Linux counts resident memory
+KILOBYTE = 1024  # Linux's unit of resident memory
 
 
 def run_probe(
     config: LabelConfig, *, num_images: int = 64, load_model: ModelLoader | None = None
 ) -> ProbeReport:
-    """Label `num_images` of the plan, or of the corpus if there is no plan, and keep no label.
+    """Label `num_images` of the plan, or of the corpus if there is no plan; labels are discarded.
 
     Args:
-        config: of the run to be.
+        config: of the planned run.
         num_images: size of the sample.
         load_model: used instead of possam's own loader.
 
     Raises:
-        PossamError: something about `config` cannot work, or the store is in trouble.
+        PossamError: something about `config` cannot work, or the store fails.
     """
     if num_images < 1:
         raise ConfigError(f"expected a sample of at least 1 image, got {num_images}")
@@ -49,7 +49,7 @@ def run_probe(
     started = time.perf_counter()
     load = partial(load_worker_model, config, frozen.vocabulary, load_model)
     reader = ImageReader(config.allowed_hosts)
-    with torch_threads(1):  # as many as the labeller sets, which a worker keeps
+    with torch_threads(1):  # as the labeller sets it in a worker
         labeller = ImageLabeller(load, reader, consistency_share=config.consistency_share)
         with _trouble_named(config.images):
             measurement = measure(labeller, sample.images, started_at=started)
@@ -65,10 +65,10 @@ def run_probe(
 def measure(
     labeller: ImageLabeller, images: list[InputImage], *, started_at: float
 ) -> MeasuredSample:
-    """Label `images` with one worker's `labeller`, once it is warm.
+    """Label `images` with one worker's `labeller`, after a first batch that is not counted.
 
     Args:
-        labeller: fresh.
+        labeller: new.
         images: the sample, in order.
         started_at: when loading the model began, by `time.perf_counter`.
     """
@@ -108,10 +108,10 @@ def measure(
 
 
 def shares_of_time(intervals: Sequence[float]) -> list[float]:
-    """What each batch took, from the times between the ends of their rows.
+    """The seconds of each batch, from the times between the ends of their rows.
 
-    Rows come out one batch late, while the next is at work: so the first interval holds two
-    batches, and the last holds only what is left to encode.
+    Rows are returned one batch late, while the next batch is computed: so the first interval covers
+    two batches, and the last only the remaining encoding.
     """
     if len(intervals) == 1:
         return list(intervals)
@@ -122,9 +122,9 @@ def shares_of_time(intervals: Sequence[float]) -> list[float]:
 
 
 def _parquet_bytes(rows: list[Row]) -> tuple[int, list[float]]:
-    """Bytes of a file without rows, and what each of `rows` adds to the file of them all.
+    """Bytes of a file without rows, and the bytes that each of `rows` adds to the file of all.
 
-    Each row's part is as its own file is to those of the others.
+    Each row's part is in proportion to the size of a file of that row alone.
     """
     empty = len(shard_bytes([], {}))
     alone = [len(shard_bytes([row], {})) - empty for row in rows]
@@ -150,7 +150,7 @@ def _scope(config: LabelConfig, sample: CorpusSample) -> Scope:
 
 
 def _default_workers(gpus_per_worker: float) -> int:
-    """How many workers this machine would get."""
+    """The default number of workers on this machine."""
     if gpus_per_worker:
         return max(1, int(torch.cuda.device_count() / gpus_per_worker))
     return default_workers(usable_cpus())
@@ -158,7 +158,7 @@ def _default_workers(gpus_per_worker: float) -> int:
 
 @contextmanager
 def _trouble_named(images: str) -> Iterator[None]:
-    """Turn trouble of a store into a sentence."""
+    """Turn errors of a store into a sentence."""
     try:
         yield
     except STORE_ERRORS as error:

@@ -1,4 +1,4 @@
-"""What a probe found, for people and for programs."""
+"""The result of a probe, for people and for programs."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -29,15 +29,15 @@ class ProbeReport:
 
     @property
     def bottleneck(self) -> str:
-        """What bounds the run, in plain words; empty if nothing was timed."""
+        """What limits the speed of the run, as a sentence; empty if nothing was timed."""
         return bottleneck(self.measurement.stage_seconds)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, in types that JSON has."""
+        """The whole report, in types that JSON has."""
         return {**asdict(self), "bottleneck": self.bottleneck}
 
     def to_text(self) -> str:
-        """What the user reads."""
+        """The report as text."""
         lines = [
             self._headline(),
             *(_line(*line) for line in self._measured()),
@@ -125,7 +125,7 @@ def _line(label: str, text: str) -> str:
 
 
 def _figure(estimate: Estimate, units: Units = ((1.0, ""),)) -> str:
-    """A figure in the largest unit that it fills, with its interval if there is one."""
+    """A figure in the largest unit of which it is at least one, with its interval if any."""
     size, unit = next((u for u in units if estimate.value >= u[0]), units[-1])
     text = f"{_number(estimate.value / size)} {unit}".rstrip()
     if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
@@ -138,5 +138,5 @@ def _count(number: int, noun: str) -> str:
 
 
 def _number(number: float) -> str:
-    """Three digits, but a large number in full."""
+    """Three significant digits, but all digits of a large number."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,4 +1,4 @@
-"""A measured sample and the run it stands for, in round numbers."""
+"""A measured sample and the run that it represents, in round numbers."""
 
 from pipelines.probe.forecast import MeasuredSample, Scope
 

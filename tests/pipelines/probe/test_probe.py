@@ -27,7 +27,7 @@ NUM_IMAGES = 36
 
 @pytest.fixture
 def config(tmp_path: Path, tiny_model: str) -> LabelConfig:
-    """36 images, one of which is none, and no run folder yet."""
+    """35 images, a file that is not an image, and no run folder yet."""
     (tmp_path / "images").mkdir()
     for i in range(NUM_IMAGES):
         (tmp_path / f"images/{i:02d}.jpg").write_bytes(encode(make_pixels(seed=i)))

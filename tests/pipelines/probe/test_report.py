@@ -105,7 +105,7 @@ def test_failures_within_the_budget_are_not(num_failures: int) -> None:
     assert "budget" not in report(measurement=replace(MEASUREMENT, failures=failures)).to_text()
 
 
-def test_memory_of_a_gpu_and_a_number_of_workers_that_nobody_gave_are_told() -> None:
+def test_memory_of_a_gpu_and_a_default_number_of_workers_are_reported() -> None:
     text = report(
         replace(SCOPE, has_default_workers=True),
         replace(MEASUREMENT, gpu_memory_bytes=3 * 10**9),
