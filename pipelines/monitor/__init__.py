@@ -1,1 +1,1 @@
-"""How far a run is, how fast, and what failed in it."""
+"""The progress, speed and failures of a run."""

@@ -1,4 +1,4 @@
-"""What to do about each reason for which an image has no labels."""
+"""Advice for each error code of an image without labels."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from possam_core.images.decode import (
     ImageErrorCode,
 )
 
-NEW_RUN = "label it in a new run"  # a plan is about the files as they were
+NEW_RUN = "label it in a new run"  # a plan lists the files as they were
 
 ADVICE: Mapping[ImageErrorCode, str] = {
     ImageErrorCode.NOT_FOUND: "bring the file back or allow reading it, then retry",
@@ -37,7 +37,7 @@ ADVICE: Mapping[ImageErrorCode, str] = {
     ImageErrorCode.INFERENCE_FAILED: "read the message, mend what it names, then retry",
 }
 
-# Where the same file may get labels after all; the others need another one.
+# Errors with which the same file may be labelled in a retry; the others need another file.
 CAN_RETRY = frozenset(
     {
         ImageErrorCode.NOT_FOUND,

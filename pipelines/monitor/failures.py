@@ -1,4 +1,4 @@
-"""Which images have no labels, why, and what to do about each reason."""
+"""The failed images of a run by error code, with advice for each code."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -58,12 +58,12 @@ class FailureReport:
 
     @property
     def num_open(self) -> int:
-        """How many images wait for their row."""
+        """The number of images that have no row yet."""
         return self.num_images - self.num_rows
 
     @property
     def retry_command(self) -> str | None:
-        """What to type to try again what may succeed; None if nothing may."""
+        """The command that retries the images that may succeed; None if none may."""
         codes = ",".join(report.code for report in self.codes if report.can_retry)
         return f"possam retry {self.location} --codes {codes}" if codes else None
 
@@ -73,7 +73,7 @@ class FailureReport:
 
 
 def read_failures(location: str, *, samples: int = 3) -> FailureReport:
-    """What failed of the run at `location`, finished or not, with examples of each reason.
+    """The failures of the run at `location`, finished or not, with examples for each code.
 
     Args:
         location: of the run folder.
@@ -102,7 +102,7 @@ def read_failures(location: str, *, samples: int = 3) -> FailureReport:
 
 @dataclass(slots=True)
 class _Found:
-    """What the rows that were read say."""
+    """Counts over the rows read so far."""
 
     max_samples: int
     num_rows: int = 0
@@ -139,7 +139,7 @@ class _Found:
 
 
 def _read_all(run: RunFolder, plans: list[Plan], max_samples: int) -> _Found:
-    """What all rows say, of a run that need not be finished."""
+    """The counts over all rows of a run that need not be finished."""
     found = _Found(max_samples=max_samples)
     newer = _add_later_rounds(run, plans, found)
     keys = [shard_key(shard) for shard in sorted(run.committed_shards())]
@@ -149,7 +149,7 @@ def _read_all(run: RunFolder, plans: list[Plan], max_samples: int) -> _Found:
 
 
 def _read_some(run: RunFolder, plans: list[Plan], max_samples: int) -> _Found | None:
-    """What the manifest says, and samples from as few files as will do; None without one."""
+    """The manifest's counts, and samples from as few files as possible; None: no manifest."""
     manifest = read_manifest(run)
     if manifest is None or len(manifest.files) < sum(plan.num_shards for plan in plans):
         return None
@@ -177,7 +177,7 @@ def _add_later_rounds(run: RunFolder, plans: list[Plan], found: _Found) -> Newer
 
 
 def _read_each(run: RunFolder, keys: Iterable[str]) -> Iterator[pa.Table]:
-    """`COLUMNS` of each file, in order; little else of them is fetched."""
+    """`COLUMNS` of each file, in order; little else of each file is fetched."""
     sources = (_read(f"{run.location}/{key}") for key in keys)
     return in_order(sources, threads=READ_THREADS, ahead=1)
 

@@ -1,4 +1,4 @@
-"""What `possam errors` prints."""
+"""The text that `possam errors` prints."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table

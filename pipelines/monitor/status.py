@@ -1,4 +1,4 @@
-"""How far a run is: read from listings and small JSON alone, while it runs and after."""
+"""The status of a run, read only from listings and small JSON, while it runs and afterwards."""
 
 import json
 import logging
@@ -21,17 +21,17 @@ logger = logging.getLogger(__name__)
 
 State = Literal["planned", "running", "interrupted", "complete", "finalised"]
 
-RECENT_S = 600.0  # what `images_per_s_now` looks back on
+RECENT_S = 600.0  # the period of `images_per_s_now`
 SUSPECT_FROM_ATTEMPT = 3  # two attempts have failed or died
 NOTE_KEY = re.compile(r"_runs/[0-9a-f]+\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundStatus:
-    """The corpus (round 0), or a later round of images that had failed."""
+    """The corpus (round 0), or a later round of failed images."""
 
     round: int
-    codes: tuple[str, ...]  # that a later round tries again
+    codes: tuple[str, ...]  # whose images a later round labels again
     num_images: int
     num_shards: int
     num_committed_images: int
@@ -41,19 +41,19 @@ class RoundStatus:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing of it is open."""
+        """Whether no shard of it is open."""
         return self.num_committed_shards == self.num_shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """A process that has said that it works on the run, and not that it has ended."""
+    """A process that has recorded that it works on the run, and not that it has finished."""
 
     host: str
     pid: int
     started: datetime
     last_seen: datetime
-    is_at_work: bool  # seen a moment ago; otherwise it is silent
+    is_at_work: bool  # seen recently; otherwise it is silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +66,9 @@ class RunStatus:
     state: State
     rounds: tuple[RoundStatus, ...]
     num_bytes: int  # of all committed files
-    expected_bytes: int | None  # once all is committed; None: nothing to go by yet
+    expected_bytes: int | None  # expected when all is committed; None: not known yet
     pace: Pace
-    workers: tuple[Worker, ...]  # those seen last come first
+    workers: tuple[Worker, ...]  # the last seen first
     root_hash: str | None  # None: not finalised
 
     @property
@@ -133,7 +133,7 @@ def _read(run: RunFolder) -> RunStatus:
 
 
 def _read_workers(run: RunFolder, now: datetime) -> list[Worker]:
-    """Who has not said that it ended."""
+    """The processes that have not recorded that they finished."""
     found = []
     for key in run.keys("_runs"):
         note = run.read_json(key) if NOTE_KEY.fullmatch(key) else None
@@ -152,7 +152,7 @@ def _read_workers(run: RunFolder, now: datetime) -> list[Worker]:
 
 
 def _recently(workers: list[Worker], now: datetime) -> datetime | None:
-    """The time from which commits count for the present pace; None if no worker is active."""
+    """The time from which commits count as recent; None if no worker is active."""
     starts = [worker.started for worker in workers if worker.is_at_work]
     return max(now - timedelta(seconds=RECENT_S), min(starts)) if starts else None
 
@@ -169,7 +169,7 @@ def _read_commits(run: RunFolder, plan: Plan, commits: CommitTimes) -> bytearray
 
 
 def _count_open_attempts(run: RunFolder, committed: list[bytearray]) -> list[Counter[int]]:
-    """By round, how often each open shard has been started."""
+    """The number of attempts at each open shard, by round."""
     attempts: list[Counter[int]] = [Counter() for _ in committed]
     for match in map(ATTEMPT_KEY.fullmatch, run.keys("_attempts")):
         if match is None:

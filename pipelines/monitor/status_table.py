@@ -1,4 +1,4 @@
-"""What `possam status` prints."""
+"""The text that `possam status` prints."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,12 +10,12 @@ from rich.text import Text
 from pipelines.monitor.status import RoundStatus, RunStatus
 from pipelines.run.folder import data_folder
 
-MAX_SHOWN = 10  # of a list; JSON has it all
+MAX_SHOWN = 10  # of a list; JSON has all of it
 NOTHING = "-"
 
 
 def status_table(status: RunStatus) -> RenderableType:
-    """A table of figures, then one line for each thing to look at."""
+    """A table of figures, then a line for each alarm."""
     headline = Text(f"{status.location} is {status.state}")
     table = Table("", "", show_header=False)
     for name, value in _lines(status):
@@ -24,7 +24,7 @@ def status_table(status: RunStatus) -> RenderableType:
 
 
 def alarms(status: RunStatus) -> list[str]:
-    """What an operator had better look at; docs/operations.md says what each of them means."""
+    """One line for each problem that needs an operator; docs/operations.md explains each."""
     found = [
         f"{worker.host} (process {worker.pid}) is silent for {_span(status, worker.last_seen)}"
         for worker in status.workers
@@ -35,7 +35,7 @@ def alarms(status: RunStatus) -> list[str]:
             shards = _shortened(list(map(str, r.suspects)))
             found.append(f"shards with three attempts or more in {data_folder(r.round)}: {shards}")
     if status.state == "interrupted":
-        found.append("nobody is at work; run the same command again to label what is left")
+        found.append("no process is at work; run the same command again to label what is left")
     if status.state == "complete" and not _at_work(status):
         found.append("the manifest is not written; run the same command again to write it")
     return found
@@ -58,7 +58,7 @@ def _lines(status: RunStatus) -> Iterator[tuple[str, str]]:
     yield "images/s in the last 10 minutes", _number(pace.images_per_s_now)
     left = pace.seconds_left
     yield "time left", NOTHING if left is None else str(timedelta(seconds=round(left)))
-    yield "at work", _shortened(_at_work(status)) or "nobody"
+    yield "at work", _shortened(_at_work(status)) or "no process"
     yield "root hash", status.root_hash or NOTHING
 
 

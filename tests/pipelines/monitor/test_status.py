@@ -45,7 +45,7 @@ def size_of(run: Path, shard: int) -> int:
 
 
 def commit_at(run: Path, shard: int, *, seconds_ago: float) -> None:
-    """Make a shard look as if it had been committed then."""
+    """Set the time at which a shard was committed."""
     time = datetime.now().timestamp() - seconds_ago
     os.utime(run / shard_key(shard), (time, time))
 
@@ -100,7 +100,7 @@ def test_a_run_whose_shards_are_all_committed_is_complete(run: Path) -> None:
     assert alarms(status) == ["the manifest is not written; run the same command again to write it"]
 
 
-def test_a_finalised_run_tells_its_root_hash_and_nothing_alarming(run: Path) -> None:
+def test_a_finalised_run_has_a_root_hash_and_no_alarms(run: Path) -> None:
     manifest = finalise(RunFolder(str(run)))
     status = read_status(str(run))
     assert (status.state, status.root_hash) == ("finalised", manifest.root_hash)
@@ -108,7 +108,7 @@ def test_a_finalised_run_tells_its_root_hash_and_nothing_alarming(run: Path) -> 
     assert alarms(status) == []
 
 
-def test_a_plan_that_nobody_has_begun_is_planned(run: Path) -> None:
+def test_a_plan_without_commits_or_attempts_is_planned(run: Path) -> None:
     remove(run, 0, 1)
     status = read_status(str(run))
     assert (status.state, status.share_committed) == ("planned", 0)
@@ -130,7 +130,7 @@ def test_images_are_counted_by_the_size_of_their_shards(
     assert status.expected_bytes == round(num_bytes / num_committed * 5)
 
 
-def test_whoever_has_been_seen_a_moment_ago_is_at_work(run: Path) -> None:
+def test_a_process_seen_recently_is_at_work(run: Path) -> None:
     remove(run, 1)
     Presence(RunFolder(str(run))).beat()
     status = read_status(str(run))
@@ -141,18 +141,18 @@ def test_whoever_has_been_seen_a_moment_ago_is_at_work(run: Path) -> None:
     assert alarms(status) == []
 
 
-def test_whoever_has_not_been_seen_for_long_is_called_silent(run: Path) -> None:
+def test_a_process_not_seen_for_long_is_called_silent(run: Path) -> None:
     remove(run, 1)
     leave_note(run, started_s=3600, seen_s=600)
     status = read_status(str(run))
     assert (status.state, status.workers[0].is_at_work) == ("interrupted", False)
     assert alarms(status) == [
         "farm (process 7) is silent for 10 min",
-        "nobody is at work; run the same command again to label what is left",
+        "no process is at work; run the same command again to label what is left",
     ]
 
 
-def test_whoever_said_that_it_ended_is_not_listed(run: Path) -> None:
+def test_a_process_that_recorded_its_end_is_not_listed(run: Path) -> None:
     leave_note(run, started_s=60, seen_s=1, is_finished=True)
     assert read_status(str(run)).workers == ()
 
@@ -185,7 +185,7 @@ def test_the_overall_pace_leaves_out_the_first_commit(run: Path) -> None:
     assert pace.last_commit is not None
     assert (pace.last_commit - pace.first_commit).total_seconds() == pytest.approx(200, abs=1)
     assert pace.images_per_s == pytest.approx(2 / 200, rel=0.01)  # two images in the last shard
-    assert pace.images_per_s_now is pace.seconds_left is None  # nobody is at work
+    assert pace.images_per_s_now is pace.seconds_left is None  # no process is at work
 
 
 def test_the_time_left_follows_from_what_those_at_work_have_committed(make_run: Callable) -> None:
@@ -262,7 +262,7 @@ def test_the_table_says_what_the_status_says(run: Path) -> None:
     assert "3 of 5 (60.0%)" in text
     assert "1 of 2 committed" in text
     assert "at work" in text
-    assert "nobody" in text
+    assert "no process" in text
 
 
 def test_the_json_holds_plain_values(run: Path) -> None:
