@@ -1,1 +1,1 @@
-"""Labelling as a job on a Ray cluster, over its Jobs API."""
+"""Runs labelling as a job on a Ray cluster, over its Jobs API."""

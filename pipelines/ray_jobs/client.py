@@ -1,7 +1,7 @@
 """A labelling job on a Ray cluster: submitted over its Jobs API, followed, stopped.
 
-The job's id is made of what it works on, so a second request for the same work attaches to the
-job that runs. A cluster never frees an id: after a job that has ended, the next is `<id>-2`, and so
+The job's id is made from its run and round, so a second request for the same work attaches to the
+running job. A cluster never frees an id: after a job that has ended, the next is `<id>-2`, and so
 on.
 """
 
@@ -32,25 +32,27 @@ Result = TypeVar("Result")
 
 ID_PREFIX = "possam-"
 PROGRAM = "python -m pipelines.ray_jobs.main"
-RUN_KEY = "possam_run"  # in a job's metadata: the run folder that it fills
-OUR_OWN_LINE = "possam: "  # how a job's program begins the sentence that it ends with
+RUN_KEY = "possam_run"  # in a job's metadata: the run folder to which it writes
+OUR_OWN_LINE = "possam: "  # prefix of the sentence with which a job's program ends
 
-UNREACHABLE_FOR_S = 600.0  # after which following gives up
+UNREACHABLE_FOR_S = 600.0  # after which `follow` raises
 POLL_S = 1.0
-# With a cluster that has only just started, and answers 500 at first.
+# For a cluster that has just started, and answers 500 at first.
 PATIENCE = Patience(first_pause_s=POLL_S, longest_pause_s=POLL_S, within_s=60.0)
 STOP_GRACE_S = 23  # the shards in flight have 20; then Ray kills the job's program
 STOP_PATIENCE_S = STOP_GRACE_S + 5.0
 TROUBLE = (RuntimeError, OSError, RequestException)  # of the Jobs API
-REFUSED = re.compile(r"status code 4(?!08|25|29)\d\d")  # for a fault of ours, unlike a full queue
+REFUSED = re.compile(
+    r"status code 4(?!08|25|29)\d\d"
+)  # an error of the request, unlike a full queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """What the job's program is given; no secrets, for anyone can read it in Ray's dashboard."""
+    """The argument of the job's program; without secrets, because Ray's dashboard shows it."""
 
     config: LabelConfig
-    codes: tuple[str, ...] | None = None  # retry the images that failed so; None: label
+    codes: tuple[str, ...] | None = None  # retry the images that failed with these; None: label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +61,11 @@ class JobEnd:
 
     job_id: str
     status: JobStatus
-    reason: str  # why it failed; empty if it has not
+    reason: str  # why it failed; empty if it did not
 
 
 def job_name(plan: Plan, location: str) -> str:
-    """What a job on one round of the run at `location` is called, before any number."""
+    """The name of a job on one round of the run at `location`, without a number."""
     place = hashlib.sha256(location.encode()).hexdigest()[:8]
     return f"{ID_PREFIX}{plan.plan_id}-{place}-r{plan.round}"
 
@@ -78,19 +80,19 @@ def run_on_ray(
 ) -> JobEnd:
     """Start the job called `name`, or attach to it, and return when it has ended.
 
-    A process that dies meanwhile leaves the job running. Whatever else ends the wait, such as a
-    signal that raises, stops the job first: it must not go on where nobody watches.
+    If this process crashes, the job goes on. Any exception, such as one raised by a signal, stops
+    the job before it is raised further: a job must not run unobserved.
 
     Args:
         address: of the cluster's Jobs API, http(s)://host:port.
-        request: what the job shall do.
-        name: by `job_name`.
+        request: argument of the job's program.
+        name: returned by `job_name`.
         on_line: called with every line that the job's program writes, from another thread within
             the context of the caller.
-        metadata: kept with a new job.
+        metadata: stored with a new job.
 
     Raises:
-        PossamError: the cluster does not answer, or does not take the job.
+        PossamError: the cluster does not answer, or refuses the job.
     """
     cluster = RayJobs(address)
     job_id = cluster.start(request, name, metadata or {})
@@ -102,13 +104,13 @@ def run_on_ray(
 
 
 class RayJobs:
-    """The Jobs API of one cluster, in what we need of it."""
+    """The part of a cluster's Jobs API that we need."""
 
     def __init__(self, address: str) -> None:
         """Connect.
 
         Raises:
-            PossamError: nobody answers, or Ray's environment variables lead elsewhere.
+            PossamError: Ray does not answer, or its environment variables name another cluster.
         """
         self.address = address.rstrip("/")
         self._client = self._patiently(lambda: JobSubmissionClient(self.address))
@@ -119,10 +121,10 @@ class RayJobs:
             )
 
     def start(self, request: JobRequest, name: str, metadata: Mapping[str, str]) -> str:
-        """The id of the job called `name` that is at work: found, or submitted now.
+        """The id of the open job called `name`: found, or submitted now.
 
         Raises:
-            PossamError: the cluster does not take it.
+            PossamError: the cluster refuses it.
         """
         for number in count(1):
             job_id = name if number == 1 else f"{name}-{number}"
@@ -130,7 +132,7 @@ class RayJobs:
             if job is None and self._submit(job_id, request, metadata):
                 logger.info("submitted Ray job %s", job_id)
                 return job_id
-            job = job or self._find(job_id)  # another process may have been faster
+            job = job or self._find(job_id)  # another process may have submitted it first
             if job is not None and not job.status.is_terminal():
                 logger.info("attached to Ray job %s, which is %s", job_id, job.status.value.lower())
                 return job_id
@@ -150,7 +152,7 @@ class RayJobs:
     def stop(self, job_ids: Iterable[str]) -> None:
         """Stop jobs and return when they have stopped, or half a minute later.
 
-        They finish the shards that take 20 seconds at most. Trouble is logged, not raised,
+        They finish the shards that take 20 seconds at most. Errors are logged, not raised,
         because the caller has an error of its own to raise.
         """
         open_ids = set(job_ids)
@@ -177,7 +179,7 @@ class RayJobs:
         """Our jobs that have not ended, by id.
 
         Raises:
-            PossamError: nobody answers.
+            PossamError: Ray does not answer.
         """
         jobs = {job.submission_id or "": job for job in self._patiently(self._client.list_jobs)}
         return {
@@ -187,10 +189,10 @@ class RayJobs:
         }
 
     def stop_runs(self, is_meant: Callable[[str], bool]) -> None:
-        """Stop every job that fills a run folder that is meant, by its address.
+        """Stop every job that writes to a run folder whose address is selected.
 
         Raises:
-            PossamError: nobody answers.
+            PossamError: Ray does not answer.
         """
         jobs = self.open_jobs().items()
         self.stop([i for i, job in jobs if is_meant((job.metadata or {}).get(RUN_KEY, ""))])
@@ -227,7 +229,7 @@ class RayJobs:
         return self._patiently(submit)
 
     def _wait(self, job_id: str) -> JobDetails:
-        """The job, once it has ended."""
+        """The job's details, once it has ended."""
         answered = time.monotonic()
         while True:
             try:
@@ -242,10 +244,10 @@ class RayJobs:
             time.sleep(POLL_S)
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
-        """The result of `call`, which a cluster that is only just starting may refuse at first.
+        """The result of `call`, repeated while a cluster that is just starting refuses it.
 
         Raises:
-            PossamError: it went on refusing.
+            PossamError: it was refused for too long.
         """
         try:
             return retry(
@@ -267,7 +269,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _reason(message: str) -> str:
-    """The sentence that the job's program ended with, or else the last line of Ray's message."""
+    """The sentence with which the job's program ended, or else the last line of Ray's message."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     ours = [line.removeprefix(OUR_OWN_LINE) for line in lines if line.startswith(OUR_OWN_LINE)]
     return (ours or lines or ["Ray does not say why"])[-1]

@@ -1,4 +1,4 @@
-"""Follows what the program of a Ray job writes, line by line, while something else waits for it."""
+"""Follows the log of a Ray job's program, line by line, in a thread."""
 
 import asyncio
 import contextvars
@@ -12,7 +12,7 @@ from pipelines.storage.retry import Patience, Retries
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = Patience(first_pause_s=2.0, longest_pause_s=2.0)  # with a log that breaks off
+PATIENCE = Patience(first_pause_s=2.0, longest_pause_s=2.0)  # for a log that breaks off
 LAST_LINES_WITHIN_S = 5.0
 
 
@@ -25,9 +25,9 @@ class LogFollower:
         self._client = client
         self._job_id = job_id
         self._on_line = on_line
-        self._num_told = 0
+        self._num_passed_on = 0
         self._has_ended = False
-        context = contextvars.copy_context()  # where `on_line` finds what its caller has set
+        context = contextvars.copy_context()  # `on_line` runs in its caller's context
         self._thread = threading.Thread(target=context.run, args=(self._follow,), daemon=True)
 
     def __enter__(self) -> "LogFollower":
@@ -43,24 +43,24 @@ class LogFollower:
         retries = Retries(PATIENCE)
         while True:
             try:
-                asyncio.run(self._tell_lines())
+                asyncio.run(self._pass_on_lines())
                 return
             except Exception as error:
-                # A log is worth a warning, never the job.
+                # A broken log must not fail the job.
                 if self._has_ended:
                     return
                 logger.info("the log of %s broke off (%s), once more", self._job_id, error)
             retries.again()
 
-    async def _tell_lines(self) -> None:
-        """Pass on the new lines; Ray always begins with the first."""
+    async def _pass_on_lines(self) -> None:
+        """Call `on_line` with the new lines; Ray always sends the log from its first line."""
         num_lines, rest = 0, ""
         async for text in self._client.tail_job_logs(self._job_id):
             *lines, rest = (rest + text).split("\n")
             for line in lines:
                 num_lines += 1
-                if num_lines > self._num_told:
-                    self._num_told = num_lines
+                if num_lines > self._num_passed_on:
+                    self._num_passed_on = num_lines
                     self._on_line(line)
         if rest:
             self._on_line(rest)

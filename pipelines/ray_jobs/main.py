@@ -21,7 +21,7 @@ LOG_WIDTH = 100  # characters
 
 
 def main(content: str) -> int:
-    """Label or retry as `content` asks; the exit code."""
+    """Label or retry by the JSON `content`, and return the exit code."""
     console = Console(width=LOG_WIDTH, highlight=False, markup=False, soft_wrap=True)
     _log_to_stdout()
     request = TypeAdapter(JobRequest).validate_json(content)

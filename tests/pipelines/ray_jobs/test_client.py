@@ -1,4 +1,4 @@
-"""Ray's Jobs API behind a server that refuses, played by a list of statuses."""
+"""Ray's Jobs API on a server that refuses requests, simulated by a list of statuses."""
 
 import json
 import threading
