@@ -1,4 +1,4 @@
-"""One thing that was looked at: what was found, and what to do about it."""
+"""One check: its finding, and what to do about it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ MAX_CHARS = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One finding; whatever it quotes, no secret of this machine is in it."""
+    """One finding; secrets of this machine are removed from its texts."""
 
     name: str
     verdict: Verdict
     finding: str
-    remedy: str | None = None  # kept only if something is not ok
+    remedy: str | None = None  # kept only if the status is not ok
 
     def __post_init__(self) -> None:
         assert self.verdict == "ok" or self.remedy, f"{self.name} needs a remedy"
@@ -29,12 +29,12 @@ class Check:
 
 
 def examine(name: str, look: Callable[[], Check], *, remedy: str) -> Check:
-    """What `look` finds; an exception of it is a finding, too.
+    """The finding of `look`; an exception that it raises becomes a finding, too.
 
     Args:
-        name: of the check that stands for an exception.
-        look: looks at one thing.
-        remedy: for an exception that does not bring its own.
+        name: of the finding for an exception.
+        look: examines one thing.
+        remedy: for an exception whose message has none.
     """
     try:
         return look()
@@ -46,12 +46,12 @@ def examine(name: str, look: Callable[[], Check], *, remedy: str) -> Check:
             finding=finding or advice,
             remedy=advice if finding else remedy,
         )
-    except Exception as error:  # one broken thing must not hide the others
+    except Exception as error:  # one failing check must not hide the others
         return Check(name=name, verdict="failed", finding=one_line(error), remedy=remedy)
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of the message, which in most libraries says what happened."""
+    """The first line of the message, which in most libraries names the cause."""
     text = " ".join(str(error).strip().partition("\n")[0].split()) or "no message"
     text = text if isinstance(error, PossamError) else f"{type(error).__name__}: {text}"
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}..."

@@ -1,4 +1,4 @@
-"""What a run needs of the images: that they can be listed, read and decoded."""
+"""Checks the images: they can be listed, read and decoded."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def check_images(images: str, allowed_hosts: Sequence[str]) -> Check:
 
     Raises:
         ConfigError: the images cannot be listed, or there is none.
-        Exception: what the store raises in trouble that outlasted its retries.
+        Exception: the store failed, and the retries did not help.
     """
     first = next(read_source(images, allowed_hosts=allowed_hosts))
     rows = first.slice(0, MAX_TRIED).to_pylist()

@@ -1,4 +1,4 @@
-"""All checks, in the order in which a run would meet what they are about."""
+"""All checks, in the order in which a run needs what they examine."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -32,17 +32,17 @@ def run_doctor(
     model: str = "possam-tiny",
     are_gpus_wanted: bool = False,
 ) -> Iterator[Check]:
-    """Look at one thing after the other; each check comes as soon as it is made.
+    """All checks, one after the other; each is yielded as soon as it is made.
 
     Args:
-        output: run folder to try, which need not exist yet; None: none.
-        images: corpus to try; None: none.
-        allowed_hosts: whose web addresses a manifest may name.
+        output: run folder to check, which need not exist yet; None: none.
+        images: corpus to check; None: none.
+        allowed_hosts: hosts whose web addresses a manifest may name.
         model: name or path of a checkpoint or model file.
-        are_gpus_wanted: having none is worth a warning.
+        are_gpus_wanted: warn if there is no GPU.
 
     Raises:
-        ConfigError: an address is of no kind that a run takes.
+        ConfigError: an address is of a kind that a run does not accept.
     """
     output, images = (
         None if place is None else normalise_location(place) for place in (output, images)

@@ -1,4 +1,4 @@
-"""What a run needs of the machine it starts on."""
+"""Checks the machine on which a run starts."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ from possam_core.checkpoints.header import file_sha256, resolve_model
 from possam_core.processes import default_workers, usable_cpus
 
 SHOWN_LIBRARIES = ("torch", "ray", "pillow", "pyarrow", "obstore")
-MEMORY_A_WORKER_BYTES = 2 * 2**30  # a round number; a worker with possam-tiny takes 0.9 GB
+MEMORY_A_WORKER_BYTES = 2 * 2**30  # rounded up; a worker with possam-tiny takes 0.9 GB
 MIN_FREE_BYTES = 2**30
 FULL_DISK = 0.95  # above this, Ray refuses to spill objects
 MIN_OPEN_FILES = 8192  # what Ray recommends
@@ -27,7 +27,7 @@ RAYLET = "raylet"
 
 
 def check_python() -> Check:
-    """Python against the version that this distribution asks for."""
+    """Python against the version that this distribution requires."""
     wanted, found = metadata("possam")["Requires-Python"], platform.python_version()
     is_fit = SpecifierSet(wanted).contains(found, prereleases=True)
     return Check(
@@ -39,7 +39,7 @@ def check_python() -> Check:
 
 
 def check_libraries() -> Check:
-    """Each library against the floor that this distribution declares for labelling."""
+    """Each library against the lowest version that this distribution declares for labelling."""
     wanted = [r for r in map(Requirement, requires("possam") or []) if _applies(r)]
     unfit = [problem for requirement in wanted if (problem := _unfit(requirement))]
     shown = ", ".join(f"{name} {version(name)}" for name in SHOWN_LIBRARIES if not unfit)
@@ -52,7 +52,7 @@ def check_libraries() -> Check:
 
 
 def check_model(model: str) -> Check:
-    """The model's files are here; the sha256 is the one that a plan records."""
+    """The model's files exist; the sha256 is the one that a plan records."""
     parts = resolve_model(model)
     size = parts.checkpoint.stat().st_size
     return Check(
@@ -64,7 +64,7 @@ def check_model(model: str) -> Check:
 
 
 def check_memory() -> Check:
-    """CPUs, and memory for the workers that a run starts by itself."""
+    """CPUs, and memory for the default number of workers."""
     num_cpus = usable_cpus()
     num_workers = default_workers(num_cpus)
     available = _available_bytes()
@@ -80,7 +80,7 @@ def check_memory() -> Check:
 
 
 def check_gpu(is_wanted: bool) -> Check:
-    """Whether torch can compute on a GPU; no GPU is news only to who wants one."""
+    """Whether torch can compute on a GPU; without one, a warning only if GPUs are wanted."""
     import torch
 
     if torch.cuda.is_available():
@@ -99,7 +99,7 @@ def check_gpu(is_wanted: bool) -> Check:
 
 
 def check_disk(purpose: str, folder: Path) -> Check:
-    """Room on the disk that holds `folder`, which may not exist yet."""
+    """Free space on the disk of `folder`, which need not exist yet."""
     usage = shutil.disk_usage(existing_part(folder))
     is_full = usage.free < MIN_FREE_BYTES
     is_nearly_full = usage.free < (1 - FULL_DISK) * usage.total
@@ -123,7 +123,7 @@ def existing_part(folder: Path) -> Path:
 
 
 def check_open_files() -> Check:
-    """The hard limit, up to which Ray raises the soft one by itself."""
+    """The hard limit, to which Ray itself raises the soft one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     is_fit = hard == resource.RLIM_INFINITY or hard >= MIN_OPEN_FILES
     return Check(
@@ -137,7 +137,7 @@ def check_open_files() -> Check:
 
 
 def check_leftovers() -> Check:
-    """Ray's agents whose node is gone: a killed driver leaves them behind."""
+    """Ray's agents without their node's daemon: a killed driver leaves them running."""
     found = sorted(pid for folder in Path("/proc").iterdir() if (pid := _orphaned_agent(folder)))
     pids = " ".join(map(str, found))
     return Check(
@@ -163,7 +163,7 @@ def _unfit(requirement: Requirement) -> str | None:
 
 
 def _available_bytes() -> int:
-    """What processes may still take, of the machine or of the container."""
+    """Free memory of the machine, or of the container if that has less."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("MemAvailable:"))
     available = int(line.split()[1]) * 1024
@@ -184,7 +184,7 @@ def _orphaned_agent(process: Path) -> int | None:
         parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
         if (process.parent / parent / "comm").read_text().strip() == RAYLET:
             return None
-    except OSError:  # it ended while we looked, or is not ours to see
+    except OSError:  # it ended meanwhile, or may not be read
         return None
     return int(process.name)
 

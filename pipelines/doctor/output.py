@@ -1,4 +1,4 @@
-"""What a run needs of the place it writes to, tried with one small object that is removed again."""
+"""Checks the output of a run, with one small object that is removed again."""
 
 import contextlib
 import statistics
@@ -26,7 +26,7 @@ MAX_SKEW_S = 15 * 60.0  # beyond this, S3 takes no signature
 SKEWED = "RequestTimeTooSkewed"
 CLOCK_REMEDY = "set the clock of this machine: start its time service (chrony, systemd-timesyncd)"
 
-# What obstore, which reads images and commits labels, can use, too; as botocore calls them.
+# Sources, by botocore's names, that obstore can use, too; it reads images and commits labels.
 USABLE_SOURCES = {
     "env": "the environment (AWS_ACCESS_KEY_ID)",
     "assume-role-with-web-identity": "a web identity (AWS_WEB_IDENTITY_TOKEN_FILE)",
@@ -34,7 +34,7 @@ USABLE_SOURCES = {
     "iam-role": "the instance's role",
 }
 
-# By what the store's reply or the client's complaint holds.
+# By a text that the store's reply or the client's error contains.
 REMEDIES = {
     SKEWED: CLOCK_REMEDY,
     "AWS_ENDPOINT_URL": "correct it, or unset it for Amazon's own",
@@ -53,16 +53,16 @@ OTHER_REMEDY = "check the address, AWS_ENDPOINT_URL, the network and the permiss
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What happened to the probe object."""
+    """Measurements with the probe object."""
 
-    overwrites: bool  # a second conditional write went through
+    overwrites: bool  # a second conditional write succeeded
     put_s: float  # median
     get_s: float  # median
-    skew_s: float  # by how much the store's clock is ahead of ours
+    skew_s: float  # by which the store's clock is ahead of ours
 
 
 def check_credentials() -> Check:
-    """Where credentials for S3 come from; never what they are."""
+    """The source of the credentials for S3; never the credentials."""
     import botocore.session  # of the extra [s3]
 
     found = botocore.session.get_session().get_credentials()
@@ -86,14 +86,14 @@ def check_credentials() -> Check:
 
 
 def check_output(location: str) -> Iterator[Check]:
-    """Whether `location` can be written, honours conditional writes, is quick and has our time.
+    """Whether `location` can be written, honours conditional writes, is fast and has our time.
 
-    A local folder that does not exist yet is tried in the nearest one above it.
+    For a local folder that does not exist yet, the nearest one above it is checked.
     """
     try:
         with _probe_store(location) as store:
             trial = _try(store)
-    except Exception as error:  # the store's, the client's, the disk's: the finding names it
+    except Exception as error:  # of the store, the client or the disk: the finding names it
         yield Check(
             name="output",
             verdict="failed",
@@ -127,7 +127,7 @@ def check_output(location: str) -> Iterator[Check]:
 
 
 def judge_clock(skew_s: float) -> Check:
-    """What it means that the store's clock is `skew_s` ahead of ours."""
+    """The finding for a store's clock that is `skew_s` ahead of ours."""
     size, direction = abs(skew_s), "ahead of" if skew_s > 0 else "behind"
     verdict: Verdict = "failed" if size > MAX_SKEW_S else "warning" if size > WARN_SKEW_S else "ok"
     return Check(
@@ -142,7 +142,7 @@ def judge_clock(skew_s: float) -> Check:
 
 @contextmanager
 def _probe_store(location: str) -> Iterator[ObjectStore]:
-    """A client that gives up soon, unlike that of a run."""
+    """A client that soon stops retrying, unlike that of a run."""
     if is_s3(location):
         bucket, prefix = split_s3(location)
         yield open_bucket(bucket, prefix, is_patient=False)
@@ -172,7 +172,7 @@ def _try(store: ObjectStore) -> Trial:
         obstore.put(store, key, b"{}", use_multipart=False)
         skew_s = obstore.head(store, key)["last_modified"].timestamp() - written
     finally:
-        with contextlib.suppress(*STORE_ERRORS):  # what failed before is the news
+        with contextlib.suppress(*STORE_ERRORS):  # an earlier failure matters more
             obstore.delete(store, key)
     return Trial(
         overwrites=overwrites,
@@ -183,6 +183,6 @@ def _try(store: ObjectStore) -> Trial:
 
 
 def _remedy(error: BaseException) -> str:
-    """What to do about an error of a store, from its whole text."""
+    """The remedy for an error of a store, by its whole text."""
     text = str(error)
     return next((do for sign, do in REMEDIES.items() if sign in text), OTHER_REMEDY)

@@ -1,6 +1,6 @@
-"""Whether Ray starts and answers, tried in a child process.
+"""Checks, in a child process, that Ray starts and answers.
 
-A cluster that does not answer makes Ray wait for minutes and then end the process that asked.
+If a cluster does not answer, Ray waits for minutes and then ends the calling process.
 """
 
 import json
@@ -20,7 +20,7 @@ TASK_TIMEOUT_S = 30
 
 
 def check_ray(are_gpus_wanted: bool) -> Check:
-    """The cluster that a run would use answers a task, and says what it has.
+    """The cluster that a run would use runs a task and reports its resources.
 
     Raises:
         ConfigError: it does not answer.
@@ -44,7 +44,7 @@ def _require_open_port(address: str) -> None:
     """Return only if something listens at `address`.
 
     Raises:
-        ConfigError: nothing does, or it is not the kind of address that a job takes.
+        ConfigError: nothing does, or a job does not accept this kind of address.
     """
     try:
         parts = urlsplit(f"//{address}")

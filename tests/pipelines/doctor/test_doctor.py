@@ -51,7 +51,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine without credentials; the place of its credentials file."""
+    """A machine without credentials; the path of its credentials file."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -139,7 +139,7 @@ def test_an_unknown_model_fails_with_the_nearest_name() -> None:
 
 
 @needs_no_gpu
-def test_no_gpu_is_a_warning_only_to_who_wants_one() -> None:
+def test_no_gpu_is_a_warning_only_if_gpus_are_wanted() -> None:
     assert check_gpu(False).verdict == "ok"
     assert check_gpu(True).verdict == "warning"
 
@@ -176,7 +176,7 @@ def test_an_agent_of_ray_without_its_node_is_a_leftover() -> None:
     agent = subprocess.Popen(["ray::DashboardAgent", "60"], executable="/bin/sleep")
     try:
         while not Path(f"/proc/{agent.pid}/cmdline").read_bytes().startswith(b"ray::"):
-            time.sleep(0.01)  # until it has become what it is to be
+            time.sleep(0.01)  # until the process has replaced itself
         check = check_leftovers()
         assert check.verdict == "warning"
         assert str(agent.pid) in (check.remedy or "").split()
@@ -307,7 +307,7 @@ def test_an_image_is_read_and_decoded(images: Path) -> None:
     assert check.finding == f"{images}/b.jpg can be read: 64 x 48 pixels"
 
 
-def test_a_bad_first_image_is_told_and_passed_over(images: Path) -> None:
+def test_a_bad_first_image_is_named_and_skipped(images: Path) -> None:
     (images / "a.jpg").write_bytes(b"")
     check = check_images(str(images), ())
     assert check.verdict == "ok"
@@ -362,7 +362,7 @@ def test_one_failing_check_never_hides_another(
 
 
 @pytest.mark.parametrize("password", ["hunter2-hunter2", SECRET])  # the other breaks the address
-def test_no_check_tells_a_secret(
+def test_no_check_prints_a_secret(
     monkeypatch: pytest.MonkeyPatch, store_of_another_time: str, closed_port: int, password: str
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{password}@{store_of_another_time}")
