@@ -1,6 +1,6 @@
 """`possam verify`: recounts a run with code of its own, and changes nothing.
 
-Shares no reader with the code that writes runs, so that a mistake there cannot hide itself here.
+It shares no reader with the code that writes runs, so that a mistake there is not repeated here.
 """
 
 from pipelines.verify.report import VerifyReport

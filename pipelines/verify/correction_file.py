@@ -1,4 +1,4 @@
-"""What people have corrected, held against the contract of a row."""
+"""Checks a file of corrections against the contract of a row."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
 
 
 def correction_problems(key: str, data: bytes, image_ids: set[str]) -> Iterator[str]:
-    """What is wrong with one file of corrections; the images that it is about join `image_ids`."""
+    """The problems of one file of corrections; the ids of its images are added to `image_ids`."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         version = (file.schema_arrow.metadata or {}).get(b"schema_version", b"").decode()

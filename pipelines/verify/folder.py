@@ -1,4 +1,4 @@
-"""What lies in a run folder and does not belong there."""
+"""Finds objects in a run folder that are not part of the run."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,8 +9,7 @@ from pipelines.storage.addresses import is_s3, split_s3
 from pipelines.verify.planned import PlannedRound, one_line
 
 SHARD_FILE = re.compile(r"data(?:-retry-(\d+))?/.*/shard-(\d+)\.parquet")
-# A probe and the draft of a retry are deleted at once, unless the process that had put them there
-# was killed.
+# Probes and drafts of a retry are deleted at once, unless the process that wrote them was killed.
 OTHERS = re.compile(
     r"_manifest\.json"
     r"|_plan/duplicates-\d{5,}\.parquet|_plan/vocabulary\.json"
@@ -18,12 +17,12 @@ OTHERS = re.compile(
     r"|corrections/\d{5,}-\d{8}T\d{6}Z\.parquet"
     r"|_attempts/(retry-\d{3,}/)?shard-\d{8,}/\d+"
     r"|_runs/[^/]+\.json|_runs/probe-[0-9a-f]{32}"
-    r"|(stats|report|export|table)/.+"  # derived, whatever it is
+    r"|(stats|report|export|table)/.+"  # derived, of any name
 )
 
 
 def foreign_objects(run: RunFolder, rounds: list[PlannedRound]) -> Iterator[str]:
-    """Whatever neither the plan nor the layout of a run folder explains."""
+    """Objects that belong neither to the plan nor to the layout of a run folder."""
     planned = {r.head_key for r in rounds} | {p["key"] for r in rounds for p in r.parts}
     for key in run.keys(""):
         if not (OTHERS.fullmatch(key) or key in planned or _is_shard_file(key, rounds)):
@@ -31,7 +30,7 @@ def foreign_objects(run: RunFolder, rounds: list[PlannedRound]) -> Iterator[str]
 
 
 def open_uploads(location: str) -> Iterator[str]:
-    """Uploads in parts that were never finished: unseen by listings, but stored and paid for."""
+    """Multipart uploads that were never finished: not in listings, but stored and paid for."""
     if not is_s3(location):
         return
     from botocore.exceptions import BotoCoreError, ClientError  # of the extra [s3]

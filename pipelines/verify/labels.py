@@ -1,7 +1,7 @@
-"""The labels of one image, held against their own masks by pycocotools.
+"""Checks the labels of one image against their own masks, with pycocotools.
 
 On purpose it shares no reader of RLE with the writers (`possam_core.labels.rle`): a mistake there
-would go unseen here.
+would not be found here.
 
 Axes: N segments of the image, M characters of their masks, R runs.
 """
@@ -21,7 +21,7 @@ MAX_CHARS = 7  # of one run: 35 bits, more than any run of a 32-bit image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedLabels:
-    """What the row of one labelled image claims."""
+    """The labels of one image as its row states them."""
 
     image_hw: tuple[int, int]
     ids: list[int]
@@ -37,10 +37,10 @@ class ClaimedLabels:
 
 
 class LabelColumns:
-    """The labels of a batch of rows, taken apart by column: far cheaper than row by row."""
+    """The labels of a batch of rows, by column: far faster than row by row."""
 
     def __init__(self, rows: pa.RecordBatch) -> None:
-        """Take the columns of `rows`, which are of `schema.ROW_SCHEMA`."""
+        """Read the columns of `rows`, which are of `schema.ROW_SCHEMA`."""
         segments, quality = rows.column("segments_info"), rows.column("quality")
         values = segments.values
         masks = values.field("segmentation")
@@ -79,7 +79,7 @@ class LabelColumns:
 
 
 def label_problems(labels: ClaimedLabels) -> Iterator[str]:
-    """What of `labels` contradicts the rest or the masks; a phrase each."""
+    """A phrase for each contradiction between `labels` and their masks, or among `labels`."""
     if len(set(labels.ids)) < len(labels.ids) or min(labels.ids, default=1) < 1:
         yield f"segment ids are {labels.ids}, expected each one once and from 1 up"
     stuff = Counter(
@@ -97,7 +97,7 @@ def label_problems(labels: ClaimedLabels) -> Iterator[str]:
 
 
 def _broken_masks(labels: ClaimedLabels) -> Iterator[str]:
-    """Masks that pycocotools must not see: it trusts its input, and would leave its buffers."""
+    """Problems of masks that pycocotools cannot read safely: it would leave its buffers."""
     height, width = labels.image_hw
     for i, size in zip(labels.ids, labels.sizes_hw.tolist(), strict=True):
         if size != [height, width]:
@@ -116,7 +116,7 @@ def _are_whole(counts: list[bytes], num_pixels: int) -> bool:
         return True  # nothing was found in the image
     if not all(counts):
         return False
-    codes = np.frombuffer(b"".join(counts), np.uint8) - np.uint8(48)  # other characters wrap
+    codes = np.frombuffer(b"".join(counts), np.uint8) - np.uint8(48)  # other characters wrap around
     is_last = codes < 32  # bit 6 is set where more of the same run follows
     text_ends = np.cumsum([len(c) for c in counts])
     if codes.max() > 63 or not is_last[text_ends - 1].all():
@@ -154,7 +154,7 @@ def _numbers(
 
 
 def _mask_problems(labels: ClaimedLabels) -> Iterator[str]:
-    """What contradicts masks that are whole."""
+    """Contradictions between `labels` and their masks, which can be read."""
     height, width = labels.image_hw
     masks = [{"size": [height, width], "counts": counts} for counts in labels.counts]
     areas_px = mask.area(masks).tolist() if masks else []

@@ -1,4 +1,4 @@
-"""The manifest, held against the files that it counts."""
+"""Checks the manifest against the files that it counts."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ MANIFEST_KEY = "_manifest.json"
 
 @dataclass(slots=True, kw_only=True)
 class Recount:
-    """The files of a run so far; each image counts once, by its newest row."""
+    """Counts of the files read so far; each image counts once, by its newest row."""
 
     num_images: int  # planned
     files: dict[str, dict[str, Any]] = field(default_factory=dict)  # key -> entry of the manifest
@@ -33,7 +33,7 @@ class Recount:
         return self.num_things + self.num_stuff
 
     def add(self, count: FileCount) -> None:
-        """Count one more file, whose rows are new or replace errors."""
+        """Add one file, whose rows are new or replace errors."""
         codes = Counter(count.failed.values())
         self.files[count.key] = {
             "sha256": count.sha256,
@@ -49,7 +49,7 @@ class Recount:
         self.grades += count.grades
 
     def totals(self) -> dict[str, Any]:
-        """What the manifest has to say under `totals`."""
+        """The `totals` that the manifest must have."""
         return {
             "images": self.num_images,
             "ok": self.num_ok,
@@ -63,7 +63,7 @@ class Recount:
 
 
 def manifest_problems(data: bytes, plan_id: str, recount: Recount) -> Iterator[str]:
-    """Where the manifest `data` says anything else than `recount`."""
+    """The differences between the manifest `data` and `recount`."""
     try:
         manifest = json.loads(data)
         entries = {entry["key"]: entry for entry in manifest["files"]}

@@ -1,4 +1,4 @@
-"""The plan as it lies in the run folder: which image is which row of which file."""
+"""Reads the plan of a run: the images of each file, in the order of its rows."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ from pipelines.schema import PLAN_SCHEMA
 from possam_core.errors import ConfigError
 
 SHARDS_A_FOLDER = 1000
-UNREADABLE = (pa.ArrowException, ValueError, OSError)  # what reading a damaged Parquet file raises
+UNREADABLE = (pa.ArrowException, ValueError, OSError)  # raised by reading a damaged Parquet file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRound:
-    """The corpus (round 0), or one retry of images that had failed."""
+    """The corpus (round 0), or one retry of failed images."""
 
     number: int
     head_key: str
@@ -35,12 +35,12 @@ class PlannedRound:
     parts: list[dict[str, Any]]  # key, sha256 and rows of each
 
     def file_key(self, shard: int) -> str:
-        """Where the file of a shard has to lie."""
+        """The key that the file of a shard must have."""
         folder = f"data-retry-{self.number:03d}" if self.number else "data"
         return f"{folder}/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.parquet"
 
     def problems(self, plan_id: str) -> Iterator[str]:
-        """Where the head contradicts itself, or the run's `plan_id`."""
+        """The contradictions in the head, and with the run's `plan_id`."""
         for name, found, expected in (
             ("plan_id", self.plan_id, plan_id),
             ("schema_version", self.schema_version, SCHEMA_VERSION),
@@ -60,7 +60,7 @@ class PlannedRound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedShard:
-    """One file that has to exist, and the images that it has to hold."""
+    """One file that must exist, and the images that it must have."""
 
     key: str
     index: int
@@ -69,7 +69,7 @@ class PlannedShard:
 
     @property
     def image_ids(self) -> list[str]:
-        """Of its images, in order."""
+        """The ids of its images, in order."""
         return cast(list[str], self.images["image_id"].to_pylist())
 
 
@@ -86,7 +86,7 @@ def read_rounds(run: RunFolder) -> list[PlannedRound]:
     """The heads of the plan and of all retries, in order; empty if the folder has no plan.
 
     Raises:
-        ConfigError: a head cannot be understood, so there is nothing to check against.
+        ConfigError: a head cannot be parsed, so there is nothing to check against.
     """
     rounds: list[PlannedRound] = []
     key = "_plan/plan.json"

@@ -30,16 +30,16 @@ THREADS = 4
 def verify_run(
     location: str, *, on_file: Callable[[int, int], None] = lambda done, total: None
 ) -> VerifyReport:
-    """Recount the run at `location` without changing it.
+    """The result of a recount of the run at `location`, which is not changed.
 
     Memory is that of a few files, 8 bytes an image and, if there are retries, the failed images.
 
     Args:
         location: of the run folder.
-        on_file: called with the number of files done and the number of all.
+        on_file: called with the number of files checked and their total.
 
     Raises:
-        ConfigError: there is no run, its plan cannot be understood, or reading failed.
+        ConfigError: there is no run, its plan cannot be parsed, or reading failed.
 
     Example:
         >>> from pipelines import verify_run
@@ -62,7 +62,7 @@ def verify_run(
 
 
 class _Verifier:
-    """What one pass has found so far."""
+    """The counts and problems of one pass so far."""
 
     def __init__(
         self, run: RunFolder, rounds: list[PlannedRound], on_file: Callable[[int, int], None]
@@ -73,18 +73,18 @@ class _Verifier:
         self.problems: list[str] = []
         self.recount = Recount(num_images=rounds[0].num_images)
         self.failed: dict[str, str] = {}  # image_id -> error code of its newest row
-        self.corrected: set[str] = set()  # ids that no part of the plan has named so far
+        self.corrected: set[str] = set()  # ids that no part of the plan has listed so far
         self.num_done = 0
         self.is_complete = True  # so far
 
     def verify(self) -> VerifyReport:
-        """Check everything once."""
+        """Check the plan, every file and the manifest once."""
         self.problems += vocabulary_problems(self.run)
         self._check_corrections()
         with ThreadPoolExecutor(THREADS) as pool:
             for planned in self.rounds:
                 self._check_round(planned, pool)
-        if self.is_complete:  # else the part that names them may be what is missing
+        if self.is_complete:  # otherwise they may be in a missing part
             self.problems += (
                 f"corrections/: image {image_id} is corrected, but not planned"
                 for image_id in sorted(self.corrected)
@@ -142,12 +142,12 @@ class _Verifier:
         self.recount.add(count)
 
     def _replace_failed(self, shard: PlannedShard) -> Iterator[str]:
-        """Forget the errors that the rows of a retry replace."""
+        """Remove the errors that the rows of a retry replace."""
         for image_id in shard.image_ids:
             code = self.failed.pop(image_id, None)
             if code is not None:
                 self.recount.errors[code] -= 1
-            elif self.is_complete:  # else its earlier row may be what is missing
+            elif self.is_complete:  # otherwise its earlier row may be missing
                 yield f"{shard.key}: image {image_id}: is retried, but had not failed before"
 
     def _check_manifest(self) -> None:

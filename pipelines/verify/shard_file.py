@@ -1,4 +1,4 @@
-"""One file of a run, held against the plan."""
+"""Checks one file of a run against the plan."""
 
 import hashlib
 from collections import Counter
@@ -16,14 +16,14 @@ from pipelines.verify.planned import UNREADABLE, PlannedShard, one_line
 from possam_core.images.decode import ImageErrorCode
 
 ROWS_AT_ONCE = 128  # in memory, uncompressed
-MAX_PROBLEMS = 20  # reported for one file, as all rows may share one
+MAX_PROBLEMS = 20  # reported for one file: all of its rows may have the same one
 ERROR_CODES = frozenset(code.value for code in ImageErrorCode)
 SIZE_COLUMNS = ("width", "height", "exif_orientation")
 
 
 @dataclass(slots=True, kw_only=True)
 class FileCount:
-    """What one file holds, and what is wrong with it."""
+    """The counts of one file, and its problems."""
 
     key: str
     sha256: str
@@ -38,7 +38,7 @@ class FileCount:
 
 
 def check_file(shard: PlannedShard, data: bytes) -> FileCount:
-    """Count the file of `shard` and name whatever the plan and the contract of a row forbid."""
+    """The counts of the file of `shard`, and its breaches of the plan and of a row's contract."""
     count = FileCount(key=shard.key, sha256=hashlib.sha256(data).hexdigest())
     problems: list[str] = []
     try:
@@ -88,7 +88,7 @@ def _order_problems(file: pq.ParquetFile, shard: PlannedShard) -> Iterator[str]:
 
 
 def _row_problems(rows: pa.RecordBatch, count: FileCount) -> Iterator[str]:
-    """Count `rows` and name what is wrong with each."""
+    """Count `rows`; a phrase for each problem of a row."""
     labels, quality = LabelColumns(rows), rows.column("quality")
     scores, grades = (quality.field(name).to_pylist() for name in ("mean_score", "grade"))
     is_graded = quality.is_valid().to_pylist()
@@ -109,7 +109,7 @@ def _row_problems(rows: pa.RecordBatch, count: FileCount) -> Iterator[str]:
 
 
 def _status_problems(row: dict[str, Any], is_graded: bool, num_segments: int) -> Iterator[str]:
-    """Where a row does not hold what rows of its status hold."""
+    """The differences between a row and what its status requires."""
     code, sizes = row["error_code"], [row[name] for name in SIZE_COLUMNS]
     if row["status"] == ERROR:
         if code not in ERROR_CODES:

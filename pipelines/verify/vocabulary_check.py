@@ -1,4 +1,4 @@
-"""The classes that a run keeps, held against its plan."""
+"""Checks the classes that a run records against its plan."""
 
 import hashlib
 import json
@@ -11,13 +11,13 @@ KEY = "_plan/vocabulary.json"
 
 
 def vocabulary_problems(run: RunFolder) -> Iterator[str]:
-    """Where the classes contradict their own sha256, or that in the plan; they may be missing."""
+    """Contradictions of the classes with their sha256 or the plan's; the file may be missing."""
     data = run.read(KEY)
     if data is None:
         return
     try:
         content = json.loads(data)
-        # All that can change a label, as the vocabulary's own sha256 is defined.
+        # The fields that can change a label: the vocabulary's own sha256 covers the same.
         classes = [
             [c["id"], [c["name"], *c["synonyms"]], c["isthing"], *filter(None, [c.get("parent")])]
             for c in content["categories"]

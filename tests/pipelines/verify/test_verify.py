@@ -47,13 +47,13 @@ NO_IMAGE = b"no image"
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first test that needs a finished run puts it for the others."""
+    """The path of a finished run, which the first test makes and the others copy."""
     return tmp_path_factory.mktemp("original") / "run"
 
 
 @pytest.fixture
 def run(original: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A finished run of four labelled images and one that is none, free to be damaged."""
+    """A copy of a finished run of four labelled images and one error, for the test to damage."""
     if not original.exists():
         made = request.getfixturevalue("make_run")(5, damage={BROKEN_SCENE: NO_IMAGE}).run
         for shard in (0, 1):
@@ -68,7 +68,7 @@ def problems_of(run: Path | str) -> list[str]:
 
 
 def file_problems(run: Path) -> list[str]:
-    """Problems but those of the manifest, which notices every change of a file."""
+    """Problems except those of the manifest, which has one for every change of a file."""
     return [p for p in problems_of(run) if not p.startswith(f"{MANIFEST}: ")]
 
 
@@ -77,14 +77,14 @@ def content_of(run: Path) -> dict[Path, bytes]:
 
 
 def test_a_finished_run_has_no_problems_and_is_counted_and_left_alone(run: Path) -> None:
-    before, heard = content_of(run), []
-    report = verify_run(str(run), on_file=lambda done, total: heard.append((done, total)))
+    before, calls = content_of(run), []
+    report = verify_run(str(run), on_file=lambda done, total: calls.append((done, total)))
     assert report.problems == []
     assert report.is_complete
     assert (report.num_images, report.num_files, report.num_rounds) == (5, 2, 1)
     segments = [len(row["segments_info"]) for shard in (0, 1) for row in read_rows(run, shard)]
     assert report.num_segments == sum(segments) > 0
-    assert heard == [(1, 2), (2, 2)]
+    assert calls == [(1, 2), (2, 2)]
     assert content_of(run) == before
 
 
@@ -94,7 +94,7 @@ LABELLED, FAILED = 0, 1
 
 
 def named(run: Path, row: int, shard: int = 0) -> str:
-    """How problems of a row begin."""
+    """The beginning of the problems of a row."""
     return f"{shard_key(shard)}: image {read_rows(run, shard)[row]['image_id']}: "
 
 
@@ -176,7 +176,7 @@ def chars(*numbers: int) -> str:
 
 
 def padded(number: int) -> str:
-    """`number` in more characters than it takes."""
+    """`number` in more characters than it needs."""
     text = chars(number)
     return text[:-1] + chr(ord(text[-1]) + 32) + "P" * 40 + "0"
 
@@ -187,10 +187,12 @@ def padded(number: int) -> str:
         lambda pixels: "",
         lambda pixels: chars(pixels - 1),  # too short
         lambda pixels: chars(10, 20, pixels - 29),  # too long
-        lambda pixels: chars(10, pixels - 10) + "P",  # ends amid a number
+        lambda pixels: chars(10, pixels - 10) + "P",  # ends in the middle of a number
         lambda pixels: chars(10, pixels - 10) + "\x80",  # not of the alphabet
-        lambda pixels: " " + chars(10, pixels - 10),  # likewise
-        lambda pixels: chars(0, 32, pixels - 32).replace("P", "p"),  # likewise, of equal low bits
+        lambda pixels: " " + chars(10, pixels - 10),  # not of the alphabet
+        lambda pixels: chars(0, 32, pixels - 32).replace(
+            "P", "p"
+        ),  # not of the alphabet, but with the same low bits
         lambda pixels: chars(-5, pixels + 5),
         lambda pixels: chars(5, 0, pixels - 5),
         lambda pixels: chars(0, 5, 0, pixels - 10),  # the last one relative to the 5: pixels - 5
@@ -382,7 +384,7 @@ def test_a_wrong_head_of_the_manifest_is_named(run: Path, name: str) -> None:
 
 
 def test_the_root_hash_is_that_of_sha256sum(run: Path) -> None:
-    """By hand: a root hash over the files in another order is none."""
+    """A root hash over the files in another order, computed here, is wrong."""
     lines = [
         f"{hashlib.sha256((run / k).read_bytes()).hexdigest()}  {k}\n" for k in (FIRST, SECOND)
     ]
@@ -552,7 +554,7 @@ def test_what_a_run_may_hold_beside_its_rows_is_no_problem(run: Path, key: str) 
 
 
 def relabelled(run: Path) -> Rows:
-    """The row of the image that had failed, as a retry might label it: like its neighbour."""
+    """The row of the failed image as a retry might label it: like its neighbour."""
     rows = read_rows(run)
     identity = {name: rows[FAILED][name] for name in ("image_id", "uri", "etag")}
     return [rows[LABELLED] | identity]
@@ -656,7 +658,7 @@ def test_unfinished_uploads_are_listed_page_by_page(monkeypatch: pytest.MonkeyPa
     ]
 
 
-def test_a_bucket_that_does_not_tell_its_uploads_is_named(s3_server: str) -> None:
+def test_a_bucket_that_does_not_list_its_uploads_is_named(s3_server: str) -> None:
     (problem,) = folder.open_uploads("s3://no-such-bucket/run")
     assert problem.startswith("s3://no-such-bucket/run: its unfinished uploads cannot be listed (")
 
@@ -680,7 +682,7 @@ def test_a_run_with_classes_and_corrections_has_no_problems(run: Path, tmp_path:
     assert (run / VOCABULARY_KEY).exists()
     correct(run, tmp_path)
     assert problems_of(run) == []
-    (run / VOCABULARY_KEY).unlink()  # as in a run that has not kept them
+    (run / VOCABULARY_KEY).unlink()  # as in a run that did not record them
     assert problems_of(run) == []
 
 
