@@ -15,6 +15,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from possam_core.errors import ConfigError
 
+LARGEST_INT = 2**63 - 1  # of Arrow and of torch
+
 
 class OutOfBoundsError(ConfigError):
     """A value that its setting does not allow; the message begins after the setting's name."""
@@ -45,6 +47,8 @@ class Setting:
         for number in value if isinstance(value, tuple | list) else (value,):
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
+            if isinstance(number, int) and abs(number) > LARGEST_INT:
+                raise OutOfBoundsError("must be a whole number of 64 bits, got a larger one")
             if not self._holds(number):
                 remedy = f"; {self.advice}" if self.advice else ""
                 wanted = self.bounds or ("a finite number" if self.finite else "a number")

@@ -24,7 +24,9 @@ class Patience:
     tries: float = math.inf  # in total
     first_pause_s: float  # on average; doubles with every failure
     longest_pause_s: float = math.inf  # on average
-    within_s: float = math.inf  # after which no other try begins
+    within_s: float = (
+        math.inf
+    )  # a failure later than this is the last; a pause begun before it is waited out
 
     def pause_s(self, num_failures: int) -> float:
         """Seconds to wait after so many failures: between half and one and a half of the mean.

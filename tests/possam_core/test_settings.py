@@ -63,6 +63,13 @@ def test_an_open_interval_of_whole_numbers_shows_its_open_ends() -> None:
     assert Setting(help="minutes", ge=1, le=300).bounds == "1 to 300"
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63), 10**400])
+def test_a_whole_number_beyond_64_bits_is_refused_in_a_sentence(number: int) -> None:
+    with pytest.raises(ConfigError, match=r"^must be a whole number of 64 bits, got a larger one"):
+        Setting(help="images", ge=1).check(number)
+    Setting(help="images", ge=1).check(2**63 - 1)
+
+
 def test_pydantic_finds_every_value_out_of_bounds_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(Oven).validate_python({"shelves": 0, "tilt": math.nan, "steam": 2})
