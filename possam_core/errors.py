@@ -4,7 +4,6 @@ Each message is one sentence that says what was expected, what came, and what to
 an `__init__` of its own, so every error crosses process borders by pickle.
 """
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -30,7 +29,14 @@ class GroundTruthError(PossamError):
 
 def nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
     """A question that offers the `known` words most like `word`, or `otherwise`."""
+    import difflib  # only after a mistake: every start of ours imports this module
+
     names = list(known)
     begin_so = [name for name in names if word and name.startswith(word)]
     near = difflib.get_close_matches(word, names, n=3) or begin_so[:3]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks and repeated blanks, to put into a sentence."""
+    return " ".join(str(error).split())

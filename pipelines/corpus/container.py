@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.storage.addresses import local_path
 from pipelines.storage.object_stream import ObjectFile
 from pipelines.storage.store import STORE_ERRORS
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, one_line
 
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "bytes")
 BUFFER_BYTES = 2**23  # one request, so that a row group is never in memory as a whole
@@ -42,7 +42,7 @@ def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
         ):
             yield file
     except (pa.ArrowException, UnicodeDecodeError, *STORE_ERRORS) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ConfigError(
             f"expected an intact Parquet file at {uri}, but reading it failed ({reason});"
             " write it again or check the address"

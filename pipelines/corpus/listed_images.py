@@ -16,7 +16,7 @@ from pipelines.corpus.found_image import BATCH_ROWS
 from pipelines.corpus.manifest_uris import UriRules
 from pipelines.schema import INPUT_SCHEMA
 from pipelines.storage.store import STORE_ERRORS
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, one_line
 
 MANIFEST_ENDINGS = (".csv", ".jsonl", ".ndjson")
 BLOCK_BYTES = 2**22  # of text, in memory at once; a row must not be longer
@@ -63,7 +63,7 @@ def _read(uri: str) -> Iterator[pa.RecordBatch]:
     try:
         yield from _csv_rows(uri) if uri.lower().endswith(".csv") else _json_rows(uri)
     except (pa.ArrowException, UnicodeDecodeError, *STORE_ERRORS) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ConfigError(
             f"expected rows with {EXPECTED} in {uri}, but reading them failed ({reason});"
             " correct the file or the address"

@@ -22,7 +22,7 @@ from pipelines.corpus.glob_pattern import GlobPattern, split_glob
 from pipelines.storage.addresses import S3_SCHEME, split_s3
 from pipelines.storage.retry import Patience, retry
 from possam_core.ahead import in_order
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, one_line
 
 THREADS = 16
 PAGES_AHEAD = 8  # of each prefix
@@ -156,7 +156,7 @@ class _Listing:
         return units
 
     def _unreadable(self, error: Exception) -> ConfigError:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         return ConfigError(
             f"expected a readable prefix at {self.images}, but listing it failed ({reason});"
             " check the address, AWS_ENDPOINT_URL and the credentials"

@@ -15,7 +15,7 @@ from pipelines.corpus.image import content_etag
 from pipelines.storage.object_stream import open_stream
 from pipelines.storage.store import STORE_ERRORS
 from possam_core.ahead import in_order
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def _images(tar: FoundImage) -> Iterator[FoundImage]:
             blocks.may_end = True
             _require_end(archive)
     except (*HEADER_ERRORS, *STORE_ERRORS) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ConfigError(
             f"expected an intact, uncompressed tar at {tar.uri}, but reading it failed ({reason});"
             " write it again or leave it out"

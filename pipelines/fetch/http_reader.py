@@ -29,6 +29,7 @@ from urllib3.util import parse_url
 from pipelines.corpus.image import InputImage
 from pipelines.storage.hosts import DEFAULT_PORTS, host_spelling, is_allowed
 from pipelines.storage.retry import Patience, retry
+from possam_core.errors import one_line
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class HttpReader:
             if isinstance(error.__cause__, http.client.IncompleteRead):
                 message = f"the server sends less than it announces, {PATIENCE.tries} times"
                 raise ImageError(ImageErrorCode.CORRUPT_READ, message) from error
-            raise ConnectionError(f"{where}: {_one_line(error)}") from error
+            raise ConnectionError(f"{where}: {one_line(error)}") from error
 
     def _read_once(self, image: InputImage) -> bytes:
         url = image.uri
@@ -143,14 +144,14 @@ class HttpReader:
             try:
                 url = urljoin(url, location)
             except ValueError as error:
-                raise _bad_key(f"a redirect to no address: {_one_line(error)}") from error
+                raise _bad_key(f"a redirect to no address: {one_line(error)}") from error
         raise ImageError(ImageErrorCode.NOT_FOUND, f"more than {MAX_REDIRECTS} redirects")
 
     def _checked(self, url: str) -> _Target:
         try:
             parts = parse_url(url)
         except LocationParseError as error:
-            raise _bad_key(_one_line(error)) from error
+            raise _bad_key(one_line(error)) from error
         has_user = parts.auth is not None or "\\" in url  # to some, a\@b is the host b
         if parts.scheme not in DEFAULT_PORTS or not parts.host or has_user:
             raise _bad_key("expected http(s)://host/path without a user name or a backslash")
@@ -173,7 +174,7 @@ class HttpReader:
             message = f"there is no host {target.host}"
             raise ImageError(ImageErrorCode.NOT_FOUND, message) from error
         except ValueError as error:  # a label that is empty or too long
-            raise _bad_key(f"{target.host} is no host name: {_one_line(error)}") from error
+            raise _bad_key(f"{target.host} is no host name: {one_line(error)}") from error
         addresses = [ip_address(socket_address[0]) for *_, socket_address in found]
         if not all(map(self._is_public, addresses)):
             raise _bad_key(f"{target.host} resolves to a private address")
@@ -212,7 +213,7 @@ class HttpReader:
         except SSLError as error:
             if not isinstance(error.args[0], ssl.SSLCertVerificationError):
                 raise
-            message = f"{target.host} has no valid certificate: {_one_line(error)}"
+            message = f"{target.host} has no valid certificate: {one_line(error)}"
             raise ImageError(ImageErrorCode.NOT_FOUND, message) from error
 
 
@@ -257,7 +258,3 @@ def _too_large(size: int) -> ImageError:
 
 def _bad_key(message: str) -> ImageError:
     return ImageError(ImageErrorCode.BAD_KEY, message)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -14,6 +14,7 @@ from pipelines.fetch.http_reader import HttpReader
 from pipelines.storage.addresses import is_http, local_path, split_s3
 from pipelines.storage.object_reader import DamagedReadError, ObjectReader
 from pipelines.storage.store import open_bucket
+from possam_core.errors import one_line
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ class ImageReader:
         except FileNotFoundError as error:
             raise ImageError(ImageErrorCode.NOT_FOUND, "the object is gone") from error
         except ValueError as error:
-            raise ImageError(ImageErrorCode.BAD_KEY, _one_line(error)) from error
+            raise ImageError(ImageErrorCode.BAD_KEY, one_line(error)) from error
         except DamagedReadError as error:
-            raise ImageError(ImageErrorCode.CORRUPT_READ, _one_line(error)) from error
+            raise ImageError(ImageErrorCode.CORRUPT_READ, one_line(error)) from error
 
 
 def _read(image: InputImage, path: str) -> bytes:
@@ -118,7 +119,7 @@ def _read(image: InputImage, path: str) -> bytes:
                 raise _changed(image, f"{status.st_size} bytes")
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ImageError(ImageErrorCode.NOT_FOUND, _one_line(error)) from error
+        raise ImageError(ImageErrorCode.NOT_FOUND, one_line(error)) from error
     etag = content_etag(io.BytesIO(data))
     if image.size not in (None, len(data)) or image.etag not in (None, etag):
         raise _changed(image, f"{len(data)} bytes with etag {etag!r}")
@@ -128,7 +129,3 @@ def _read(image: InputImage, path: str) -> bytes:
 def _changed(image: InputImage, found: str) -> ImageError:
     planned = f"{image.size} bytes" + (f" with etag {image.etag!r}" if image.etag else "")
     return ImageError(ImageErrorCode.INPUT_CHANGED, f"planned {planned}, found {found}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipelines.corpus.image import InputImage
 from pipelines.run.folder import SCHEMA_VERSION
 from pipelines.schema import ERROR, OK, ROW_SCHEMA, QualityRecord, Row, SegmentInfo
+from possam_core.errors import one_line
 from possam_core.images.decode import DecodedImage, ImageError
 from possam_core.labels.boundary import boundary_sharpness
 from possam_core.labels.quality import Quality, assess
@@ -88,7 +89,7 @@ def error_row(image: InputImage, error: ImageError) -> Row:
         "exif_orientation": None,
         "status": ERROR,
         "error_code": error.code.value,
-        "error_message": ADDRESS.sub("", " ".join(str(error).split()))[:MAX_MESSAGE_CHARS],
+        "error_message": ADDRESS.sub("", one_line(error))[:MAX_MESSAGE_CHARS],
         "segments_info": [],
         "quality": None,
     }

@@ -15,7 +15,7 @@ from pipelines.label.session import run_label, run_retry
 from pipelines.label.summary import summarise, why_open
 from pipelines.ray_jobs.client import OUR_OWN_LINE, JobRequest
 from pipelines.redaction import without_secrets
-from possam_core.errors import PossamError
+from possam_core.errors import PossamError, one_line
 
 LOG_WIDTH = 100  # characters
 
@@ -32,7 +32,7 @@ def main(content: str) -> int:
         else:
             report = run_retry(request.config, request.codes, console=nowhere)
     except PossamError as error:
-        console.print(without_secrets(f"{OUR_OWN_LINE}{' '.join(str(error).split())}"))
+        console.print(without_secrets(f"{OUR_OWN_LINE}{one_line(error)}"))
         return ExitCode.BAD_INPUT
     console.print(summarise(report))
     code = exit_code(report)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from possam_core.errors import ConfigError, PossamError, nearest
+from possam_core.errors import ConfigError, PossamError, nearest, one_line
 from possam_core.settings import OutOfBoundsError
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ def read_settings(file: Path) -> dict[str, object]:
             " check the path"
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        where = " ".join(str(error).split())
+        where = one_line(error)
         raise ConfigError(f"expected YAML in {file}, but it does not parse: {where}") from error
     if not isinstance(content, dict):
         got = "nothing" if content is None else f"a {type(content).__name__}"

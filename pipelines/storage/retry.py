@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import TypeVar
 
+from possam_core.errors import one_line
+
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -24,9 +26,7 @@ class Patience:
     tries: float = math.inf  # in total
     first_pause_s: float  # on average; doubles with every failure
     longest_pause_s: float = math.inf  # on average
-    within_s: float = (
-        math.inf
-    )  # a failure later than this is the last; a pause begun before it is waited out
+    within_s: float = math.inf  # a failure that comes later is the last
 
     def pause_s(self, num_failures: int) -> float:
         """Seconds to wait after so many failures: between half and one and a half of the mean.
@@ -85,6 +85,6 @@ def retry(
             if not is_transient(error):
                 raise
             level = logging.DEBUG if retries.num_failures else logging.INFO  # one line is enough
-            logger.log(level, "%s failed (%s), trying on", what, " ".join(str(error).split()))
+            logger.log(level, "%s failed (%s), trying on", what, one_line(error))
             if not retries.again():
                 raise

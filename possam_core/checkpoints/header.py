@@ -14,7 +14,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from possam_core.checkpoints.published import fetched_file, find_by_sha256, remote_file
-from possam_core.errors import CheckpointError, PossamError, nearest
+from possam_core.errors import CheckpointError, PossamError, nearest, one_line
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -176,7 +176,7 @@ def _read_model_file(path: Path) -> dict[str, Path]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CheckpointError(
             f"expected YAML in the model file {path}, but it cannot be read"
-            f" ({' '.join(str(error).split())}); mend it"
+            f" ({one_line(error)}); mend it"
         ) from error
     if not isinstance(content, dict) or not set(content) <= set(MODEL_FILE_KEYS):
         given = ", ".join(map(str, content)) if isinstance(content, dict) else repr(content)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
-from possam_core.errors import CheckpointError
+from possam_core.errors import CheckpointError, one_line
 
 # Keys that only OpenAI's own files hold besides the weights.
 OPENAI_EXTRAS = frozenset({"input_resolution", "context_length", "vocab_size"})
@@ -44,7 +44,7 @@ def read_clip_file(path: Path) -> dict[str, Tensor]:
         kind = (
             "unreadable" if isinstance(error, (OSError, SafetensorError)) else "not plain weights"
         )
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error)[:120]
         raise CheckpointError(
             f"expected CLIP weights in {path}, but it is {kind} ({type(error).__name__}: {reason});"
             " copy it again or name another"
@@ -90,7 +90,7 @@ def fetch_tag(model: str, tag: str, *, quick_gelu: bool, allow_download: bool) -
     except (OSError, RuntimeError) as error:
         raise CheckpointError(
             f"expected to download the weights {tag!r} of {model}, but it failed"
-            f" ({' '.join(str(error).split())}); fetch the file by hand and name its path"
+            f" ({one_line(error)}); fetch the file by hand and name its path"
         ) from error
 
 

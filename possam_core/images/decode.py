@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image, UnidentifiedImageError
 
-from possam_core.errors import PossamError
+from possam_core.errors import PossamError, one_line
 
 # An allow-list: other decoders are less tested, and EPS would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -207,7 +207,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _name_failure(data: bytes, error: Exception) -> ImageError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error) or type(error).__name__
     if not _has_supported_signature(data):
         if _has_other_signature(data):
             message = f"an image or document, but none of {', '.join(FORMATS)}"
