@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from possam_core.errors import ConfigError
+
+Kind = TypeVar("Kind")
 
 LARGEST_INT = 2**63 - 1  # of Arrow and of torch
 
@@ -75,6 +77,17 @@ class Setting:
             return f"less than {high:g}" if self.lt is not None else f"at most {high:g}"
         return ""
 
+    @property
+    def json_bounds(self) -> dict[str, float]:
+        """The bounds in the words of JSON schema."""
+        bounds = {
+            "minimum": self.ge,
+            "exclusiveMinimum": self.gt,
+            "maximum": self.le,
+            "exclusiveMaximum": self.lt,
+        }
+        return {name: bound for name, bound in bounds.items() if bound is not None}
+
     def _holds(self, value: float) -> bool:
         return not (
             math.isnan(value)
@@ -101,17 +114,10 @@ class Setting:
         self, core_schema: object, handler: Callable[[object], dict[str, Any]]
     ) -> dict[str, Any]:
         """Pydantic's hook: title, description, bounds and example of the JSON schema."""
-        bounds = {
-            "minimum": self.ge,
-            "exclusiveMinimum": self.gt,
-            "maximum": self.le,
-            "exclusiveMaximum": self.lt,
-        }
-        given = {name: bound for name, bound in bounds.items() if bound is not None}
         schema = handler(core_schema)
         for part in (schema, schema.get("items", {}), *schema.get("anyOf", ())):
             if part.get("type") in ("integer", "number"):
-                part |= given
+                part |= self.json_bounds
         schema["description"] = self.help
         if self.title:
             schema["title"] = self.title
@@ -121,15 +127,20 @@ class Setting:
 
 
 @cache
+def annotations_of(cls: type, kind: type[Kind]) -> Mapping[str, Kind]:
+    """What the fields of a dataclass are annotated with of one kind, by the name of the field."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {
+        each.name: metadata
+        for each in fields(cls)
+        for metadata in getattr(hints[each.name], "__metadata__", ())
+        if isinstance(metadata, kind)
+    }
+
+
 def settings_of(cls: type) -> Mapping[str, Setting]:
     """The settings of a dataclass by the name of their field; fields without one are left out."""
-    hints = get_type_hints(cls, include_extras=True)
-    found: dict[str, Setting] = {}
-    for each in fields(cls):
-        for metadata in getattr(hints[each.name], "__metadata__", ()):
-            if isinstance(metadata, Setting):
-                found[each.name] = metadata
-    return found
+    return annotations_of(cls, Setting)
 
 
 @cache

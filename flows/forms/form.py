@@ -6,26 +6,17 @@ the flow begins and would report the first mistake alone, so building one checks
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
-from functools import cache
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import ConfigDict
 
 from flows.forms.form_field import FormField
-from possam_core.settings import OutOfBoundsError
+from possam_core.settings import OutOfBoundsError, annotations_of
 
 
-@cache
 def form_fields(form: type) -> Mapping[str, FormField]:
     """The fields of a form by name."""
-    hints = get_type_hints(form, include_extras=True)
-    return {
-        field.name: metadata
-        for field in fields(form)
-        for metadata in hints[field.name].__metadata__
-        if isinstance(metadata, FormField)
-    }
+    return annotations_of(form, FormField)
 
 
 def settings_in(form: object, owner: type) -> dict[str, Any]:

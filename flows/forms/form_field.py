@@ -58,17 +58,11 @@ class FormField:
 
     def _bounds(self) -> dict[str, float]:
         """The bounds in JSON schema, widened by the value that stands for "not given"."""
-        setting, not_given = self.setting, self.not_given
-        bounds = {
-            "minimum": setting.ge,
-            "exclusiveMinimum": setting.gt,
-            "maximum": setting.le,
-            "exclusiveMaximum": setting.lt,
-        }
-        low = setting.ge if setting.ge is not None else setting.gt
-        if low is not None and isinstance(not_given, int | float):
-            bounds |= {"minimum": min(low, not_given), "exclusiveMinimum": None}
-        return {name: bound for name, bound in bounds.items() if bound is not None}
+        bounds = self.setting.json_bounds
+        lows = [bounds.pop(name) for name in ("minimum", "exclusiveMinimum") if name in bounds]
+        if not lows or not isinstance(self.not_given, int | float):
+            return self.setting.json_bounds
+        return {"minimum": min(*lows, self.not_given)} | bounds
 
 
 def field_of(

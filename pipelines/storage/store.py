@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# Seven tries: if 20 % of the replies are lost, one call in 78,000 fails. No try begins after 20
-# seconds: the client itself has retried for as long.
+# Seven tries: if 20 % of the replies are lost, one call in 78,000 fails. A failure after 20
+# seconds is the last: the client itself has retried for as long.
 PATIENCE = Patience(tries=7, first_pause_s=0.1, within_s=20.0)
 DISK_FULL = tuple(f"(os error {code})" for code in (errno.ENOSPC, errno.EDQUOT))
 RENEW_AFTER = timedelta(minutes=5)  # botocore then renews them if they expire soon

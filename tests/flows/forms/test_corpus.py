@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from prefect import Flow
 
-from flows.evaluate_run import evaluate_run
-from flows.export_dataset import export_dataset
+from flows.evaluate_run import EvaluateRunForm, evaluate_run
+from flows.export_dataset import ExportDatasetForm, export_dataset
 from flows.forms.corpus import LabelCorpusForm, label_config, problems
 from flows.forms.form import form_fields
 from flows.forms.model import Preset, VocabularyChoice
 from flows.label_corpus import label_corpus
 from flows.label_new import LabelNewForm, label_new
-from flows.reap_orphans import reap_orphans
+from flows.reap_orphans import ReapOrphansForm, reap_orphans
 from flows.retry_failed import RetryFailedForm, retry_failed
 from pipelines.run.plan import PlanSettings
 from pipelines.settings.label import LabelConfig
@@ -151,6 +151,22 @@ def test_every_setting_of_the_job_is_in_the_form_or_has_a_reason_not_to_be() -> 
         if form is LabelNewForm:
             asked |= {"sample", "since"}  # a series takes whatever no earlier run of it has
         assert {field.name for field in fields(LabelConfig)} - asked == set(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        EvaluateRunForm,
+        ExportDatasetForm,
+        LabelCorpusForm,
+        LabelNewForm,
+        ReapOrphansForm,
+        RetryFailedForm,
+    ],
+)
+def test_every_field_of_a_form_is_annotated_with_its_help(form: type) -> None:
+    assert list(form_fields(form)) == [field.name for field in fields(form)]
+    assert all(field.description for field in form_fields(form).values())
 
 
 def test_a_retry_asks_for_every_setting_that_the_plan_does_not_hold() -> None:
