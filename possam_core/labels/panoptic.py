@@ -41,7 +41,7 @@ class MergeConfig:
 class ScoredMasks:
     """The network's output for one image."""
 
-    mask_logits: Float[Tensor, "Q h w"]  # over the square canvas
+    mask_logits: Float[Tensor, "Q h w"]  # over the canvas
     class_probs: Float[Tensor, "Q K"]  # ensembled, without void
     void_probs: Float[Tensor, " Q"]
     iou_scores: Float[Tensor, " Q"]  # predicted IoU
@@ -78,18 +78,10 @@ def merge(
     config: MergeConfig,
     *,
     is_seen: Sequence[bool],
-    resized_hw: tuple[int, int],
-    canvas: int,
-    image_hw: tuple[int, int],
+    frame: Frame,
 ) -> PanopticSegmentation:
     """The segmentation of `merge_masks` alone."""
-    return merge_masks(
-        masks,
-        vocabulary,
-        config,
-        is_seen=is_seen,
-        frame=Frame(canvas=canvas, resized_hw=resized_hw, image_hw=image_hw),
-    ).segmentation
+    return merge_masks(masks, vocabulary, config, is_seen=is_seen, frame=frame).segmentation
 
 
 def merge_masks(
