@@ -16,7 +16,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from possam_core.errors import ConfigError, PossamError, nearest, one_line
-from possam_core.settings import OutOfBoundsError
+from possam_core.settings import OutOfBoundsError, prose_of
 
 T = TypeVar("T")
 
@@ -88,7 +88,10 @@ def read_settings(file: Path) -> dict[str, object]:
 
 def config_schema(cls: type) -> dict[str, Any]:
     """The JSON schema of the settings in `cls`, for editors and forms."""
-    return {"$schema": SCHEMA_DIALECT, **TypeAdapter(cls).json_schema()}
+    schema = TypeAdapter(cls).json_schema()
+    if "description" in schema:
+        schema["description"] = prose_of(schema["description"])
+    return {"$schema": SCHEMA_DIALECT, **schema}
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 
+from pipelines.cli.jobs import JOBS, settings_class
 from pipelines.settings.label import LabelConfig
 from pipelines.settings.load import config_schema, load_config
 from pipelines.settings.prices import PriceConfig
@@ -219,6 +220,12 @@ def test_the_schema_names_types_choices_and_what_is_required() -> None:
         "title": "Worker Hour",
         "type": "number",
     }
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_no_schema_describes_a_class_by_its_example_for_python(job: str) -> None:
+    schema = json.dumps(config_schema(settings_class(job)))
+    assert schema.count("Example:") == schema.count(">>>") == 0
 
 
 def test_the_example_is_valid_and_shows_every_setting() -> None:
