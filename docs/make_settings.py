@@ -14,9 +14,10 @@ INTRO = """# Settings
 
 The settings of each job, made from the classes that the jobs take (`python docs/make_settings.py`;
 a test compares). A setting is a flag of the job's command, with dashes (`shard_size` is
-`--shard-size`; a list is a flag given once for each value, `--allowed-host`), a line of its YAML
-file, and a field of Prefect's form. Flags win over the file. Settings with a dot belong to a group,
-which only a file can hold:
+`--shard-size`; a list is a flag given once for each value, `--allowed-host`; what is true or false
+has two flags, `--single-writer` and `--no-single-writer`), a line of its YAML file, and a field of
+Prefect's form. Flags win over the file. Settings with a dot belong to a group, which only a file
+can hold:
 
 ```yaml
 prices:

@@ -38,5 +38,17 @@ def nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks and repeated blanks, to put into a sentence."""
-    return " ".join(str(error).split())
+    """The message of an error without line breaks and repeated blanks, to put into a sentence.
+
+    The name of its type if it has none.
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the message, which in most libraries names the cause; else as `one_line`.
+
+    >>> first_line(OSError("the disk is full\\n  at line 1 of a long report"))
+    'the disk is full'
+    """
+    return " ".join(str(error).strip().partition("\n")[0].split()) or type(error).__name__

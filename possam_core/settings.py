@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
+from inspect import cleandoc
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -152,6 +153,11 @@ def types_of(cls: type) -> Mapping[str, Any]:
 def choices_of(hint: object) -> tuple[object, ...]:
     """The values that a `Literal` allows; none for any other type."""
     return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def prose_of(docstring: str) -> str:
+    """A docstring without its example, to describe a class in a schema."""
+    return cleandoc(docstring).partition("\n\nExample:")[0]
 
 
 def mistakes_in_bounds(config: object, *, prefix: str = "") -> list[str]:

@@ -103,6 +103,8 @@ def _parameter(
 
 def _option(field: "Field[Any]", setting: Setting, hint: Any) -> Any:
     flag = setting.flag or f"--{field.name.replace('_', '-')}"
+    if hint is bool:
+        flag += f"/--no-{flag.removeprefix('--')}"  # which wins over `true` in the YAML file
     choices = " or ".join(_choices(hint))
     help = ", ".join(filter(None, (setting.help, choices, setting.bounds)))
     return typer.Option(flag, help=help, show_default=_shown_default(field, setting))

@@ -156,7 +156,7 @@ class _Listing:
         return units
 
     def _unreadable(self, error: Exception) -> ConfigError:
-        reason = one_line(error) or type(error).__name__
+        reason = one_line(error)
         return ConfigError(
             f"expected a readable prefix at {self.images}, but listing it failed ({reason});"
             " check the address, AWS_ENDPOINT_URL and the credentials"

@@ -64,7 +64,7 @@ def _images(tar: FoundImage) -> Iterator[FoundImage]:
             blocks.may_end = True
             _require_end(archive)
     except (*HEADER_ERRORS, *STORE_ERRORS) as error:
-        reason = one_line(error) or type(error).__name__
+        reason = one_line(error)
         raise ConfigError(
             f"expected an intact, uncompressed tar at {tar.uri}, but reading it failed ({reason});"
             " write it again or leave it out"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.redaction import without_secrets
-from possam_core.errors import PossamError
+from possam_core.errors import PossamError, first_line
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -39,7 +39,7 @@ def examine(name: str, look: Callable[[], Check], *, remedy: str) -> Check:
     try:
         return look()
     except PossamError as error:  # "expected X, got Y; do Z"
-        finding, _, advice = one_line(error).rpartition("; ")
+        finding, _, advice = shown_error(error).rpartition("; ")
         return Check(
             name=name,
             verdict="failed",
@@ -47,11 +47,11 @@ def examine(name: str, look: Callable[[], Check], *, remedy: str) -> Check:
             remedy=advice if finding else remedy,
         )
     except Exception as error:  # one failing check must not hide the others
-        return Check(name=name, verdict="failed", finding=one_line(error), remedy=remedy)
+        return Check(name=name, verdict="failed", finding=shown_error(error), remedy=remedy)
 
 
-def one_line(error: BaseException) -> str:
-    """The first line of the message, which in most libraries names the cause."""
-    text = " ".join(str(error).strip().partition("\n")[0].split()) or "no message"
+def shown_error(error: BaseException) -> str:
+    """The first line of the message, after the name of the type if it is no error of ours."""
+    text = first_line(error)
     text = text if isinstance(error, PossamError) else f"{type(error).__name__}: {text}"
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}..."

@@ -14,7 +14,7 @@ from pathlib import Path
 import obstore
 from obstore.store import LocalStore, ObjectStore
 
-from pipelines.doctor.check import Check, Verdict, one_line
+from pipelines.doctor.check import Check, Verdict, shown_error
 from pipelines.doctor.machine import existing_part
 from pipelines.storage.addresses import is_s3, split_s3
 from pipelines.storage.store import STORE_ERRORS, open_bucket, put_new
@@ -97,7 +97,7 @@ def check_output(location: str) -> Iterator[Check]:
         yield Check(
             name="output",
             verdict="failed",
-            finding=f"{location} cannot be written: {one_line(error)}",
+            finding=f"{location} cannot be written: {shown_error(error)}",
             remedy=_remedy(error),
         )
         for name in ("output speed", "clock"):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
-from pipelines.doctor.check import Check, one_line
+from pipelines.doctor.check import Check, shown_error
 from possam_core.errors import ConfigError
 
 START_TIMEOUT_S = 120
@@ -108,7 +108,7 @@ def main() -> None:
             resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
             answer = {name: resources.get(name, 0.0) for name in ("CPU", "GPU")}
     except Exception as error:  # its message is the finding
-        answer = {"error": one_line(error)}
+        answer = {"error": shown_error(error)}
     sys.stdout.write(f"{json.dumps(answer)}\n")
 
 

@@ -1,6 +1,7 @@
 """The formats that labels can be exported to; each has its own module."""
 
 from enum import StrEnum
+from typing import Any
 
 from pipelines.export.coco_instances import CocoInstances
 from pipelines.export.coco_panoptic import CocoPanoptic
@@ -11,6 +12,7 @@ from pipelines.export.label_studio import LabelStudio
 from pipelines.export.protocol import Format
 from pipelines.export.semantic_png import SemanticPng
 from pipelines.export.webdataset import WebDataset
+from possam_core.settings import prose_of
 
 
 class ExportFormat(StrEnum):
@@ -30,6 +32,13 @@ class ExportFormat(StrEnum):
     DETECTRON2 = "detectron2"
     FIFTYONE = "fiftyone"
     LABEL_STUDIO = "label-studio"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: object, handler: Any) -> dict[str, Any]:
+        """Pydantic's hook: the prose of the docstring alone, for schemas and forms."""
+        schema: dict[str, Any] = handler(core_schema)  # a reference to the definition
+        handler.resolve_ref_schema(schema)["description"] = prose_of(cls.__doc__ or "")
+        return schema
 
     @property
     def writer(self) -> Format:

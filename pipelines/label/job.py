@@ -21,7 +21,7 @@ from pipelines.run.parts import read_shard
 from pipelines.run.plan import Plan
 from pipelines.schema import ERROR, Batch
 from pipelines.settings.label import LabelConfig
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, first_line
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class ShardLabeller:
             outcome, problem = self._label(task, rows)
         except Exception as error:  # a bad shard never fails a run: it stays open
             logger.exception("shard %d stays open", task.shard)
-            outcome, problem = OPEN, f"{type(error).__name__}: {error}".partition("\n")[0]
+            outcome, problem = OPEN, f"{type(error).__name__}: {first_line(error)}"
             self.board.note_open.remote(problem)
         seconds = time.perf_counter() - started
         logger.info("shard %d %s: %d rows in %.1f s", task.shard, outcome, len(rows), seconds)

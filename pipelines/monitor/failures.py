@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus.container import open_container
 from pipelines.monitor.advice import ADVICE, CAN_RETRY
+from pipelines.run.committed import not_parquet
 from pipelines.run.folder import RunFolder, shard_key
 from pipelines.run.manifest import read_manifest
 from pipelines.run.newest import NewerImages
@@ -187,8 +188,4 @@ def _read(uri: str) -> Iterator[pa.Table]:
         with open_container(uri) as stream:
             yield pq.ParquetFile(stream, pre_buffer=True).read(columns=COLUMNS)
     except pa.ArrowInvalid as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"expected Parquet in {uri}, got something else ({reason}); delete that file and label"
-            " again"
-        ) from error
+        raise not_parquet(uri, error) from error

@@ -2,8 +2,8 @@
 
 import resource
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
@@ -21,8 +21,8 @@ from pipelines.probe.report import ProbeReport
 from pipelines.schema import Row
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
-from pipelines.storage.store import STORE_ERRORS
-from possam_core.errors import ConfigError, PossamError
+from pipelines.storage.store import failure_named
+from possam_core.errors import ConfigError
 from possam_core.processes import default_workers, torch_threads, usable_cpus
 
 KILOBYTE = 1024  # Linux's unit of resident memory
@@ -44,14 +44,14 @@ def run_probe(
     if num_images < 1:
         raise ConfigError(f"expected a sample of at least 1 image, got {num_images}")
     settings, frozen = resolve_settings(config)
-    with _trouble_named(config.images):
+    with _reading_named(config.images):
         sample = draw_sample(config, settings, num_images)
     started = time.perf_counter()
     load = partial(load_worker_model, config, frozen.vocabulary, load_model)
     reader = ImageReader(config.allowed_hosts)
     with torch_threads(1):  # as the labeller sets it in a worker
         labeller = ImageLabeller(load, reader, consistency_share=config.consistency_share)
-        with _trouble_named(config.images):
+        with _reading_named(config.images):
             measurement = measure(labeller, sample.images, started_at=started)
     scope = _scope(config, sample)
     return ProbeReport(
@@ -156,14 +156,8 @@ def _default_workers(gpus_per_worker: float) -> int:
     return default_workers(usable_cpus())
 
 
-@contextmanager
-def _trouble_named(images: str) -> Iterator[None]:
-    """Turn errors of a store into a sentence."""
-    try:
-        yield
-    except STORE_ERRORS as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise PossamError(
-            f"expected to read a sample of {images}, but a store failed ({reason}); try"
-            " again, or check the address, AWS_ENDPOINT_URL and the credentials"
-        ) from error
+def _reading_named(images: str) -> AbstractContextManager[None]:
+    return failure_named(
+        f"expected to read a sample of {images}, but a store failed",
+        remedy="try again, or check the address, AWS_ENDPOINT_URL and the credentials",
+    )

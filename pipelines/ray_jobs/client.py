@@ -24,7 +24,7 @@ from pipelines.ray_jobs.log import LogFollower
 from pipelines.run.plan import Plan
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.retry import Patience, retry
-from possam_core.errors import ConfigError, PossamError
+from possam_core.errors import ConfigError, PossamError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class RayJobs:
                         logger.info("Ray job %s has stopped", job_id)
                         open_ids.discard(job_id)
                 except TROUBLE as error:
-                    logger.warning("Ray does not answer about %s: %s", job_id, _first_line(error))
+                    logger.warning("Ray does not answer about %s: %s", job_id, first_line(error))
             time.sleep(POLL_S / 2)
         for job_id in sorted(open_ids):
             logger.error("Ray job %s may still run; stop it in Ray's dashboard", job_id)
@@ -259,7 +259,7 @@ class RayJobs:
     def _silent(self, error: Exception) -> PossamError:
         return PossamError(
             f"expected Ray's Jobs API to answer at {self.address}, but it does not"
-            f" ({_first_line(error)}); check the address and the cluster and, if it asks for a"
+            f" ({first_line(error)}); check the address and the cluster and, if it asks for a"
             " token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where the flow runs"
         )
 
@@ -273,7 +273,3 @@ def _reason(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     ours = [line.removeprefix(OUR_OWN_LINE) for line in lines if line.startswith(OUR_OWN_LINE)]
     return (ours or lines or ["Ray does not say why"])[-1]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

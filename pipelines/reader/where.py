@@ -1,6 +1,5 @@
 """Filter rows by a condition in SQL or an expression of pyarrow, over one flat row an image."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,7 +10,7 @@ import pyarrow.compute as pc
 from numpy import ndarray
 
 from pipelines.schema import QUALITY_TYPE, ROW_SCHEMA
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, first_line
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -113,8 +112,7 @@ def _connect() -> "DuckDBPyConnection":
 
 
 def _not_understood(where: Where, error: Exception) -> ConfigError:
-    reason = re.sub(r"\s+", " ", str(error).partition("\n")[0])
     return ConfigError(
         f"expected a condition over the columns {', '.join(FLAT_SCHEMA.names)}, got {str(where)!r}"
-        f" ({reason}); such as grade <= 'B' and mean_score > 0.6"
+        f" ({first_line(error)}); such as grade <= 'B' and mean_score > 0.6"
     )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.run.folder import plan_key
 from pipelines.storage.addresses import is_s3, normalise_location
-from pipelines.storage.folder import StoreFolder, writing_named
+from pipelines.storage.folder import StoreFolder
+from pipelines.storage.store import writing_named
 from possam_core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pipelines.run.newest import NewerImages, age_group
 from pipelines.run.plan import load_plan, load_rounds
 from pipelines.schema import ROW_SCHEMA
 from pipelines.storage.addresses import normalise_location
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, first_line
 
 # A row that people have corrected; the model's rows have nulls in the added columns.
 CORRECTION_SCHEMA = pa.schema(
@@ -113,6 +113,14 @@ def read_machine_rows(run: RunFolder) -> Iterator[CommittedShard]:
     return _read_shards(run, _retry_keys(run))
 
 
+def not_parquet(uri: str, error: Exception) -> ConfigError:
+    """The error about a file of a run that cannot be read."""
+    return ConfigError(
+        f"expected Parquet in {uri}, got something else ({first_line(error)}); delete that file"
+        " and label again"
+    )
+
+
 def read_rows(run: RunFolder, key: str) -> pa.Table:
     """The rows of one file, as they were written.
 
@@ -128,11 +136,7 @@ def read_rows(run: RunFolder, key: str) -> pa.Table:
     try:
         rows = pq.ParquetFile(pa.BufferReader(data)).read()
     except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"expected Parquet in {run.location}/{key}, got something else ({reason}); delete that"
-            " file and label again"
-        ) from error
+        raise not_parquet(f"{run.location}/{key}", error) from error
     schema = CORRECTION_SCHEMA if CORRECTION_KEY.fullmatch(key) else ROW_SCHEMA
     version = (rows.schema.metadata or {}).get(b"schema_version", b"unknown").decode()
     if version != SCHEMA_VERSION or not rows.schema.equals(schema):

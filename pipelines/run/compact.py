@@ -19,7 +19,7 @@ from pipelines.run.committed import open_committed, read_committed
 from pipelines.run.folder import SHARD_KEY, RunFolder
 from pipelines.run.manifest import Manifest, read_manifest
 from pipelines.schema import ROW_SCHEMA
-from pipelines.storage.store import STORE_ERRORS
+from pipelines.storage.store import failure_named
 from possam_core.errors import ConfigError
 
 HEAD_NAME = "_table.json"
@@ -79,7 +79,8 @@ def compact_run(
         raise ConfigError(f"target_bytes must be at least 1, got {target_bytes}; leave it out")
     run = open_committed(location)
     manifest = _require_finished(run)
-    try:
+    expected = f"expected to write a table in {run.location}, but that failed"
+    with failure_named(expected, remedy="mend it and compact again"):
         corrections = run.correction_keys()
         folder = f"table/{_state(manifest, corrections)[:16]}"
         head = run.read_json(f"{folder}/{HEAD_NAME}")
@@ -88,12 +89,6 @@ def compact_run(
             files = _write_files(run, folder, _counting(run, manifest, on_shard), target_bytes)
             head = _write_head(run, folder, manifest, files, corrections)
         tables = {"/".join(key.split("/")[:2]) for key in run.keys("table")}
-    except STORE_ERRORS as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"expected to write a table in {run.location}, but that failed ({reason});"
-            " mend it and compact again"
-        ) from error
     return CompactReport(
         location=run.location,
         folder=folder,

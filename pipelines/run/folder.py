@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from pipelines.storage.addresses import is_s3
-from pipelines.storage.folder import StoreFolder, writing_named
+from pipelines.storage.folder import StoreFolder
+from pipelines.storage.store import writing_named
 from possam_core.errors import ConfigError
 
 SCHEMA_VERSION = "2"  # of plans and of `schema.ROW_SCHEMA`; in the metadata of every file

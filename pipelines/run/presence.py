@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from pipelines.run.folder import RunFolder
 from pipelines.storage.store import STORE_ERRORS
+from possam_core.errors import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -61,5 +62,4 @@ class Presence:
         try:
             self._run.replace_once(self._key, json.dumps(note).encode())
         except STORE_ERRORS as error:  # advisory: a run must not fail without it
-            reason = str(error).partition("\n")[0]
-            logger.warning("could not note in the run who is at work: %s", reason)
+            logger.warning("could not note in the run who is at work: %s", first_line(error))

@@ -4,9 +4,11 @@ Every mistake is reported at once, with the place it came from and the nearest n
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -14,13 +16,17 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from possam_core.errors import ConfigError, PossamError, nearest, one_line
-from possam_core.settings import OutOfBoundsError
+from possam_core.settings import OutOfBoundsError, prose_of
 
 T = TypeVar("T")
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PYDANTIC_PREFIX = "Input should be "
 MAX_SHOWN_CHARS = 60  # of a wrong value
+EXPONENT = re.compile(  # what YAML takes for text if it has no dot or no sign after the e
+    r"(?P<digits>[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))[eE](?P<exponent>[-+]?[0-9]{1,4})"
+)
+MAX_ZEROS = 12  # of a number that is easier to read without an exponent
 STRING_TAG, MERGE_TAG = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
@@ -82,7 +88,10 @@ def read_settings(file: Path) -> dict[str, object]:
 
 def config_schema(cls: type) -> dict[str, Any]:
     """The JSON schema of the settings in `cls`, for editors and forms."""
-    return {"$schema": SCHEMA_DIALECT, **TypeAdapter(cls).json_schema()}
+    schema = TypeAdapter(cls).json_schema()
+    if "description" in schema:
+        schema["description"] = prose_of(schema["description"])
+    return {"$schema": SCHEMA_DIALECT, **schema}
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -124,7 +133,22 @@ def _sentence(cls: type, mistake: Mapping[str, Any], *, place: str) -> str:
     if mistake["type"] == "unexpected_keyword_argument":
         return f"expected the name of a setting{place}, got {name}; {_advice(cls, loc)}"
     expected = mistake["msg"].removeprefix(PYDANTIC_PREFIX)
-    return f"expected {name}{place} to be {expected}, got {_shown(mistake['input'])}"
+    advice = _number_advice(mistake["type"], mistake["input"])
+    return f"expected {name}{place} to be {expected}, got {_shown(mistake['input'])}{advice}"
+
+
+def _number_advice(kind: str, value: object) -> str:
+    """How to write a number such as 1e-1, which is text to YAML; empty: it is none."""
+    parts = EXPONENT.fullmatch(value) if isinstance(value, str) else None
+    if parts is None or kind not in ("float_type", "int_type"):
+        return ""
+    digits, exponent = parts["digits"], int(parts["exponent"])
+    plain = f"{Decimal(digits).scaleb(exponent):f}" if abs(exponent) <= MAX_ZEROS else ""
+    if kind == "int_type":
+        return f"; write it as {plain}" if plain.lstrip("+-").isdigit() else ""
+    dot = "" if "." in digits else ".0"
+    spellings = filter(None, (plain, f"{digits}{dot}e{exponent:+d}"))
+    return f"; write it as {' or '.join(spellings)}"
 
 
 def _advice(cls: type, loc: tuple[int | str, ...]) -> str:

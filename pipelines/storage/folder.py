@@ -6,7 +6,7 @@ one of `STORE_ERRORS`, which `trouble_named` and `writing_named` turn into a sen
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,8 +16,7 @@ import obstore
 
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.object_reader import ObjectReader
-from pipelines.storage.store import STORE_ERRORS, open_store, patiently, put_new
-from possam_core.errors import ConfigError
+from pipelines.storage.store import open_store, patiently, put_new
 
 if TYPE_CHECKING:
     from obstore import Attributes, ObjectMeta
@@ -123,20 +122,3 @@ class StoreFolder:
     def is_empty(self) -> bool:
         """Whether the folder has no key; lists the first few objects at most."""
         return not patiently(lambda: next(iter(obstore.list(self._store, chunk_size=1)), []))
-
-
-@contextmanager
-def writing_named(location: str) -> Iterator[None]:
-    """Turn errors of a store inside into one sentence about writing to `location`.
-
-    Raises:
-        ConfigError: the store failed.
-    """
-    try:
-        yield
-    except STORE_ERRORS as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"expected a place to write at {location}, but writing failed ({reason});"
-            " choose another --output or mend its permissions"
-        ) from error

@@ -1,9 +1,11 @@
 """The web hosts that the user allows: nothing is read from others."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+IDEOGRAPHIC_FULL_STOP = "\u3002"
 ENTRY = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>[0-9]+))?")
 
 
@@ -28,10 +30,14 @@ def is_allowed(host: str, port: int, allowed_hosts: Iterable[str]) -> bool:
 def host_spelling(host: str) -> str:
     """A host name in the form that is compared: ASCII, without brackets or a last dot.
 
+    As for every host name, letters are composed, wide ones made narrow (NFKC), and an ideographic
+    full stop is a dot.
+
     >>> host_spelling("Bücher.Example.")
     'xn--bcher-kva.example'
     """
-    labels = host.strip("[]").rstrip(".").lower().split(".")
+    name = unicodedata.normalize("NFKC", host).replace(IDEOGRAPHIC_FULL_STOP, ".")
+    labels = name.strip("[]").rstrip(".").lower().split(".")
     ascii_labels = (
         label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels
     )

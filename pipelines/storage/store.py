@@ -7,7 +7,7 @@ Credentials, region and endpoint of S3 are found where all AWS tools look for th
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 
 from pipelines.storage.addresses import is_s3, split_s3
 from pipelines.storage.retry import Patience, retry
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, first_line
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -137,8 +137,8 @@ def _may_pass(error: Exception) -> bool:
 
 
 @contextmanager
-def trouble_named(location: str) -> Iterator[None]:
-    """Turn errors of a store inside into one sentence about `location`.
+def failure_named(expected: str, *, remedy: str) -> Iterator[None]:
+    """Turn errors of a store inside into one sentence: `expected`, the reason and the `remedy`.
 
     Raises:
         ConfigError: the store failed.
@@ -146,8 +146,21 @@ def trouble_named(location: str) -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS as error:
-        reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
-        raise ConfigError(
-            f"expected a store that answers at {location}, but it failed ({reason}); check the"
-            " address, AWS_ENDPOINT_URL and the credentials, and run the same command again"
-        ) from error
+        raise ConfigError(f"{expected} ({first_line(error)}); {remedy}") from error
+
+
+def trouble_named(location: str) -> AbstractContextManager[None]:
+    """`failure_named` for the store that holds `location`."""
+    return failure_named(
+        f"expected a store that answers at {location}, but it failed",
+        remedy="check the address, AWS_ENDPOINT_URL and the credentials, and run the same command"
+        " again",
+    )
+
+
+def writing_named(location: str) -> AbstractContextManager[None]:
+    """`failure_named` for writing to `location`."""
+    return failure_named(
+        f"expected a place to write at {location}, but writing failed",
+        remedy="choose another --output or mend its permissions",
+    )

@@ -207,7 +207,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _name_failure(data: bytes, error: Exception) -> ImageError:
-    reason = one_line(error) or type(error).__name__
+    reason = one_line(error)
     if not _has_supported_signature(data):
         if _has_other_signature(data):
             message = f"an image or document, but none of {', '.join(FORMATS)}"

@@ -225,4 +225,5 @@ def test_each_form_has_titles_help_an_order_examples_and_no_choice_of_types(
     untitled = [name for name, field in fields.items() if "title" not in field]
     assert untitled in ([], ["preset"]), "whose title is that of its type, Preset"
     assert "anyOf" not in json.dumps(schema)
+    assert ">>>" not in json.dumps(definitions)
     assert schema["additionalProperties"] is False

@@ -7,8 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
 
 from pipelines.cli import main
+from pipelines.cli.settings_flags import takes_settings
 from pipelines.planning.prepare import prepare
 from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
@@ -93,6 +95,33 @@ def test_help_names_the_actual_defaults(call, monkeypatch: pytest.MonkeyPatch) -
     for name in ("model", "precision", "shard_size", "error_budget"):
         (line,) = (text for text in lines if f"--{name.replace('_', '-')} " in text)
         assert f"[default: ({getattr(defaults, name)})]" in line
+
+
+def test_a_flag_takes_back_what_the_file_sets_to_true(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("single_writer: true\n")
+    loaded: list[LabelConfig] = []
+    app = typer.Typer()
+
+    @app.command()
+    @takes_settings(LabelConfig)
+    def collect(settings: LabelConfig) -> None:
+        loaded.append(settings)
+
+    needed = ["--images", "a", "--output", "b", "--config", str(file)]
+    for flags in ([], ["--no-single-writer"]):
+        app(needed + flags, standalone_mode=False)
+    assert [settings.single_writer for settings in loaded] == [True, False]
+
+
+@pytest.mark.parametrize("command", ["label", "plan", "retry", "correct", "export"])
+def test_help_names_both_forms_of_a_setting_that_is_true_or_false(  # type: ignore[no-untyped-def]
+    call, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    flag = "labels-only" if command == "export" else "single-writer"
+    (line,) = (line for line in call(command, "--help").out.splitlines() if f"--{flag}" in line)
+    assert f"--no-{flag}" in line
 
 
 def test_an_empty_corpus_is_named(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 
+from pipelines.cli.jobs import JOBS, settings_class
 from pipelines.settings.label import LabelConfig
 from pipelines.settings.load import config_schema, load_config
 from pipelines.settings.prices import PriceConfig
@@ -115,6 +116,37 @@ def test_only_a_whole_number_is_a_count(tmp_path: Path, value: str) -> None:
     assert message.startswith("expected num_workers in FILE to be a valid integer, got ")
 
 
+@pytest.mark.parametrize(
+    ("value", "spellings"),
+    [
+        ("1e-1", "0.1 or 1.0e-1"),
+        ("25E3", "25000 or 25.0e+3"),
+        ("2.5e3", "2500 or 2.5e+3"),
+        ("1e-30", "1.0e-30"),
+    ],
+)
+def test_a_number_that_yaml_takes_for_text_is_answered_with_how_to_write_it(
+    tmp_path: Path, value: str, spellings: str
+) -> None:
+    file = write(tmp_path, f"images: x\ngpus_per_worker: {value}\n")
+    assert mistake(file) == (
+        f"expected gpus_per_worker in FILE to be a valid number, got {value!r};"
+        f" write it as {spellings}"
+    )
+    for spelling in spellings.split(" or "):
+        file = write(tmp_path, f"images: x\ngpus_per_worker: {spelling}\n")
+        assert load_config(Settings, file, {}).gpus_per_worker == float(value)
+
+
+@pytest.mark.parametrize(("value", "advice"), [("1e3", "; write it as 1000"), ("1e-1", "")])
+def test_a_count_with_an_exponent_is_answered_with_the_whole_number(
+    tmp_path: Path, value: str, advice: str
+) -> None:
+    message = mistake(write(tmp_path, f"images: x\nnum_workers: {value}\n"))
+    expected = f"expected num_workers in FILE to be a valid integer, got {value!r}{advice}"
+    assert message == expected
+
+
 def test_a_list_is_not_made_of_one_word(tmp_path: Path) -> None:
     message = mistake(write(tmp_path, "images: x\nallowed_hosts: a.org\n"))
     assert message == "expected allowed_hosts in FILE to be a valid array, got 'a.org'"
@@ -188,6 +220,12 @@ def test_the_schema_names_types_choices_and_what_is_required() -> None:
         "title": "Worker Hour",
         "type": "number",
     }
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_no_schema_describes_a_class_by_its_example_for_python(job: str) -> None:
+    schema = json.dumps(config_schema(settings_class(job)))
+    assert schema.count("Example:") == schema.count(">>>") == 0
 
 
 def test_the_example_is_valid_and_shows_every_setting() -> None:

@@ -5,8 +5,8 @@ import obstore
 import pytest
 
 from pipelines.storage import folder as folders
-from pipelines.storage.folder import StoreFolder, writing_named
-from pipelines.storage.store import open_store
+from pipelines.storage.folder import StoreFolder
+from pipelines.storage.store import open_store, writing_named
 from possam_core.errors import ConfigError
 
 

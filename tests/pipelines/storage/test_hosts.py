@@ -16,6 +16,12 @@ from pipelines.storage.hosts import is_allowed
         ("badexample.org", "example.org", False),
         ("example.org.evil.test", ".example.org", False),
         ("xn--bcher-kva.example", "BÜCHER.example", True),
+        ("xn--bcher-kva.example", "bu\u0308cher.example", True),  # u and a combining umlaut
+        ("xn--bcher-kva.example", "BU\u0308CHER.example", True),
+        ("xn--bcher-kva.example", "bucher.example", False),
+        ("example.org", "example\u3002org", True),  # an ideographic full stop
+        ("a.example.org", "\uff61example\uff0eorg", True),  # its narrow form, and a wide dot
+        ("example.org", "\uff25xample.org", True),  # a wide E
         ("[2606:4700::1]", "2606:4700::1", True),
         ("2606:4700::1", "[2606:4700::1]", True),
         ("example.org", "*", False),
