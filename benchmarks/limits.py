@@ -79,7 +79,9 @@ def measure_scene(predictor: Predictor, scene: GroundTruthImage) -> SceneResult:
     canvas = model.config.sam.image_size
     whole = whole_image(scene.pixels, scene.ids, scene.class_indices, canvas=canvas)
     batch = whole.images
-    frame = Frame(canvas=canvas, resized_hw=batch.resized_hw[0], image_hw=batch.image_hw[0])
+    frame = Frame(
+        canvas_hw=(canvas, canvas), resized_hw=batch.resized_hw[0], image_hw=batch.image_hw[0]
+    )
     (masks,) = predictor.score(predictor.classify(batch))
     ious = _true_ious(masks, scene, frame)  # (Q, N)
     counts, matched = {}, np.zeros(ious.shape[1], np.bool_)

@@ -20,6 +20,7 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
+from possam_core.labels.mask_contest import Frame
 from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.model import PosSAM
@@ -126,9 +127,11 @@ def truth_on_grid(images: HeldImages, *, canvas: int, grid: int) -> list[Panopti
                 images.vocabulary,
                 MergeConfig(),
                 is_seen=[True] * num_classes,
-                resized_hw=batch.images.resized_hw[i],
-                canvas=canvas,
-                image_hw=batch.images.image_hw[i],
+                frame=Frame(
+                    canvas_hw=(canvas, canvas),
+                    resized_hw=batch.images.resized_hw[i],
+                    image_hw=batch.images.image_hw[i],
+                ),
             )
         )
     return results

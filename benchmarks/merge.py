@@ -27,8 +27,8 @@ from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 OUTPUT = Path("build/bench/merge.json")
 FRAMES = {
-    "640 x 480": Frame(canvas=1024, resized_hw=(768, 1024), image_hw=(480, 640)),
-    "1024 x 1024": Frame(canvas=1024, resized_hw=(1024, 1024), image_hw=(1024, 1024)),
+    "640 x 480": Frame(canvas_hw=(1024, 1024), resized_hw=(768, 1024), image_hw=(480, 640)),
+    "1024 x 1024": Frame(canvas_hw=(1024, 1024), resized_hw=(1024, 1024), image_hw=(1024, 1024)),
 }
 NUM_QUERIES = 250
 NUM_KEPT = 30
@@ -74,9 +74,7 @@ def merge_ours(masks: ScoredMasks, frame: Frame) -> PanopticSegmentation:
         VOCABULARY,
         CONFIG,
         is_seen=IS_SEEN,
-        resized_hw=frame.resized_hw,
-        canvas=frame.canvas,
-        image_hw=frame.image_hw,
+        frame=frame,
     )
 
 
@@ -85,9 +83,9 @@ def merge_by_loop(
 ) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
     """The map, and (id, class index, area) of each segment."""
     height, width = frame.resized_hw
-    logits = functional.interpolate(
-        masks.mask_logits[None], size=(frame.canvas, frame.canvas), mode="bilinear"
-    )[..., :height, :width]
+    logits = functional.interpolate(masks.mask_logits[None], size=frame.canvas_hw, mode="bilinear")[
+        ..., :height, :width
+    ]
     probs = functional.interpolate(logits, size=frame.image_hw, mode="bilinear")[0].sigmoid()
     scores = masks.scores(CONFIG.eta)
     chosen = scores.argsort(descending=True, stable=True)
@@ -124,7 +122,7 @@ def peak_bytes(side: str, size: str) -> int:
     """The rise of resident memory when one side merges once."""
     masks, frame = make_masks(), FRAMES[size]
     function = {"ours": merge_ours, "loop": merge_by_loop}[side]
-    tiny = Frame(canvas=GRID, resized_hw=(GRID, GRID), image_hw=(GRID, GRID))
+    tiny = Frame(canvas_hw=(GRID, GRID), resized_hw=(GRID, GRID), image_hw=(GRID, GRID))
     function(masks, tiny)  # so that no import or thread start is counted
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident_kib("VmRSS")

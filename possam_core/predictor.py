@@ -150,7 +150,7 @@ class Predictor(Teacher):
 
 def _frame(batch: ImageBatch, index: int) -> Frame:
     return Frame(
-        canvas=batch.pixels.shape[-1],
+        canvas_hw=(batch.pixels.shape[-2], batch.pixels.shape[-1]),
         resized_hw=batch.resized_hw[index],
         image_hw=batch.image_hw[index],
     )

@@ -18,6 +18,7 @@ from benchmarks.ious import pairwise_ious
 from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation, count_matches
 from possam_core.images.batch import ImageBatch
+from possam_core.labels.mask_contest import Frame
 from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
 from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
@@ -101,9 +102,11 @@ def count(outputs: WorldOutputs, head: LocalDiscriminativePooling, settings: Set
             vocabulary,
             settings.merge,
             is_seen=outputs.is_seen.tolist(),
-            resized_hw=frame.resized_hw[0],
-            canvas=frame.pixels.shape[-1],
-            image_hw=frame.image_hw[0],
+            frame=Frame(
+                canvas_hw=(frame.pixels.shape[-2], frame.pixels.shape[-1]),
+                resized_hw=frame.resized_hw[0],
+                image_hw=frame.image_hw[0],
+            ),
         )
         found = count_matches(truth_of(scene, outputs.world), annotation(prediction))
         for category_id, c in found.per_category.items():

@@ -52,7 +52,8 @@ def find_instances(
 ) -> tuple[Instance, ...]:
     """The `limit` best pairs of a mask and a class of things, the best first.
 
-    A mask is where its logit is above 0; one that claims no pixel of the image is left out.
+    A mask is where its logit is above 0; one that claims no pixel of the image is left out, and so
+    is a score of 0.
 
     Args:
         masks: of one image.
@@ -69,7 +70,7 @@ def find_instances(
     weight = presence(ious, masks.void_probs.float(), eta=eta)
     weight = (weight.cpu() * mask_probs)[:, None]  # (Q, 1)
     scores = (weight * masks.class_probs[:, things].float().cpu()).flatten()  # (Q * T)
-    order = scores.argsort(descending=True, stable=True).tolist()
+    order = scores.argsort(descending=True, stable=True)[: int((scores > 0).sum())].tolist()
     chosen = [place for place in order if counts[place // len(things)] is not None][:limit]
     return tuple(
         Instance(

@@ -27,9 +27,9 @@ MAX_SMALL_PX = 128  # height plus width
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """Where the image lies on the square canvas that the masks cover."""
+    """Where the image lies on the canvas that the masks cover."""
 
-    canvas: int  # side, in pixels
+    canvas_hw: tuple[int, int]  # in pixels
     resized_hw: tuple[int, int]  # the image's part of it, at the top left
     image_hw: tuple[int, int]  # the image's own size
 
@@ -64,7 +64,7 @@ def assign_pixels(
         scores: in [0, 1], falling.
         frame: what to resample to, canvas first and then the image, both bilinear.
     """
-    is_small = min(2 * frame.canvas, sum(frame.image_hw)) <= MAX_SMALL_PX
+    is_small = min(sum(frame.canvas_hw), sum(frame.image_hw)) <= MAX_SMALL_PX
     if not len(mask_logits) or (mask_logits.device.type == "cpu" and not is_small):
         return _one_by_one(mask_logits, scores, frame)
     return _all_at_once(mask_logits, scores, frame)
@@ -76,7 +76,7 @@ def resize_logits(mask_logits: Float[Tensor, "N h w"], frame: Frame) -> Float[Te
     Memory: 4 bytes times masks times pixels, of the canvas or the image.
     """
     height, width = frame.resized_hw
-    on_canvas = _resize(mask_logits.float(), (frame.canvas, frame.canvas))
+    on_canvas = _resize(mask_logits.float(), frame.canvas_hw)
     return _resize(on_canvas[:, :height, :width], frame.image_hw)
 
 
@@ -164,16 +164,18 @@ def _floor(score: float, least_score: float) -> float:
 
 def _on_canvas(logits: Tensor, floor: float, frame: Frame) -> _Piece:
     """The image's part of the canvas, or the rectangle of it where the mask rises above `floor`."""
-    scale = max(1, frame.canvas // len(logits))
-    fits = logits.shape == (frame.canvas / scale, frame.canvas / scale)
+    scale = max(1, frame.canvas_hw[0] // len(logits))
+    fits = tuple(scale * side for side in logits.shape) == frame.canvas_hw
     # Other scales round the places that torch samples, so a cut would not give the very same bits.
     if not fits or scale & (scale - 1):
-        part = _resize(logits[None], (frame.canvas, frame.canvas))[0]
+        part = _resize(logits[None], frame.canvas_hw)[0]
         return _Piece(_cut(part, frame.resized_hw), 0, 0)
     above = np.greater(logits.numpy(), floor)
-    least_cells = MAX_SMALL_PX // (2 * scale) + 1
-    rows = _extent(np.flatnonzero(above.any(axis=1)), least_cells, len(logits))
-    columns = _extent(np.flatnonzero(above.any(axis=0)), least_cells, len(logits))
+    num_rows, num_columns = logits.shape
+    few, enough = MAX_SMALL_PX // (2 * scale) + 1, MAX_SMALL_PX // scale + 1
+    at_least = max(few, enough - num_columns), max(few, enough - num_rows)
+    rows = _extent(np.flatnonzero(above.any(axis=1)), at_least[0], num_rows)
+    columns = _extent(np.flatnonzero(above.any(axis=0)), at_least[1], num_columns)
     cut = logits[rows, columns]
     if not cut.numel():
         return _Piece(cut, 0, 0)

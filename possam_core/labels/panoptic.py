@@ -90,18 +90,10 @@ def merge(
     config: MergeConfig,
     *,
     is_seen: Sequence[bool | None],
-    resized_hw: tuple[int, int],
-    canvas: int,
-    image_hw: tuple[int, int],
+    frame: Frame,
 ) -> PanopticSegmentation:
     """The segmentation of `merge_masks` alone."""
-    return merge_masks(
-        masks,
-        vocabulary,
-        config,
-        is_seen=is_seen,
-        frame=Frame(canvas=canvas, resized_hw=resized_hw, image_hw=image_hw),
-    ).segmentation
+    return merge_masks(masks, vocabulary, config, is_seen=is_seen, frame=frame).segmentation
 
 
 def merge_masks(

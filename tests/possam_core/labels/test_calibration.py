@@ -53,7 +53,7 @@ def merged() -> Merged:
         iou_scores=torch.tensor([0.5, 0.8]),
         clip_agrees=torch.tensor([True, True]),
     )
-    frame = Frame(canvas=4, resized_hw=(4, 4), image_hw=(4, 4))
+    frame = Frame(canvas_hw=(4, 4), resized_hw=(4, 4), image_hw=(4, 4))
     return merge_masks(masks, VOCABULARY, MergeConfig(), is_seen=(True, True), frame=frame)
 
 

@@ -19,7 +19,7 @@ VOCABULARY = Vocabulary(
         VocabularyClass(category_id=30, name="cat", is_thing=True),
     ),
 )
-FRAME = Frame(canvas=4, resized_hw=(4, 4), image_hw=(4, 4))
+FRAME = Frame(canvas_hw=(4, 4), resized_hw=(4, 4), image_hw=(4, 4))
 HALF = float(torch.tensor(0.5).logit())
 P8, P6 = (float(torch.tensor(p).logit()) for p in (0.8, 0.6))
 
@@ -81,7 +81,7 @@ def test_a_mask_without_a_pixel_is_no_instance() -> None:
 
 def test_instances_lie_on_the_image_and_not_on_the_padding() -> None:
     masks = make_masks([np.array([[9.0] * 4] * 2 + [[-9.0] * 4] * 2)], [(1.0, 0.0, 0.0)])
-    frame = Frame(canvas=4, resized_hw=(2, 4), image_hw=(6, 12))
+    frame = Frame(canvas_hw=(4, 4), resized_hw=(2, 4), image_hw=(6, 12))
     (ball,) = find_instances(masks, VOCABULARY, eta=1.0, frame=frame, limit=1)
     area = coco_mask.area({"size": [6, 12], "counts": ball.rle})
     assert area >= 60  # all but the soft edge beside the padding

@@ -8,19 +8,32 @@ from torch.nn import functional
 from possam_core.labels.mask_contest import Contest, Frame, _all_at_once, _one_by_one, assign_pixels
 
 WAYS = (_all_at_once, _one_by_one)
-SAME_SIZE = Frame(canvas=4, resized_hw=(4, 4), image_hw=(4, 4))
+SAME_SIZE = Frame(canvas_hw=(4, 4), resized_hw=(4, 4), image_hw=(4, 4))
 FRAMES = [
-    Frame(canvas=128, resized_hw=(128, 128), image_hw=(128, 128)),
-    Frame(canvas=128, resized_hw=(96, 128), image_hw=(96, 128)),  # the canvas alone is resampled
-    Frame(canvas=128, resized_hw=(96, 128), image_hw=(60, 80)),
-    Frame(canvas=128, resized_hw=(128, 46), image_hw=(190, 67)),
-    Frame(canvas=96, resized_hw=(96, 72), image_hw=(80, 60)),  # six times the grid: rounds
-    Frame(canvas=100, resized_hw=(34, 100), image_hw=(66, 194)),  # no whole multiple of the grid
-    Frame(canvas=128, resized_hw=(2, 128), image_hw=(9, 600)),
-    Frame(canvas=512, resized_hw=(400, 512), image_hw=(250, 320)),
-    Frame(canvas=64, resized_hw=(48, 64), image_hw=(480, 640)),  # small
-    Frame(canvas=128, resized_hw=(96, 128), image_hw=(48, 64)),  # small
-    Frame(canvas=8, resized_hw=(6, 8), image_hw=(60, 80)),  # smaller than the grid
+    Frame(canvas_hw=(128, 128), resized_hw=(128, 128), image_hw=(128, 128)),
+    Frame(
+        canvas_hw=(128, 128), resized_hw=(96, 128), image_hw=(96, 128)
+    ),  # the canvas alone is resampled
+    Frame(canvas_hw=(128, 128), resized_hw=(96, 128), image_hw=(60, 80)),
+    Frame(canvas_hw=(128, 128), resized_hw=(128, 46), image_hw=(190, 67)),
+    Frame(canvas_hw=(96, 96), resized_hw=(96, 72), image_hw=(80, 60)),  # six times the grid: rounds
+    Frame(
+        canvas_hw=(100, 100), resized_hw=(34, 100), image_hw=(66, 194)
+    ),  # no whole multiple of the grid
+    Frame(canvas_hw=(128, 128), resized_hw=(2, 128), image_hw=(9, 600)),
+    Frame(canvas_hw=(512, 512), resized_hw=(400, 512), image_hw=(250, 320)),
+    Frame(canvas_hw=(64, 64), resized_hw=(48, 64), image_hw=(480, 640)),  # small
+    Frame(canvas_hw=(128, 128), resized_hw=(96, 128), image_hw=(48, 64)),  # small
+    Frame(canvas_hw=(8, 8), resized_hw=(6, 8), image_hw=(60, 80)),  # smaller than the grid
+]
+# Of a grid and a canvas that are not square.
+GRIDS_AND_FRAMES = [
+    ((24, 40), Frame(canvas_hw=(96, 160), resized_hw=(96, 132), image_hw=(70, 96))),
+    ((40, 24), Frame(canvas_hw=(160, 96), resized_hw=(160, 67), image_hw=(240, 101))),
+    ((8, 32), Frame(canvas_hw=(32, 128), resized_hw=(30, 128), image_hw=(60, 256))),
+    ((32, 8), Frame(canvas_hw=(128, 32), resized_hw=(120, 32), image_hw=(120, 32))),
+    ((16, 32), Frame(canvas_hw=(64, 64), resized_hw=(60, 64), image_hw=(120, 128))),  # two scales
+    ((24, 40), Frame(canvas_hw=(96, 160), resized_hw=(96, 132), image_hw=(35, 48))),  # small
 ]
 
 
@@ -63,6 +76,19 @@ def test_one_mask_at_a_time_gives_the_pixels_of_all_at_once(
         assert_same(assign_pixels(logits, scores, frame), _all_at_once(logits, scores, frame))
 
 
+@pytest.mark.parametrize(("grid", "frame"), GRIDS_AND_FRAMES)
+@pytest.mark.parametrize("draw", [small_blobs, smooth_noise])
+def test_so_it_does_where_grid_and_canvas_are_not_square(
+    grid: tuple[int, int], frame: Frame, draw
+) -> None:
+    for seed in range(3):
+        logits = functional.interpolate(draw(seed)[None], size=grid, mode="bilinear")[0]
+        scores = torch.linspace(0.9, 0.2, len(logits))
+        contest = _all_at_once(logits, scores, frame)
+        assert contest.winner.shape == frame.image_hw
+        assert_same(assign_pixels(logits, scores, frame), contest)
+
+
 @pytest.mark.parametrize("hold", WAYS)
 def test_the_larger_claim_wins_and_counts_only_where_it_is_inside_its_mask(hold) -> None:
     strong = torch.full((4, 4), -0.5)  # claims 0.34 outside of itself
@@ -91,7 +117,7 @@ def test_among_masks_without_a_score_the_first_wins_even_outside_of_itself(hold)
 
 @pytest.mark.parametrize("hold", [*WAYS, assign_pixels])
 def test_a_mask_that_is_nowhere_leaves_the_image_void(hold) -> None:
-    frame = Frame(canvas=16, resized_hw=(12, 16), image_hw=(24, 32))
+    frame = Frame(canvas_hw=(16, 16), resized_hw=(12, 16), image_hw=(24, 32))
     contest = hold(torch.full((1, 4, 4), -20.0), torch.ones(1), frame)
     assert contest.winner.shape == (24, 32)
     assert (contest.winner == -1).all()
@@ -109,7 +135,7 @@ def test_a_mask_in_the_padding_alone_is_nowhere_in_the_image(image_hw: tuple[int
     logits = torch.full((2, 64, 64), -20.0)
     logits[0, 48:, :4] = 5.0
     logits[1, 48:, 40:] = 5.0
-    frame = Frame(canvas=256, resized_hw=(64, 256), image_hw=image_hw)
+    frame = Frame(canvas_hw=(256, 256), resized_hw=(64, 256), image_hw=image_hw)
     contest = assign_pixels(logits, torch.ones(2), frame)
     assert contest.inside_px.tolist() == contest.loose_px.tolist() == [0, 0]
 
@@ -127,6 +153,6 @@ def test_more_masks_than_a_byte_can_number_keep_their_own_pixels() -> None:
     logits = torch.full((300, 20, 20), -10.0)
     for i in range(300):
         logits[i, i // 20, i % 20] = 10.0
-    frame = Frame(canvas=20, resized_hw=(20, 20), image_hw=(20, 20))
+    frame = Frame(canvas_hw=(20, 20), resized_hw=(20, 20), image_hw=(20, 20))
     contest = _one_by_one(logits, torch.linspace(0.9, 0.5, 300), frame)
     assert contest.winner.ravel().tolist() == [*range(300), *[-1] * 100]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from possam_core.errors import PossamError
+from possam_core.labels.mask_contest import Frame
 from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
@@ -40,9 +41,7 @@ def merge_toy(masks: ScoredMasks, **config: float) -> PanopticSegmentation:
         VOCABULARY,
         MergeConfig(**config),
         is_seen=(True, False),
-        resized_hw=(4, 4),
-        canvas=4,
-        image_hw=(4, 4),
+        frame=Frame(canvas_hw=(4, 4), resized_hw=(4, 4), image_hw=(4, 4)),
     )
 
 
@@ -105,9 +104,7 @@ def test_the_padded_part_of_the_canvas_is_cut_off_before_resizing() -> None:
         VOCABULARY,
         MergeConfig(),
         is_seen=(True, False),
-        resized_hw=(2, 4),
-        canvas=4,
-        image_hw=(6, 12),
+        frame=Frame(canvas_hw=(4, 4), resized_hw=(2, 4), image_hw=(6, 12)),
     )
     assert result.image_hw == (6, 12)
     assert result.segments[0].area_px >= 60  # all but the soft edge beside the padding

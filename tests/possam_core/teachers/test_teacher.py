@@ -102,9 +102,7 @@ def with_masks(**changes: object) -> object:
         (with_masks(mask_logits=torch.full((2, 2, 3), torch.inf)), "finite mask logits"),
         (with_masks(class_probs=torch.zeros(2, 3)), "2 masks x 2 classes .*, got 2 x 3"),
         (
-            lambda p: replace(
-                p, frame=Frame(canvas_hw=(9, 9), resized_hw=(9, 9), image_hw=(9, 9))
-            ),
+            lambda p: replace(p, frame=Frame(canvas_hw=(9, 9), resized_hw=(9, 9), image_hw=(9, 9))),
             "an image of 2 x 3 pixels .*, got some for 9 x 9",
         ),
     ],
