@@ -23,6 +23,10 @@ class CheckpointError(PossamError):
     """A checkpoint is unknown, damaged, or does not fit the code or its own parts."""
 
 
+class TeacherError(PossamError):
+    """A model's masks or class probabilities cannot be merged into labels."""
+
+
 class GroundTruthError(PossamError):
     """Annotations break the rules of the COCO panoptic format."""
 

@@ -3,34 +3,43 @@
 Axes: B images, Q mask queries, K classes, H W pixels of an image.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from possam_core.checkpoints.card import TeacherCard
+from possam_core.checkpoints.header import is_own_teacher, read_card
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import ConfigError
 from possam_core.images.batch import ImageBatch, make_batch
-from possam_core.labels.calibration import calibrate, class_scores
-from possam_core.labels.instances import ImageForms, find_instances, label_pixels
 from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import Merged, ScoredMasks, merge_masks
+from possam_core.labels.panoptic import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM
+from possam_core.teachers.own import load_own_teacher
+from possam_core.teachers.teacher import Proposals, Teacher
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 Precision = Literal["float32", "bfloat16"]
-Result = TypeVar("Result")
 
 COMPILE_BACKEND = "inductor"  # torch.compile's own default
 
 
-class Predictor:
-    """A model with the text embeddings of one vocabulary, ready to label images.
+class Predictor(Teacher):
+    """PosSAM with the text embeddings of one vocabulary, ready to label images.
+
+    On a GPU the images of a call go through the network as one batch; on a CPU, where that gains
+    nothing, one by one, so an image's labels are bit-identical whatever else is in the call.
+
+    Memory besides the model's: on a CPU the network's for one image, and up to 40 bytes for each
+    pixel of the largest image; the results take 4 bytes a pixel. On a GPU the network's for the
+    whole batch, and some 10 bytes for each pixel of each mask that passes the threshold, one image
+    at a time.
 
     Example:
         >>> from possam_core import Predictor, Vocabulary, load_predictor
@@ -49,6 +58,7 @@ class Predictor:
         inference: InferenceConfig | None = None,
         precision: Precision = "float32",
         compile_for: int | None = None,
+        card: TeacherCard | None = None,
     ) -> None:
         """Embed the vocabulary's names; arguments left out come from the model's card.
 
@@ -61,6 +71,7 @@ class Predictor:
                 merge are still float32.
             compile_for: number of images. SAM's encoder is compiled for batches of exactly that
                 many, and the last one is padded to it; the first batch then takes a minute.
+            card: of the checkpoint; None: what the model itself knows.
         """
         self.model = model.eval()
         self.vocabulary = vocabulary or model.card.vocabulary
@@ -70,64 +81,34 @@ class Predictor:
         if compile_for is not None:
             model.sam.encoder.compile(dynamic=False, backend=COMPILE_BACKEND)
         self._text = model.embed(self.vocabulary, text)
-        self._is_seen = self.vocabulary.seen_in(model.card.training_names)
+        self.card = card or TeacherCard(
+            name="PosSAM",
+            fingerprint=model.fingerprint,
+            training_names=model.card.training_names,
+            vocabulary=model.card.vocabulary,
+        )
 
     @property
-    def fingerprint(self) -> str:
-        """sha256 of the checkpoint file."""
-        return self.model.fingerprint
+    def inference(self) -> InferenceConfig:
+        """Ensemble, merge and calibration; may be set."""
+        return self._inference
 
-    def __call__(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[PanopticSegmentation]:
-        """Label upright RGB images of any sizes, in order.
+    @inference.setter
+    def inference(self, config: InferenceConfig) -> None:
+        self._inference = config
+        self.merging, self.calibration = config.merge, config.calibration
 
-        On a GPU they go through the network as one batch; on a CPU, where that gains nothing, one
-        by one, so an image's labels are bit-identical whatever else is in the call.
-
-        Memory besides the model's: on a CPU the network's for one image, and up to 40 bytes for
-        each pixel of the largest image; the results take 4 bytes a pixel. On a GPU the network's
-        for the whole batch, and some 10 bytes for each pixel of each mask that passes the
-        threshold, one image at a time.
-
-        Raises:
-            PossamError: there is no image, or one has no pixels.
-        """
-        return self._batch_by_batch(images, self.merge)
-
-    def forms(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[ImageForms]:
-        """Panoptic labels with instances and a class for every pixel; used by evaluation.
-
-        Memory: 4 more bytes for each pixel of an image, times the number of classes plus 32.
-
-        Raises:
-            PossamError: there is no image, or one has no pixels.
-        """
-        return self._batch_by_batch(images, self._forms)
-
-    def uncalibrated(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Merged]:
-        """Labels before their scores are calibrated, with the masks they came from.
-
-        Raises:
-            PossamError: there is no image, or one has no pixels.
-        """
-        return self._batch_by_batch(images, self._merged)
-
-    def _batch_by_batch(
-        self,
-        images: Sequence[UInt8[ndarray, "_ _ 3"]],
-        finish: Callable[[ImageBatch, MaskClassification], list[Result]],
-    ) -> list[Result]:
+    def propose(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> Iterator[Proposals]:
+        """The masks of each image, batch by batch."""
         device = self._text.embeddings.device
         size = self._compile_for or (1 if device.type == "cpu" else len(images))
-        results: list[Result] = []
         for start in range(0, max(1, len(images)), max(1, size)):
             chunk = list(images[start : start + size])
             num_images = len(chunk)
             if self._compile_for:
                 chunk += chunk[:1] * (size - num_images)
             batch = make_batch(chunk, canvas=self.model.config.sam.image_size).to(device)
-            with torch.inference_mode():
-                results += finish(batch, self.classify(batch))[:num_images]
-        return results
+            yield from self.proposals(batch, self.classify(batch))[:num_images]
 
     def classify(self, batch: ImageBatch) -> MaskClassification:
         """Masks and class logits of the last decoder layer."""
@@ -137,41 +118,15 @@ class Predictor:
         return layers[-1]
 
     def merge(self, batch: ImageBatch, result: MaskClassification) -> list[PanopticSegmentation]:
-        """Ensemble classes, merge masks and calibrate, per image, with this predictor's settings.
+        """Ensemble classes, merge masks and calibrate, per image."""
+        return [self.label(proposals) for proposals in self.proposals(batch, result)]
 
-        Calibration comes last: only the reported scores depend on it.
-        """
-        return [self._calibrated(merged) for merged in self._merged(batch, result)]
-
-    def _merged(self, batch: ImageBatch, result: MaskClassification) -> list[Merged]:
+    def proposals(self, batch: ImageBatch, result: MaskClassification) -> list[Proposals]:
+        """Per image, masks with the probabilities of this vocabulary's classes."""
         return [
-            merge_masks(
-                masks,
-                self.vocabulary,
-                self.inference.merge,
-                is_seen=self._is_seen,
-                frame=_frame(batch, i),
-            )
+            Proposals(masks=masks, frame=_frame(batch, i))
             for i, masks in enumerate(self.score(result))
         ]
-
-    def _calibrated(self, merged: Merged) -> PanopticSegmentation:
-        return calibrate(merged, self.inference.calibration, eta=self.inference.merge.eta)
-
-    def _forms(self, batch: ImageBatch, result: MaskClassification) -> list[ImageForms]:
-        return [
-            self._forms_of_one(merged, _frame(batch, i))
-            for i, merged in enumerate(self._merged(batch, result))
-        ]
-
-    def _forms_of_one(self, merged: Merged, frame: Frame) -> ImageForms:
-        eta = self.inference.merge.eta
-        return ImageForms(
-            panoptic=self._calibrated(merged),
-            class_scores=tuple(class_scores(merged, self.inference.calibration).tolist()),
-            instances=find_instances(merged.masks, self.vocabulary, eta=eta, frame=frame),
-            class_indices=label_pixels(merged.masks, frame=frame),
-        )
 
     def score(self, result: MaskClassification) -> list[ScoredMasks]:
         """Per image, masks with the probabilities of this vocabulary's classes."""
@@ -208,7 +163,7 @@ def load_predictor(
     device: str = "cpu",
     precision: Precision = "float32",
 ) -> Predictor:
-    """A predictor from a bundled name or path, for `vocabulary` or else the checkpoint's own.
+    """PosSAM from a bundled name or path, for `vocabulary` or else the checkpoint's own.
 
     Raises:
         CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
@@ -222,9 +177,40 @@ def load_predictor(
         >>> segmentation.image_hw
         (48, 64)
     """
+    _require_device(device)
+    network = load_model(model).to(device)
+    return Predictor(network, vocabulary, precision=precision, card=read_card(model))
+
+
+def load_teacher(
+    model: str,
+    vocabulary: Vocabulary | None = None,
+    *,
+    device: str = "cpu",
+    precision: Precision = "float32",
+) -> Teacher:
+    """Any model that labels, for `vocabulary` or else its own.
+
+    Args:
+        model: as for `load_predictor`, or `module:function` of your own code.
+        vocabulary: the classes to look for.
+        device: to label on.
+        precision: of PosSAM's encoders and decoders.
+
+    Raises:
+        CheckpointError: as for `load_predictor`.
+        TeacherError: your own code gives no teacher.
+        ConfigError: there is no such device.
+    """
+    if is_own_teacher(model):
+        _require_device(device)
+        return load_own_teacher(model, vocabulary, device=device)
+    return load_predictor(model, vocabulary, device=device, precision=precision)
+
+
+def _require_device(device: str) -> None:
     if device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(
             f"expected a GPU for device {device!r}, but torch finds none here; label on the CPU, or"
             " repair the driver"
         )
-    return Predictor(load_model(model).to(device), vocabulary, precision=precision)

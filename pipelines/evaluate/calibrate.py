@@ -15,9 +15,9 @@ from pipelines.train.data import open_images
 from possam_core.checkpoints.header import SUFFIX, resolve_model
 from possam_core.checkpoints.weights import copy_with_card
 from possam_core.errors import ConfigError
-from possam_core.predictor import load_predictor
+from possam_core.predictor import Predictor, load_predictor
 from possam_core.settings import Setting, require_valid
-from possam_core.training.calibrate import Calibrated, calibrate_model
+from possam_core.training.calibrate import Calibrated, calibrate_teacher
 from possam_core.training.data.labelled import EveryOther
 
 
@@ -66,16 +66,15 @@ def calibrate_checkpoint(
         num_done += 1
         on_images(num_done, len(images))
 
-    calibrated = calibrate_model(
-        model,
-        model.card.inference,
+    calibrated = calibrate_teacher(
+        lambda vocabulary: Predictor(model, vocabulary),
         fit_on=EveryOther(images, first=0),
         measure_on=EveryOther(images, first=1),
         on_image=count_one,
     )
     card = replace(
         model.card,
-        inference=calibrated.inference,
+        inference=replace(model.card.inference, calibration=calibrated.calibration),
         metrics=model.card.metrics | {"calibration": calibrated.metrics},
     )
     copy_with_card(resolve_model(config.model).checkpoint, Path(config.output), card)

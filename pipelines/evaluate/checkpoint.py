@@ -10,7 +10,8 @@ from pipelines.train.data import open_images
 from possam_core.ahead import run_ahead
 from possam_core.evaluation.measurement import Measurement, measure_image
 from possam_core.labels.instances import ImageForms
-from possam_core.predictor import Predictor, load_predictor
+from possam_core.predictor import load_teacher
+from possam_core.teachers.teacher import Teacher
 from possam_core.training.data.labelled import GroundTruthImage, LabelledImages
 
 BATCH_SIZE = 8
@@ -34,25 +35,25 @@ def evaluate_model(
         PossamError: the model or the data cannot be used; the message names the file.
     """
     images = open_images(config.data)
-    predictor = open_predictor(config, images)
+    teacher = open_teacher(config, images)
     total = Measurement()
-    for part in measure_images(predictor, images, range(len(images))):
+    for part in measure_images(teacher, images, range(len(images))):
         total += part
         on_images(len(total.images), len(images))
     return ModelEvaluation(
         model=config.model,
-        fingerprint=predictor.fingerprint,
+        fingerprint=teacher.fingerprint,
         data=config.data,
         vocabulary=images.vocabulary,
-        training_names=predictor.model.card.training_names,
-        calibration=predictor.inference.calibration,
+        training_names=teacher.card.training_names or (),  # not known: no class counts as seen
+        calibration=teacher.calibration,
         measurement=total,
     )
 
 
-def open_predictor(config: EvaluateConfig, images: LabelledImages) -> Predictor:
+def open_teacher(config: EvaluateConfig, images: LabelledImages) -> Teacher:
     """The model, for the classes of `images`."""
-    return load_predictor(
+    return load_teacher(
         config.model,
         images.vocabulary,
         device="cuda" if config.gpus_per_worker else "cpu",
@@ -61,21 +62,21 @@ def open_predictor(config: EvaluateConfig, images: LabelledImages) -> Predictor:
 
 
 def measure_images(
-    predictor: Predictor, images: LabelledImages, indices: Sequence[int]
+    teacher: Teacher, images: LabelledImages, indices: Sequence[int]
 ) -> Iterator[Measurement]:
     """The measurement of each of some images; those of all images add up to the whole."""
-    for index, image, forms in predict_images(predictor, images, indices):
+    for index, image, forms in predict_images(teacher, images, indices):
         truth = image.annotation(images.vocabulary)
         yield measure_image(forms, truth, images.vocabulary, index=index, name=image.name)
 
 
 def predict_images(
-    predictor: Predictor, images: LabelledImages, indices: Sequence[int]
+    teacher: Teacher, images: LabelledImages, indices: Sequence[int]
 ) -> Iterator[tuple[int, GroundTruthImage, ImageForms]]:
     """Each image with its index and the model's predictions; images are read ahead."""
     with ThreadPoolExecutor(READERS) as pool:
         numbered = zip(indices, run_ahead(pool, images.read, indices, BATCH_SIZE), strict=True)
         while batch := list(islice(numbered, BATCH_SIZE)):
-            found = predictor.forms([image.pixels for _, image in batch])
+            found = teacher.forms([image.pixels for _, image in batch])
             for (index, image), forms in zip(batch, found, strict=True):
                 yield index, image, forms

@@ -7,7 +7,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from pipelines.evaluate.checkpoint import open_predictor, predict_images
+from pipelines.evaluate.checkpoint import open_teacher, predict_images
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import ModelEvaluation
 from pipelines.evaluate.pictures import draw_beside_truth
@@ -103,7 +103,7 @@ def _pictures(
     if not worst:
         return
     images = open_images(config.data)
-    predictor = open_predictor(config, images)
+    predictor = open_teacher(config, images)
     for _, image, forms in predict_images(predictor, images, [i.index for i in worst]):
         truth, prediction = image.annotation(images.vocabulary), forms.panoptic
         pairs = count_segment_pairs(overlap_segments(truth, annotation(prediction)))

@@ -71,10 +71,10 @@ def load_worker_model(
     """The model that a worker labels with: of `load_model`, or else possam's own for `config`."""
     if load_model is not None:
         return load_model(config.model, vocabulary)
-    from possam_core.predictor import load_predictor  # torch: the driver does without
+    from possam_core.predictor import load_teacher  # torch: the driver does without
 
     device = "cuda" if config.gpus_per_worker else "cpu"
-    return load_predictor(config.model, vocabulary, device=device, precision=config.precision)
+    return load_teacher(config.model, vocabulary, device=device, precision=config.precision)
 
 
 class ShardLabeller:

@@ -14,8 +14,9 @@ from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_setti
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import trouble_named
-from possam_core.checkpoints.header import model_fingerprint, model_training_names, model_vocabulary
-from possam_core.errors import ConfigError
+from possam_core.checkpoints.card import TeacherCard
+from possam_core.checkpoints.header import is_own_teacher, read_card
+from possam_core.errors import ConfigError, VocabularyError
 from possam_core.vocabulary.builtin import find_vocabulary
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -73,12 +74,12 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabular
     Raises:
         PossamError: there is no such model or vocabulary.
     """
-    model_sha256 = model_fingerprint(config.model)
-    vocabulary = resolve_vocabulary(config.vocabulary, model=config.model)
+    card = describe_model(config)
+    vocabulary = resolve_vocabulary(config.vocabulary, card)
     settings = PlanSettings(
         images=config.images,
         model=_absolute(config.model),
-        model_sha256=model_sha256,
+        model_sha256=card.fingerprint,
         vocabulary=vocabulary.name,
         vocabulary_sha256=vocabulary.fingerprint,
         vocabulary_source=None if config.vocabulary is None else _absolute(config.vocabulary),
@@ -89,19 +90,40 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabular
         since=config.since,
         consistency_share=config.consistency_share,
     )
-    is_seen = vocabulary.seen_in(model_training_names(config.model))
+    is_seen = card.is_seen(vocabulary)
     return settings, FrozenVocabulary(vocabulary=vocabulary, is_seen=is_seen)
 
 
-def resolve_vocabulary(name: str | None, *, model: str) -> Vocabulary:
-    """The built-in vocabulary `name`, that of the YAML file `name`, or the checkpoint's own.
+def describe_model(config: LabelConfig) -> TeacherCard:
+    """What is known of the model, from its files; a teacher of the user's own is loaded and tried.
 
     Raises:
-        VocabularyError: there is no such vocabulary.
+        PossamError: there is no such model, or it cannot label.
     """
-    if name is None:
-        return model_vocabulary(model)
-    return find_vocabulary(name)
+    if not is_own_teacher(config.model):
+        return read_card(config.model)
+    from possam_core.teachers.own import load_own_teacher, try_teacher  # torch: others do without
+
+    vocabulary = None if config.vocabulary is None else find_vocabulary(config.vocabulary)
+    teacher = load_own_teacher(config.model, vocabulary, device="cpu")
+    try_teacher(teacher)
+    return teacher.card
+
+
+def resolve_vocabulary(name: str | None, card: TeacherCard) -> Vocabulary:
+    """The built-in vocabulary `name`, that of the YAML file `name`, or the model's own.
+
+    Raises:
+        VocabularyError: there is no such vocabulary, or the model has no classes of its own.
+    """
+    if name is not None:
+        return find_vocabulary(name)
+    if card.vocabulary is None:
+        raise VocabularyError(
+            f"expected a vocabulary for the model {card.name}, which has none of its own; name one"
+            " with --vocabulary"
+        )
+    return card.vocabulary
 
 
 def _absolute(name: str) -> str:

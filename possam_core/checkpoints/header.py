@@ -5,6 +5,7 @@ Free of torch, so that commands which only plan start fast. Tensors are the matt
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,16 +14,19 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError, safe_open
 
+from possam_core.checkpoints.card import TeacherCard
 from possam_core.checkpoints.published import fetched_file, find_by_sha256, remote_file
 from possam_core.errors import CheckpointError, PossamError, nearest, one_line
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
+BUNDLED_LICENCE = "Apache-2.0"
 HEADER_KEY = "possam"
 SUFFIX = ".safetensors"
 REMOTE_SCHEMES = ("s3://", "hf://")
 MODEL_FILE_SUFFIXES = (".yaml", ".yml")
 MODEL_FILE_KEYS = ("checkpoint", "sam", "clip")
+OWN_TEACHER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 PART_NAMES = {"sam": "SAM", "clip": "CLIP"}
 
 
@@ -86,29 +90,36 @@ def resolve_model(model: str) -> ModelParts:
     )
 
 
+def is_own_teacher(model: str) -> bool:
+    """Whether `model` names code of the user's, as `module:function`."""
+    return OWN_TEACHER.fullmatch(model) is not None
+
+
 def model_fingerprint(model: str) -> str:
     """sha256 of the checkpoint file, which names the content of its encoders in turn."""
     return file_sha256(resolve_model(model).checkpoint)
 
 
-def model_vocabulary(model: str) -> Vocabulary:
-    """The checkpoint's own vocabulary, from its header alone."""
+def read_card(model: str) -> TeacherCard:
+    """What is known of a model, from its header alone."""
     path = resolve_model(model).checkpoint
     header = read_header(path)
     try:
-        vocabulary = header["vocabulary"]
-        return Vocabulary.from_records(vocabulary["name"], vocabulary["classes"])
+        record = header["vocabulary"]
+        vocabulary = Vocabulary.from_records(record["name"], record["classes"])
+        training_names = tuple(map(str, header["training_names"]))
     except (KeyError, TypeError, PossamError) as error:
         raise unfit_header(path, error) from error
-
-
-def model_training_names(model: str) -> tuple[str, ...]:
-    """Names and synonyms of the classes that the model was trained on, from its header alone."""
-    path = resolve_model(model).checkpoint
-    try:
-        return tuple(map(str, read_header(path)["training_names"]))
-    except (KeyError, TypeError) as error:
-        raise unfit_header(path, error) from error
+    sha256 = file_sha256(path)  # it names the content of its encoders in turn
+    encoders = {part.file_name: part.sha256 for part in frozen_weights(header).values()}
+    return TeacherCard(
+        name=Path(model).stem,
+        fingerprint=sha256,
+        licence=BUNDLED_LICENCE if model in bundled_models() else None,
+        files={path.name: sha256, **encoders},
+        training_names=training_names,
+        vocabulary=vocabulary,
+    )
 
 
 def promised_grades(model: str) -> dict[str, dict[str, Any]] | None:

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from possam_core.labels.panoptic import Merged
+from possam_core.labels.panoptic import Merged, presence
 from possam_core.labels.segmentation import Expectation, PanopticSegmentation, Segment
 from possam_core.settings import Setting, require_valid
 
@@ -52,9 +52,10 @@ class ExpectedPqConfig:
     """How the panoptic quality of one image follows from its segments, as fitted.
 
     sigmoid(intercept + of_segments * logit(s) + of_coverage * logit(c) - of_few / n), where s is
-    the mean over segments of score times predicted IoU and c the share of labelled pixels, both
-    kept within [0.01, 0.99], and n the number of segments: where there are few, others were missed.
-    No weight is negative, so more of any never promises less.
+    the mean over segments of score times predicted IoU (of the score alone for a model that does
+    not predict it) and c the share of labelled pixels, both kept within [0.01, 0.99], and n the
+    number of segments: where there are few, others were missed. No weight is negative, so more of
+    any never promises less.
     """
 
     intercept: Annotated[float, Setting("logit of the quality before anything is added")]
@@ -67,7 +68,9 @@ class ExpectedPqConfig:
         float, Setting("mean coverage of the images that it was fitted on", gt=0)
     ]
     usual_score: Annotated[float, Setting("mean score of theirs", gt=0)]
-    usual_predicted_iou: Annotated[float, Setting("mean predicted IoU of theirs", gt=0)]
+    usual_predicted_iou: Annotated[
+        float | None, Setting("mean predicted IoU of theirs", gt=0, unset="it is not predicted")
+    ]
 
     def __post_init__(self) -> None:
         require_valid(self, prefix="calibration.expected_pq.")
@@ -107,9 +110,15 @@ def class_scores(merged: Merged, config: CalibrationConfig) -> Float[Tensor, " N
 
 
 def presence_claims(merged: Merged, *, eta: float) -> Float[Tensor, " N"]:
-    """Per segment, IoU^eta * (1 - void): the part of its score that is not about its class."""
-    iou_scores = of_segments(merged.masks.iou_scores, merged)
-    return iou_scores.clamp(min=0) ** eta * (1 - of_segments(merged.masks.void_probs, merged))
+    """Per segment, the part of its score that is not about its class."""
+    void_probs = of_segments(merged.masks.void_probs, merged)
+    return presence(predicted_ious(merged), void_probs, eta=eta)
+
+
+def predicted_ious(merged: Merged) -> Float[Tensor, " N"] | None:
+    """Per segment, the network's estimate of its IoU; None: it has no such estimate."""
+    iou_scores = merged.masks.iou_scores
+    return None if iou_scores is None else of_segments(iou_scores, merged)
 
 
 def calibrate(merged: Merged, config: CalibrationConfig, *, eta: float) -> PanopticSegmentation:
@@ -123,12 +132,15 @@ def calibrate(merged: Merged, config: CalibrationConfig, *, eta: float) -> Panop
     segmentation = merged.segmentation
     if config == CalibrationConfig():
         return segmentation
-    iou_scores = of_segments(merged.masks.iou_scores, merged)
+    ious = predicted_ious(merged)
+    expected_ious = (
+        [None] * len(segmentation.segments) if ious is None else config.iou(ious).tolist()
+    )
     scores = config.presence(presence_claims(merged, eta=eta)) * class_scores(merged, config)
     segments = tuple(
         replace(segment, score=score, predicted_iou=iou)
         for segment, score, iou in zip(
-            segmentation.segments, scores.tolist(), config.iou(iou_scores).tolist(), strict=True
+            segmentation.segments, scores.tolist(), expected_ious, strict=True
         )
     )
     expected = None
@@ -155,8 +167,10 @@ def expect_quality(
     ratios = {  # to what the model usually has
         "coverage": coverage / config.usual_coverage,
         "mean_score": _mean(scores) / config.usual_score,
-        "mean_predicted_iou": _mean(ious) / config.usual_predicted_iou,
     }
+    known = [iou for iou in ious if iou is not None]
+    if known and config.usual_predicted_iou is not None:
+        ratios["mean_predicted_iou"] = _mean(known) / config.usual_predicted_iou
     low = tuple(name for name, ratio in ratios.items() if ratio < 1)
     return Expectation(
         pq=1 / (1 + math.exp(-logit)), low=low or (min(ratios, key=lambda name: ratios[name]),)
@@ -164,14 +178,14 @@ def expect_quality(
 
 
 def quality_features(
-    scores: Sequence[float], ious: Sequence[float], coverage: float
+    scores: Sequence[float], ious: Sequence[float | None], coverage: float
 ) -> tuple[float, float, float]:
     """What the expected quality of an image with segments is made of; the more, the better.
 
     They are the logits of what a segment is expected to add to PQ and of the coverage, and minus
     one over the number of segments.
     """
-    added = [score * iou for score, iou in zip(scores, ious, strict=True)]
+    added = [s if iou is None else s * iou for s, iou in zip(scores, ious, strict=True)]
     return _bounded_logit(_mean(added)), _bounded_logit(coverage), -1 / len(added)
 
 

@@ -14,7 +14,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from possam_core.labels.mask_contest import Frame, resize_logits
-from possam_core.labels.panoptic import ScoredMasks
+from possam_core.labels.panoptic import ScoredMasks, presence
 from possam_core.labels.rle import rle_counts
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -52,7 +52,8 @@ def find_instances(
 ) -> tuple[Instance, ...]:
     """The `limit` best pairs of a mask and a class of things, the best first.
 
-    A mask is where its logit is above 0; one that claims no pixel of the image is left out.
+    A mask is where its logit is above 0; one that claims no pixel of the image is left out, and so
+    is a score of 0.
 
     Args:
         masks: of one image.
@@ -65,10 +66,11 @@ def find_instances(
     if not things or not len(masks.mask_logits):
         return ()
     mask_probs, counts = _measure_masks(masks.mask_logits, frame)
-    weight = masks.iou_scores.float().clamp(min=0) ** eta * (1 - masks.void_probs.float())
+    ious = None if masks.iou_scores is None else masks.iou_scores.float()
+    weight = presence(ious, masks.void_probs.float(), eta=eta)
     weight = (weight.cpu() * mask_probs)[:, None]  # (Q, 1)
     scores = (weight * masks.class_probs[:, things].float().cpu()).flatten()  # (Q * T)
-    order = scores.argsort(descending=True, stable=True).tolist()
+    order = scores.argsort(descending=True, stable=True)[: int((scores > 0).sum())].tolist()
     chosen = [place for place in order if counts[place // len(things)] is not None][:limit]
     return tuple(
         Instance(

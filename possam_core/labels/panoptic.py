@@ -5,7 +5,7 @@ Axes: Q mask queries, N kept masks, K classes, h w mask grid, H W pixels of the 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -39,28 +39,40 @@ class MergeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredMasks:
-    """The network's output for one image."""
+    """A network's output for one image; what it does not estimate is None, and never made up."""
 
     mask_logits: Float[Tensor, "Q h w"]  # over the canvas
-    class_probs: Float[Tensor, "Q K"]  # ensembled, without void
+    class_probs: Float[Tensor, "Q K"]  # without void, in [0, 1]
     void_probs: Float[Tensor, " Q"]
-    iou_scores: Float[Tensor, " Q"]  # predicted IoU
-    clip_agrees: Bool[Tensor, " Q"]  # LDP and CLIP name the same class
+    iou_scores: Float[Tensor, " Q"] | None  # predicted IoU
+    clip_agrees: Bool[Tensor, " Q"] | None  # the trained classifier and CLIP name the same class
+    is_distribution: bool = True  # class_probs hold all classes; False: a score of the best alone
+    are_masks_soft: bool = True  # mask_logits are more than inside and outside
 
     def scores(self, eta: float) -> Float[Tensor, " Q"]:
-        """How much each mask deserves its pixels: IoU^eta * (1 - void) * best class."""
+        """How much each mask deserves its pixels: its presence times its best class."""
         best = self.class_probs.amax(dim=-1)
-        return self.iou_scores.clamp(min=0) ** eta * (1 - self.void_probs) * best
+        return presence(self.iou_scores, self.void_probs, eta=eta) * best
 
     def keep(self, chosen: Int64[Tensor, " N"]) -> "ScoredMasks":
         """The masks at `chosen` alone, in that order."""
-        return ScoredMasks(
+        return replace(
+            self,
             mask_logits=self.mask_logits[chosen],
             class_probs=self.class_probs[chosen],
             void_probs=self.void_probs[chosen],
-            iou_scores=self.iou_scores[chosen],
-            clip_agrees=self.clip_agrees[chosen],
+            iou_scores=None if self.iou_scores is None else self.iou_scores[chosen],
+            clip_agrees=None if self.clip_agrees is None else self.clip_agrees[chosen],
         )
+
+
+def presence(
+    iou_scores: Float[Tensor, " N"] | None, void_probs: Float[Tensor, " N"], *, eta: float
+) -> Float[Tensor, " N"]:
+    """How surely each mask is of something: IoU^eta * (1 - void); without IoU, 1 - void."""
+    if iou_scores is None:
+        return 1 - void_probs
+    return iou_scores.clamp(min=0) ** eta * (1 - void_probs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +89,7 @@ def merge(
     vocabulary: Vocabulary,
     config: MergeConfig,
     *,
-    is_seen: Sequence[bool],
+    is_seen: Sequence[bool | None],
     frame: Frame,
 ) -> PanopticSegmentation:
     """The segmentation of `merge_masks` alone."""
@@ -89,7 +101,7 @@ def merge_masks(
     vocabulary: Vocabulary,
     config: MergeConfig,
     *,
-    is_seen: Sequence[bool],
+    is_seen: Sequence[bool | None],
     frame: Frame,
 ) -> Merged:
     """Give each pixel to the mask that claims it most strongly.
@@ -101,7 +113,7 @@ def merge_masks(
         masks: of one image.
         vocabulary: names of the K classes.
         config: thresholds.
-        is_seen: per class, whether training knew it.
+        is_seen: per class, whether training knew it; None: not known.
         frame: where the image lies on the canvas.
     """
     scores = masks.scores(config.eta)
@@ -111,12 +123,10 @@ def merge_masks(
     contest = assign_pixels(kept.mask_logits, kept_scores, frame)
     # Whole lists: each number that is fetched by itself would wait for a GPU by itself.
     kept_classes = kept.class_probs.argmax(dim=-1).tolist()
-    score, predicted_iou = kept_scores.tolist(), kept.iou_scores.tolist()
-    clip_agrees, queries = kept.clip_agrees.tolist(), chosen.tolist()
+    score, queries = kept_scores.tolist(), chosen.tolist()
     ids, members = _number_segments(contest, kept_classes, vocabulary, config.overlap_threshold)
     geometry = areas_and_boxes(ids)
-    stability = (contest.tight_px / contest.loose_px.clamp(min=1)).tolist()
-    probs = _ClassFigures.of(kept.class_probs)
+    figures = _MaskFigures.of(kept, contest)
     segments = []
     for segment_id, mask in members.items():
         entry = vocabulary.classes[kept_classes[mask]]
@@ -130,11 +140,11 @@ def merge_masks(
                 area_px=geometry[segment_id].area_px,
                 bbox_xywh=geometry[segment_id].bbox_xywh,
                 score=score[mask],
-                predicted_iou=predicted_iou[mask],
-                margin=probs.margin[mask],
-                stability_score=stability[mask],
-                entropy=probs.entropy[mask],
-                clip_agrees=clip_agrees[mask],
+                predicted_iou=figures.predicted_iou[mask],
+                margin=figures.margin[mask],
+                stability_score=figures.stability[mask],
+                entropy=figures.entropy[mask],
+                clip_agrees=figures.clip_agrees[mask],
                 is_seen=is_seen[kept_classes[mask]],
             )
         )
@@ -145,18 +155,38 @@ def merge_masks(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _ClassFigures:
-    margin: list[float]
-    entropy: list[float]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MaskFigures:
+    """Figures of each kept mask; None where the network does not know them."""
+
+    predicted_iou: Sequence[float | None]
+    clip_agrees: Sequence[bool | None]
+    margin: Sequence[float | None]
+    entropy: Sequence[float | None]
+    stability: Sequence[float | None]
 
     @classmethod
-    def of(cls, probs: Tensor) -> "_ClassFigures":
-        num_classes = probs.shape[-1]
-        top = probs.topk(min(2, num_classes), dim=-1).values
-        margin = top[:, 0] - top[:, 1] if num_classes > 1 else top[:, 0]
-        entropy = -torch.special.xlogy(probs, probs).sum(dim=-1) / math.log(max(num_classes, 2))
-        return cls(margin.tolist(), entropy.clamp(0, 1).tolist())
+    def of(cls, kept: ScoredMasks, contest: Contest) -> "_MaskFigures":
+        unknown = [None] * len(kept.mask_logits)
+        margin, entropy = (
+            _margin_and_entropy(kept.class_probs) if kept.is_distribution else (unknown, unknown)
+        )
+        stability = contest.tight_px / contest.loose_px.clamp(min=1)
+        return cls(
+            predicted_iou=unknown if kept.iou_scores is None else kept.iou_scores.tolist(),
+            clip_agrees=unknown if kept.clip_agrees is None else kept.clip_agrees.tolist(),
+            margin=margin,
+            entropy=entropy,
+            stability=stability.tolist() if kept.are_masks_soft else unknown,
+        )
+
+
+def _margin_and_entropy(probs: Tensor) -> tuple[list[float], list[float]]:
+    num_classes = probs.shape[-1]
+    top = probs.topk(min(2, num_classes), dim=-1).values
+    margin = top[:, 0] - top[:, 1] if num_classes > 1 else top[:, 0]
+    entropy = -torch.special.xlogy(probs, probs).sum(dim=-1) / math.log(max(num_classes, 2))
+    return margin.tolist(), entropy.clamp(0, 1).tolist()
 
 
 def _number_segments(

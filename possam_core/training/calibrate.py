@@ -32,19 +32,20 @@ from possam_core.evaluation.reliability import (
 from possam_core.labels.calibration import (
     CalibrationConfig,
     ExpectedPqConfig,
+    LogitMap,
     calibrate,
     class_scores,
     of_segments,
+    predicted_ious,
     presence_claims,
     quality_features,
     tempered,
 )
 from possam_core.labels.panoptic import Merged
 from possam_core.labels.quality import GRADES, grade
-from possam_core.model import InferenceConfig, PosSAM
-from possam_core.predictor import Predictor
+from possam_core.teachers.teacher import Teacher
 from possam_core.training.data.labelled import LabelledImages
-from possam_core.training.evaluating import evaluating
+from possam_core.vocabulary.vocabulary import Vocabulary
 
 MIN_IMAGES = 20  # to fit the expected quality
 
@@ -53,7 +54,7 @@ MIN_IMAGES = 20  # to fit the expected quality
 class Calibrated:
     """Settings for the model's card, and metrics on images that they were not fitted on."""
 
-    inference: InferenceConfig  # as given, with what was fitted
+    calibration: CalibrationConfig  # as fitted
     metrics: dict[str, Any]  # plain values
 
 
@@ -71,8 +72,9 @@ class _Claims:
     """The model's claims about the segments of one image, and their outcomes."""
 
     class_probs: Float[Tensor, "N K"]
+    is_distribution: bool
     presence: Float[Tensor, " N"]
-    iou: Float[Tensor, " N"]
+    iou: Float[Tensor, " N"] | None  # None: the model does not predict it
     outcomes: Outcomes
     coverage: float
     pq: float | None
@@ -82,9 +84,8 @@ def _ignore() -> None:
     pass
 
 
-def calibrate_model(
-    model: PosSAM,
-    inference: InferenceConfig,
+def calibrate_teacher(
+    make_teacher: Callable[[Vocabulary], Teacher],
     *,
     fit_on: LabelledImages,
     measure_on: LabelledImages,
@@ -95,34 +96,30 @@ def calibrate_model(
     With fewer than `MIN_IMAGES` images to fit on, grades still use fixed thresholds.
 
     Args:
-        model: trained, and rounded as it will be shipped.
-        inference: as tuned; its calibration is ignored.
+        make_teacher: the model for a vocabulary, as it will be shipped; its own calibration is
+            ignored.
         fit_on: images that the model was not trained on.
         measure_on: other images, possibly with another vocabulary.
         on_image: called after each image of both.
     """
-    plain = replace(inference, calibration=CalibrationConfig())
-    eta = plain.merge.eta
-    with evaluating(model):
-        claims = [_claims(one, eta=eta) for one in _label(model, plain, fit_on, on_image)]
-        config = _fit(claims, [c.category_id for c in fit_on.vocabulary.classes])
-        measured = _measure(_label(model, plain, measure_on, on_image), config, eta=eta)
+    teacher = make_teacher(fit_on.vocabulary)
+    eta = teacher.merging.eta
+    claims = [_claims(one, eta=eta) for one in _label(teacher, fit_on, on_image)]
+    config = _fit(claims, [c.category_id for c in fit_on.vocabulary.classes])
+    teacher = make_teacher(measure_on.vocabulary)
+    measured = _measure(_label(teacher, measure_on, on_image), config, eta=eta)
     return Calibrated(
-        inference=replace(plain, calibration=config),
+        calibration=config,
         metrics={"fit_images": len(fit_on), "measured_images": len(measure_on), **measured},
     )
 
 
 def _label(
-    model: PosSAM,
-    inference: InferenceConfig,
-    images: LabelledImages,
-    on_image: Callable[[], None],
+    teacher: Teacher, images: LabelledImages, on_image: Callable[[], None]
 ) -> Iterator[_Labelled]:
-    predictor = Predictor(model, images.vocabulary, inference=inference)
     for index in range(len(images)):
         image = images.read(index)
-        (merged,) = predictor.uncalibrated([image.pixels])
+        (merged,) = teacher.uncalibrated([image.pixels])
         truth = image.annotation(images.vocabulary)
         overlaps = overlap_segments(truth, annotation(merged.segmentation))
         yield _Labelled(merged=merged, overlaps=overlaps, counts=count_segments(overlaps))
@@ -135,8 +132,9 @@ def _claims(labelled: _Labelled, *, eta: float) -> _Claims:
     labelled_px = sum(s.area_px for s in merged.segmentation.segments)
     return _Claims(
         class_probs=of_segments(merged.masks.class_probs, merged),
+        is_distribution=merged.masks.is_distribution,
         presence=presence_claims(merged, eta=eta),
-        iou=of_segments(merged.masks.iou_scores, merged),
+        iou=predicted_ious(merged),
         outcomes=find_outcomes(labelled.overlaps),
         coverage=labelled_px / (height * width),
         pq=image_pq(labelled.counts),
@@ -147,17 +145,19 @@ def _fit(claims: Sequence[_Claims], category_ids: Sequence[int]) -> CalibrationC
     is_known = np.concatenate([c.outcomes.is_known for c in claims])
     partner = np.concatenate([c.outcomes.partner for c in claims])
     best_iou = np.concatenate([c.outcomes.best_iou for c in claims])
-    probs, presence, iou = (
-        torch.cat([getattr(c, name) for c in claims]).numpy()
-        for name in ("class_probs", "presence", "iou")
-    )
+    probs = torch.cat([c.class_probs for c in claims]).numpy()
+    presence = torch.cat([c.presence for c in claims]).numpy()
+    ious = [c.iou for c in claims if c.iou is not None]
     is_met = is_known & (partner >= 0)
     index_of = {category_id: i for i, category_id in enumerate(category_ids)}
     true_index = np.array([index_of[c] for c in partner[is_met].tolist()], np.int64)
+    has_classes = all(c.is_distribution for c in claims)
     config = CalibrationConfig(
-        temperature=fit_temperature(probs[is_met], true_index),
+        temperature=fit_temperature(probs[is_met], true_index) if has_classes else 1.0,
         presence=fit_logit_map(presence[is_known], is_met[is_known].astype(np.float64)),
-        iou=fit_logit_map(iou[is_known], best_iou[is_known]),
+        iou=fit_logit_map(torch.cat(ious).numpy()[is_known], best_iou[is_known])
+        if ious
+        else LogitMap(),
     )
     return replace(config, expected_pq=_fit_expected_pq(claims, config))
 
@@ -165,20 +165,22 @@ def _fit(claims: Sequence[_Claims], category_ids: Sequence[int]) -> CalibrationC
 def _fit_expected_pq(
     claims: Sequence[_Claims], config: CalibrationConfig
 ) -> ExpectedPqConfig | None:
-    features, usual, found = [], [], []
+    features, usual, usual_ious, found = [], [], list[float](), []
     for c in claims:
-        if c.pq is None or not len(c.iou):
+        if c.pq is None or not len(c.presence):
             continue  # the expected quality of an image without segments needs no fit
         of_class = tempered(c.class_probs, config.temperature).amax(dim=-1)
         scores = (config.presence(c.presence) * of_class).tolist()
-        ious = config.iou(c.iou).tolist()
-        features.append(quality_features(scores, ious, c.coverage))
-        usual.append([c.coverage, float(np.mean(scores)), float(np.mean(ious))])
+        ious = None if c.iou is None else config.iou(c.iou).tolist()
+        features.append(quality_features(scores, ious or [None] * len(scores), c.coverage))
+        usual.append([c.coverage, float(np.mean(scores))])
+        if ious is not None:
+            usual_ious.append(float(np.mean(ious)))
         found.append(c.pq)
     if len(found) < MIN_IMAGES:
         return None
     intercept, *weights = fit_logistic(np.array(features), np.array(found)).tolist()
-    coverage, score, predicted_iou = np.mean(usual, axis=0).tolist()
+    coverage, score = np.mean(usual, axis=0).tolist()
     return ExpectedPqConfig(
         intercept=intercept,
         of_segments=weights[0],
@@ -186,7 +188,7 @@ def _fit_expected_pq(
         of_few=weights[2],
         usual_coverage=coverage,
         usual_score=score,
-        usual_predicted_iou=predicted_iou,
+        usual_predicted_iou=float(np.mean(usual_ious)) if usual_ious else None,
     )
 
 

@@ -13,8 +13,10 @@ import torch
 from possam_core.checkpoints.weights import save_model
 from possam_core.model import ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import PLAYGROUND, World
-from possam_core.training.calibrate import calibrate_model
+from possam_core.predictor import Predictor
+from possam_core.training.calibrate import calibrate_teacher
 from possam_core.training.data.labelled import PlaygroundImages
+from possam_core.training.evaluating import evaluating
 from possam_core.training.tiny.clip_stage import clip_accuracy
 from possam_core.training.tiny.encoder_stages import EncoderRecipe, clip_scenes, train_encoders
 from possam_core.training.tiny.evaluate import HeldOutScenes
@@ -91,16 +93,16 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
     inference = tuning.tune(model)
     measured = report.measure(model, inference)
-    calibrated = calibrate_model(
-        model,
-        inference,
-        fit_on=_all_classes(recipe.calibration_seed, recipe.calibration_scenes),
-        measure_on=_all_classes(recipe.report_seed, recipe.report_scenes),
-    )
+    with evaluating(model):
+        calibrated = calibrate_teacher(
+            lambda vocabulary: Predictor(model, vocabulary, inference=inference),
+            fit_on=_all_classes(recipe.calibration_seed, recipe.calibration_scenes),
+            measure_on=_all_classes(recipe.report_seed, recipe.report_scenes),
+        )
     world, *_ = clip_scenes(recipe.encoders, folder, canvas=model.config.sam.image_size)
     model.card = replace(
         model.card,
-        inference=calibrated.inference,
+        inference=replace(inference, calibration=calibrated.calibration),
         metrics={
             "recipe": dataclasses.asdict(recipe),
             "report_scenes": len(report.scenes),

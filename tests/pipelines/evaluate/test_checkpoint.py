@@ -21,7 +21,7 @@ from pipelines.evaluate import (
     evaluate_model,
     to_record,
 )
-from pipelines.evaluate.checkpoint import measure_images, open_predictor
+from pipelines.evaluate.checkpoint import measure_images, open_teacher
 from pipelines.train.config import DataConfig
 from pipelines.train.data import open_images
 from possam_core.checkpoints.header import promised_grades
@@ -86,7 +86,7 @@ def test_all_kinds_of_figures_are_measured(evaluation: ModelEvaluation) -> None:
 
 def test_shares_of_the_images_add_up_to_the_whole(evaluation: ModelEvaluation) -> None:
     images = open_images(SCENES)
-    predictor = open_predictor(EvaluateConfig(model="possam-tiny", data=SCENES), images)
+    predictor = open_teacher(EvaluateConfig(model="possam-tiny", data=SCENES), images)
     shares = [
         sum(measure_images(predictor, images, range(start, NUM_SCENES, 2)), Measurement())
         for start in (1, 0)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from possam_core.checkpoints.header import bundled_models, model_vocabulary, resolve_model
+from possam_core.checkpoints.header import bundled_models, read_card, resolve_model
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import CheckpointError
 
@@ -21,7 +21,9 @@ def test_possam_tiny_is_bundled_and_carries_its_metrics() -> None:
     assert resolve_model("possam-tiny").checkpoint.stat().st_size <= 25 * 10**6
     card = load_model("possam-tiny").card
     assert card.metrics["quality"]["seen"]["pq"] > 0
-    assert len(model_vocabulary("possam-tiny")) == 48
+    card = read_card("possam-tiny")
+    assert card.vocabulary is not None
+    assert (card.name, len(card.vocabulary), card.licence) == ("possam-tiny", 48, "Apache-2.0")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(tiny_model: str) -> None:

@@ -13,7 +13,7 @@ from possam_core.labels.quality import EXPECTED_PQ_BOUNDS, assess
 from possam_core.model import PosSAM
 from possam_core.playground import PLAYGROUND
 from possam_core.predictor import Predictor
-from possam_core.training.calibrate import Calibrated, calibrate_model
+from possam_core.training.calibrate import Calibrated, calibrate_teacher
 from possam_core.training.data.labelled import PlaygroundImages
 
 NUM_SCENES = 40
@@ -31,7 +31,9 @@ def model() -> PosSAM:
 
 @pytest.fixture(scope="module")
 def calibrated(model: PosSAM) -> Calibrated:
-    return calibrate_model(model, model.card.inference, fit_on=scenes(31), measure_on=scenes(32))
+    return calibrate_teacher(
+        lambda words: Predictor(model, words), fit_on=scenes(31), measure_on=scenes(32)
+    )
 
 
 def test_the_calibration_error_falls_on_scenes_outside_the_fit(
@@ -54,10 +56,9 @@ def test_pixels_and_classes_stay_and_only_reported_figures_change(
     model: PosSAM, calibrated: Calibrated
 ) -> None:
     image = scenes(33).read(0).pixels
-    plain = replace(calibrated.inference, calibration=CalibrationConfig())
     (before,), (after,) = (
-        Predictor(model, inference=inference)([image])
-        for inference in (plain, calibrated.inference)
+        Predictor(model, inference=replace(model.card.inference, calibration=calibration))([image])
+        for calibration in (CalibrationConfig(), calibrated.calibration)
     )
     assert (after.ids == before.ids).all()
     assert before.expected is None
@@ -74,13 +75,12 @@ def test_the_calibration_is_kept_in_the_checkpoint(
 ) -> None:
     assert json.loads(json.dumps(calibrated.metrics, allow_nan=False)) == calibrated.metrics
     old = model.card
-    model.card = replace(
-        old, inference=calibrated.inference, metrics={"calibration": calibrated.metrics}
-    )
+    inference = replace(old.inference, calibration=calibrated.calibration)
+    model.card = replace(old, inference=inference, metrics={"calibration": calibrated.metrics})
     save_model(tmp_path / "calibrated.safetensors", model)
     model.card = old
     again = load_model(str(tmp_path / "calibrated.safetensors"))
-    assert again.card.inference == calibrated.inference
+    assert again.card.inference == inference
     promised = promised_grades(str(tmp_path / "calibrated.safetensors"))
     assert promised == calibrated.metrics["grades"]
 
@@ -88,7 +88,9 @@ def test_the_calibration_is_kept_in_the_checkpoint(
 def test_a_model_without_any_match_is_not_changed(tiny_model: str) -> None:
     model = load_model(tiny_model)
     few = scenes(34, 2)
-    calibrated = calibrate_model(model, model.card.inference, fit_on=few, measure_on=few)
-    assert calibrated.inference.calibration.expected_pq is None
-    assert 0.5 < calibrated.inference.calibration.temperature < 2
+    calibrated = calibrate_teacher(
+        lambda words: Predictor(model, words), fit_on=few, measure_on=few
+    )
+    assert calibrated.calibration.expected_pq is None
+    assert 0.5 < calibrated.calibration.temperature < 2
     assert calibrated.metrics["measured_images"] == 2

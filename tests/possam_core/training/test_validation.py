@@ -5,7 +5,6 @@ import pytest
 from possam_core.checkpoints.weights import load_model
 from possam_core.model import PosSAM
 from possam_core.playground import PLAYGROUND
-from possam_core.training.calibrate import calibrate_model
 from possam_core.training.data.labelled import GroundTruthImage, PlaygroundImages
 from possam_core.training.tiny.evaluate import HeldOutScenes
 from possam_core.training.validation import ValidatedImage, Validation
@@ -58,9 +57,6 @@ def test_measuring_leaves_the_model_in_the_mode_it_was_in_even_when_it_fails(
     images = NoImages()
     with pytest.raises(OSError, match="the disk is gone"):
         Validation(images, num_images=2).measure(model, Workers())
-    assert modes(model) == before
-    with pytest.raises(OSError, match="the disk is gone"):
-        calibrate_model(model, model.card.inference, fit_on=images, measure_on=images)
     assert modes(model) == before
     scenes.scenes = (None,)  # type: ignore[assignment]
     with pytest.raises(AttributeError):
