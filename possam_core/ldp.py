@@ -47,12 +47,30 @@ def mask_pool(
 class LocalDiscriminativePooling(nn.Module):
     """Classifies masks: logits over a vocabulary's classes, and void last."""
 
-    def __init__(self, *, mask_channels: int, query_width: int, joint_width: int) -> None:
+    gamma: nn.Parameter | None
+
+    def __init__(
+        self,
+        *,
+        mask_channels: int,
+        query_width: int,
+        joint_width: int,
+        refines_clip: bool = True,
+    ) -> None:
+        """Build the classifier with random weights.
+
+        Args:
+            mask_channels: of the mask features.
+            query_width: of the queries.
+            joint_width: of CLIP's embeddings.
+            refines_clip: False: masks are classified without CLIP, by `local` alone.
+        """
         super().__init__()
         self.norm = nn.LayerNorm(mask_channels)
         self.descriptor = nn.Linear(mask_channels, query_width)
         self.mlp = Mlp(query_width, query_width, query_width, joint_width)
-        self.gamma = nn.Parameter(torch.full((joint_width,), 0.1))
+        gamma = nn.Parameter(torch.full((joint_width,), 0.1)) if refines_clip else None
+        self.register_parameter("gamma", gamma)
         self.void = nn.Parameter(torch.randn(joint_width))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
@@ -81,8 +99,16 @@ class LocalDiscriminativePooling(nn.Module):
         clip_embeddings: Float[Tensor, "B Q D"],
     ) -> Float[Tensor, "B Q D"]:
         """G_ldp from F_masked pooled under each mask."""
-        local = self.mlp(self.descriptor(self.norm(pooled)) + queries)
+        assert self.gamma is not None
+        local = self.local(pooled, queries)
         embeddings: Tensor = functional.normalize(clip_embeddings, dim=-1) + self.gamma * local
+        return embeddings
+
+    def local(
+        self, pooled: Float[Tensor, "B Q C"], queries: Float[Tensor, "B Q _"]
+    ) -> Float[Tensor, "B Q D"]:
+        """MLP(s + q), what masks are without CLIP."""
+        embeddings: Tensor = self.mlp(self.descriptor(self.norm(pooled)) + queries)
         return embeddings
 
     def class_logits(

@@ -132,7 +132,7 @@ class Predictor(Teacher):
         """Per image, masks with the probabilities of this vocabulary's classes."""
         ldp_logits = result.class_logits[..., :-1]
         clip_logits = self.model.clip.logit_scale * self._text.class_logits(result.clip_embeddings)
-        iou_scores = result.prediction.iou_logits.float().sigmoid()
+        iou_scores = result.prediction.iou_scores
         probs = ensemble(ldp_logits, clip_logits, iou_scores, result.has_clip, self.inference.mase)
         void = result.class_logits.float().softmax(dim=-1)[..., -1]
         agrees = ldp_logits.argmax(dim=-1) == clip_logits.argmax(dim=-1)

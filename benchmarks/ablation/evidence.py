@@ -63,7 +63,7 @@ def evidence_of(
     masks = claimed_cells(prediction.mask_logits, valid)
     return Evidence(
         mask_logits=prediction.mask_logits.half(),
-        iou_scores=prediction.iou_logits.float().sigmoid(),
+        iou_scores=prediction.iou_scores,
         pooled=mask_pool(pixels.mask_features.float(), masks),
         queries=prediction.queries.float(),
         clip_embeddings=model.pool_clip(features.clip.float(), masks),

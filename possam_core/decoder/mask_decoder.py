@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from possam_core.decoder.pixel_decoder import PixelFeatures, padding_cells, sine_position_encoding
+from possam_core.decoder.pixel_decoder import PixelFeatures, padding_cells
+from possam_core.decoder.position_encoding import PositionEncoding, sine_position_encoding
 from possam_core.errors import ConfigError
 from possam_core.settings import Setting, require_valid
 
@@ -49,7 +50,13 @@ class MaskPrediction:
 
     queries: Float[Tensor, "B Q C"]  # normalised decoder output, q_k
     mask_logits: Float[Tensor, "B Q h w"]  # P_mask
-    iou_logits: Float[Tensor, "B Q"]  # P_iou before its sigmoid
+    iou_logits: Float[Tensor, "B Q"] | None  # P_iou before its sigmoid; None: without an IoU head
+
+    @property
+    def iou_scores(self) -> Float[Tensor, "B Q"]:
+        """P_iou, of a decoder that has an IoU head."""
+        assert self.iou_logits is not None
+        return self.iou_logits.float().sigmoid()
 
 
 class Mlp(nn.Sequential):
@@ -139,19 +146,49 @@ class DecoderLayer(nn.Module):
 class MaskDecoder(nn.Module):
     """N learnable queries, refined level by level; masks are dot products with mask features."""
 
-    def __init__(self, config: MaskDecoderConfig, *, in_channels: int, num_levels: int) -> None:
+    def __init__(
+        self,
+        config: MaskDecoderConfig,
+        *,
+        in_channels: int,
+        num_levels: int,
+        position_encoding: PositionEncoding = sine_position_encoding,
+        projects_inputs: bool = True,
+        has_iou_head: bool = True,
+    ) -> None:
+        """Build the decoder with random weights.
+
+        Args:
+            config: its size.
+            in_channels: of the maps that it takes.
+            num_levels: maps that queries attend to in turn.
+            position_encoding: what cells know of their place.
+            projects_inputs: False: the maps are already as wide as the queries, and taken as they
+                are.
+            has_iou_head: False: nothing estimates how good masks are.
+
+        Raises:
+            ConfigError: maps that are taken as they are have another width.
+        """
         super().__init__()
         width = config.width
+        if not projects_inputs and in_channels != width:
+            raise ConfigError(
+                f"decoder.width must be that of the maps that it takes as they are, {in_channels},"
+                f" got {width}"
+            )
+        self.position_encoding = position_encoding
         self.query_features = nn.Embedding(config.num_queries, width)
         self.query_positions = nn.Embedding(config.num_queries, width)
         self.level_embedding = nn.Embedding(num_levels, width)
         self.input_projections = nn.ModuleList(
-            nn.Conv2d(in_channels, width, 1) for _ in range(num_levels)
+            nn.Conv2d(in_channels, width, 1) if projects_inputs else nn.Identity()
+            for _ in range(num_levels)
         )
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(width)
         self.mask_embedding = Mlp(width, width, width, in_channels)
-        self.iou_head = Mlp(width, width, width, 1)
+        self.iou_head = Mlp(width, width, width, 1) if has_iou_head else None
 
     def forward(
         self,
@@ -194,7 +231,7 @@ class MaskDecoder(nn.Module):
             tokens = project(features).flatten(2).transpose(1, 2)  # (B, hw, C)
             memory.append(tokens + self.level_embedding.weight[level])
             positions.append(
-                sine_position_encoding(height, width, tokens.shape[-1], device=tokens.device)
+                self.position_encoding(height, width, tokens.shape[-1], device=tokens.device)
             )
             padding.append(padding_cells(valid, (height, width)))
         return memory, positions, padding
@@ -202,7 +239,8 @@ class MaskDecoder(nn.Module):
     def _predict(self, queries: Tensor, mask_features: Tensor) -> MaskPrediction:
         normed = self.norm(queries)
         mask_logits = self._mask_logits(normed, mask_features)
-        return MaskPrediction(normed, mask_logits, self.iou_head(normed).squeeze(-1))
+        iou_logits = None if self.iou_head is None else self.iou_head(normed).squeeze(-1)
+        return MaskPrediction(normed, mask_logits, iou_logits)
 
     def _mask_logits(self, normed: Tensor, mask_features: Tensor) -> Tensor:
         return torch.einsum("bqc,bchw->bqhw", self.mask_embedding(normed), mask_features)

@@ -3,7 +3,6 @@
 Axes: B images, C channels, h w feature grid, S cells of all levels one after another.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from possam_core.decoder.deformable_attention import MultiScaleDeformableAttention, cell_centres
+from possam_core.decoder.position_encoding import PositionEncoding, sine_position_encoding
 from possam_core.errors import ConfigError
 from possam_core.settings import Setting, require_valid
 
@@ -45,27 +45,6 @@ class PixelFeatures:
 
     mask_features: Float[Tensor, "B C h w"]  # F_masked, at the finest scale
     memory: tuple[Float[Tensor, "B C _ _"], ...]  # coarse to fine, without the finest
-
-
-def sine_position_encoding(
-    height: int, width: int, channels: int, *, device: torch.device | None = None
-) -> Float[Tensor, "hw C"]:
-    """Sines and cosines of normalised row and column; half of the channels each.
-
-    Frequencies as in DETR and Mask2Former (temperature 10000, one period over the canvas), with two
-    differences: a cell's position is its centre instead of its far edge, so that levels agree; and
-    sines and cosines are in blocks instead of alternating, which a learned projection can absorb.
-    """
-    quarter = channels // 4
-    frequencies = 10000 ** (-torch.arange(quarter, device=device) / quarter)
-    parts = []
-    for size in (height, width):
-        fractions = (torch.arange(size, device=device) + 0.5)[:, None] / size
-        angle = fractions * 2 * math.pi * frequencies
-        parts.append(torch.cat([angle.sin(), angle.cos()], dim=-1))  # (size, C/2)
-    rows = parts[0][:, None].expand(-1, width, -1)
-    columns = parts[1][None].expand(height, -1, -1)
-    return torch.cat([rows, columns], dim=-1).flatten(0, 1)
 
 
 def padding_cells(valid: Bool[Tensor, "B H W"], grid_hw: tuple[int, int]) -> Bool[Tensor, "B hw"]:
@@ -147,17 +126,37 @@ class DeformablePixelDecoder(nn.Module):
     precision is too coarse for the sampling points.
     """
 
-    def __init__(self, config: PixelDecoderConfig, channels: int, *, num_levels: int) -> None:
+    def __init__(
+        self,
+        config: PixelDecoderConfig,
+        channels: int,
+        *,
+        in_channels: Sequence[int],
+        position_encoding: PositionEncoding = sine_position_encoding,
+    ) -> None:
+        """Build the decoder with random weights.
+
+        Args:
+            config: its size.
+            channels: of every map that it gives.
+            in_channels: of each level that it takes, finest first.
+            position_encoding: what its cells know of their place.
+
+        Raises:
+            ConfigError: `channels` cannot be normalised in groups.
+        """
         super().__init__()
         if channels % NORM_GROUPS:
             raise ConfigError(
                 f"a deformable pixel decoder needs a multiple of {NORM_GROUPS} pyramid channels,"
                 f" got {channels}; change pyramid_channels or take pixel_decoder.kind fpn"
             )
-        coarse_levels = num_levels - 1
+        self.position_encoding = position_encoding
+        finest, *coarse = in_channels
+        coarse_levels = len(coarse)
         self.input_projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, channels, 1), nn.GroupNorm(NORM_GROUPS, channels))
-            for _ in range(coarse_levels)
+            nn.Sequential(nn.Conv2d(width, channels, 1), nn.GroupNorm(NORM_GROUPS, channels))
+            for width in reversed(coarse)
         )
         self.level_embedding = nn.Embedding(coarse_levels, channels)
         self.layers = nn.ModuleList(
@@ -165,7 +164,7 @@ class DeformablePixelDecoder(nn.Module):
             for _ in range(config.num_layers)
         )
         self.lateral = nn.Sequential(
-            nn.Conv2d(channels, channels, 1, bias=False), nn.GroupNorm(NORM_GROUPS, channels)
+            nn.Conv2d(finest, channels, 1, bias=False), nn.GroupNorm(NORM_GROUPS, channels)
         )
         self.output = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
@@ -213,8 +212,9 @@ class DeformablePixelDecoder(nn.Module):
         tokens, positions = [], []
         for i, (features, project) in enumerate(zip(coarse, self.input_projections, strict=True)):
             tokens.append(project(features).flatten(2).transpose(1, 2))  # (B, hw, C)
-            encoding = sine_position_encoding(*grids_hw[i], features.shape[1], device=device)
-            positions.append(encoding + self.level_embedding.weight[i])
+            level_embedding = self.level_embedding.weight[i]
+            encoding = self.position_encoding(*grids_hw[i], len(level_embedding), device=device)
+            positions.append(encoding + level_embedding)
         cells = torch.cat(tokens, dim=1)  # (B, S, C)
         padding = torch.cat([padding_cells(valid, grid_hw) for grid_hw in grids_hw], dim=1)
         places, centres = torch.cat(positions), cell_centres(grids_hw, device)
@@ -236,7 +236,7 @@ def make_pixel_decoder(
         ConfigError: a deformable one cannot be built on that many channels.
     """
     if config.kind == "deformable":
-        return DeformablePixelDecoder(config, channels, num_levels=num_levels)
+        return DeformablePixelDecoder(config, channels, in_channels=[channels] * num_levels)
     return PixelDecoder(channels, num_levels=num_levels)
 
 

@@ -101,6 +101,17 @@ class ClipEncoder(nn.Module):
             )["image_intermediates"]
         return features
 
+    def stages(self, batch: ImageBatch) -> list[Float[Tensor, "B _ _ _"]]:
+        """The map after each stage of a ConvNeXt, finest first; the last one is F_clip.
+
+        The canvas is taken as it is, square or not.
+        """
+        pixels = normalise(batch, self.pixel_mean, self.pixel_std)
+        maps: list[Tensor] = self.clip.visual.trunk.forward_intermediates(
+            pixels, norm=True, intermediates_only=True
+        )
+        return maps
+
     def project(self, pooled: Float[Tensor, "*B C"]) -> Float[Tensor, "*B D"]:
         """Apply the rest of CLIP's own head to pooled dense features; not normalised."""
         visual = self.clip.visual

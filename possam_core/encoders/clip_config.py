@@ -1,7 +1,7 @@
 """Which CLIP: a model that `open_clip` knows by name, or the small towers of `possam-tiny`."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import open_clip
 import timm
@@ -42,6 +42,9 @@ class ClipConfig:
     timm_model_name: Annotated[str, Setting("image tower as timm calls it; empty: a ViT")] = (
         "possam_convnext_tiny"
     )
+    projection: Annotated[
+        Literal["linear", "mlp"], Setting("last layers of a ConvNeXt, from pooled features on")
+    ] = "linear"
     context_length: Annotated[int, Setting("tokens of a text", ge=1)] = 32
     text_width: Annotated[int, Setting("width of the text tower", ge=1)] = 64
     text_heads: Annotated[int, Setting("attention heads of the text tower", ge=1)] = 4
@@ -68,6 +71,7 @@ class ClipConfig:
         shape = {
             "embed_dim": architecture["embed_dim"],
             "timm_model_name": architecture["vision_cfg"].get("timm_model_name", ""),
+            "projection": architecture["vision_cfg"].get("timm_proj", "linear"),
             "context_length": text.context_length,
             "text_width": text.width,
             "text_heads": text.heads,
@@ -92,7 +96,7 @@ def clip_architecture(config: ClipConfig) -> dict[str, Any]:
         "vision_cfg": {
             "timm_model_name": config.timm_model_name,
             "timm_pool": "avg",
-            "timm_proj": "linear",
+            "timm_proj": config.projection,
         },
         "text_cfg": {
             "context_length": config.context_length,

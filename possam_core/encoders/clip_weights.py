@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import open_clip
@@ -132,6 +133,16 @@ def fit_to_towers(
     expected = {k: v.shape for k, v in towers.state_dict().items()}
     if (positions := tensors.get(POSITIONS)) is not None and POSITIONS in expected:
         tensors[POSITIONS] = resize_positions(positions, towers.visual.grid_size)
+    if wrong := mismatch(expected, tensors):
+        raise CheckpointError(
+            f"expected the open_clip weights of {name} in {path}, but {wrong}; name the"
+            " file of that model, or the model of that file"
+        )
+    return tensors
+
+
+def mismatch(expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -> str:
+    """What of `tensors` is missing, too much or misshapen, in words; empty if they fit."""
     wrong = [(k, "missing") for k in expected if k not in tensors]
     wrong += [(k, "not part of it") for k in tensors if k not in expected]
     wrong += [
@@ -139,14 +150,8 @@ def fit_to_towers(
         for k, shape in expected.items()
         if k in tensors and tensors[k].shape != shape
     ]
-    if wrong:
-        shown = ", ".join(f"{k} is {what}" for k, what in wrong[:KEYS_SHOWN])
-        more = f" and {len(wrong) - KEYS_SHOWN} more" if len(wrong) > KEYS_SHOWN else ""
-        raise CheckpointError(
-            f"expected the open_clip weights of {name} in {path}, but {shown}{more}; name the"
-            " file of that model, or the model of that file"
-        )
-    return tensors
+    shown = ", ".join(f"{k} is {what}" for k, what in wrong[:KEYS_SHOWN])
+    return shown + (f" and {len(wrong) - KEYS_SHOWN} more" if len(wrong) > KEYS_SHOWN else "")
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:

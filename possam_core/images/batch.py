@@ -1,6 +1,6 @@
 """Upright RGB images in, one padded uint8 batch out; normalised on the device, once per encoder.
 
-Axes: B images, H W pixels of an image, S side of the square canvas in pixels.
+Axes: B images, H W pixels of an image or of the canvas.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,8 +21,8 @@ from possam_core.errors import PossamError
 class ImageBatch:
     """Images resized to one canvas, at its top left."""
 
-    pixels: UInt8[Tensor, "B 3 S S"]
-    valid: Bool[Tensor, "B S S"]  # False where the canvas is padding
+    pixels: UInt8[Tensor, "B 3 H W"]
+    valid: Bool[Tensor, "B H W"]  # False where the canvas is padding
     resized_hw: tuple[tuple[int, int], ...]  # part of the canvas that each image fills
     image_hw: tuple[tuple[int, int], ...]  # original size of each image
 
@@ -39,14 +40,33 @@ def resized_size(image_hw: tuple[int, int], canvas: int) -> tuple[int, int]:
     return height, width
 
 
+def shortest_edge_size(
+    image_hw: tuple[int, int], *, short_side: int, long_side: int
+) -> tuple[int, int]:
+    """Height and width once the shorter side is `short_side`; never below one pixel.
+
+    If the longer side would pass `long_side`, it becomes that instead.
+    """
+    scale = short_side / min(image_hw)
+    if max(image_hw) * scale > long_side:
+        scale = long_side / max(image_hw)
+    height, width = (max(1, int(side * scale + 0.5)) for side in image_hw)
+    return height, width
+
+
+def padded_size(resized_hw: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Height and width of the canvas: the next multiples of `multiple` pixels."""
+    height, width = (-(-side // multiple) * multiple for side in resized_hw)
+    return height, width
+
+
 def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> ImageBatch:
     """Resize each image's longest side to `canvas` (bilinear, antialiased) and pad with zeros.
 
     Raises:
         PossamError: there is no image, or one has no pixels.
     """
-    if not images or any(0 in image.shape for image in images):
-        raise PossamError(f"expected at least one image with pixels, got {len(images)} images")
+    _refuse_empty(images)
     pixels = torch.zeros((len(images), 3, canvas, canvas), dtype=torch.uint8)
     valid = torch.zeros((len(images), canvas, canvas), dtype=torch.bool)
     sizes = []
@@ -63,6 +83,37 @@ def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> Ima
     )
 
 
+def make_shortest_edge_batch(
+    images: Sequence[UInt8[ndarray, "_ _ 3"]], *, short_side: int, long_side: int, multiple: int
+) -> ImageBatch:
+    """Resize each image to `shortest_edge_size` (Pillow's bilinear), pad to `multiple` with zeros.
+
+    Raises:
+        PossamError: there is no image, one has no pixels, or their canvases are not of one size.
+    """
+    _refuse_empty(images)
+    image_hw = [(image.shape[0], image.shape[1]) for image in images]
+    sizes = [shortest_edge_size(hw, short_side=short_side, long_side=long_side) for hw in image_hw]
+    canvas_hw = padded_size(sizes[0], multiple)
+    if others := {padded_size(size, multiple) for size in sizes} - {canvas_hw}:
+        raise PossamError(
+            f"expected images of one padded size, got {canvas_hw} and {others.pop()}; label them"
+            " one by one"
+        )
+    pixels = torch.zeros((len(images), 3, *canvas_hw), dtype=torch.uint8)
+    valid = torch.zeros((len(images), *canvas_hw), dtype=torch.bool)
+    for i, (image, (height, width)) in enumerate(zip(images, sizes, strict=True)):
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        pixels[i, :, :height, :width] = torch.tensor(np.asarray(resized)).permute(2, 0, 1)
+        valid[i, :height, :width] = True
+    return ImageBatch(pixels, valid, tuple(sizes), tuple(image_hw))
+
+
+def _refuse_empty(images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> None:
+    if not images or any(0 in image.shape for image in images):
+        raise PossamError(f"expected at least one image with pixels, got {len(images)} images")
+
+
 def _as_tensor(image: UInt8[ndarray, "H W 3"]) -> UInt8[Tensor, "H W 3"]:
     """The image, copied only if torch cannot share it: read-only, or with negative strides."""
     if not image.flags.writeable or min(image.strides) < 0:
@@ -72,7 +123,7 @@ def _as_tensor(image: UInt8[ndarray, "H W 3"]) -> UInt8[Tensor, "H W 3"]:
 
 def normalise(
     batch: ImageBatch, mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
-) -> Float[Tensor, "B 3 S S"]:
+) -> Float[Tensor, "B 3 H W"]:
     """Subtract `mean` and divide by `std` (both in grey levels 0-255); padding becomes zero."""
     scaled = (batch.pixels.to(mean.dtype) - mean[:, None, None]) / std[:, None, None]
     return scaled * batch.valid[:, None]

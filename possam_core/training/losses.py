@@ -245,7 +245,7 @@ def _mask_losses(matched: _Matched, num_masks: float) -> tuple[Tensor, Tensor]:
 
 def _iou_loss(layer: MaskClassification, matched: _Matched, matches: Matches) -> Tensor:
     true_ious = mask_ious(matched.logits, matched.truth, matched.valid.bool())
-    predicted = layer.prediction.iou_logits.float().sigmoid()[matches.images, matches.queries]
+    predicted = layer.prediction.iou_scores[matches.images, matches.queries]
     return ((predicted - true_ious) ** 2).sum()
 
 

@@ -17,10 +17,10 @@ import io
 import logging
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +30,11 @@ from torch import Tensor
 
 from possam_core.errors import CheckpointError
 from possam_core.model import PosSAM
+from possam_core.teachers.fc_clip.names import PREDICTOR, rules_for
 
 logger = logging.getLogger(__name__)
 
-HEAD = "sem_seg_head."
+BACKBONES = ("backbone.", "frozen_backbone.")  # PosSAM has other encoders
 NAMES_SHOWN = 6
 # What a pickle of NumPy arrays needs, under its names in all versions of NumPy.
 PICKLED = {
@@ -46,84 +47,6 @@ PICKLED = {
     ("collections", "OrderedDict"),
     ("_codecs", "encode"),
 }
-
-
-class _Rule(NamedTuple):
-    """Their name, ours, and the index of its axis of query channels."""
-
-    theirs: str
-    ours: str
-    axis: int | None = None
-
-
-PREDICTOR, PIXELS = HEAD + "predictor.", HEAD + "pixel_decoder."
-CROSS = PREDICTOR + "transformer_cross_attention_layers.{i}."
-SELF = PREDICTOR + "transformer_self_attention_layers.{i}."
-FFN = PREDICTOR + "transformer_ffn_layers.{i}."
-LAYER, ENCODER = "mask_decoder.layers.{i}.", PIXELS + "transformer.encoder.layers.{i}."
-
-
-def _attention(theirs: str, ours: str, norm: str, norm_index: int) -> list[_Rule]:
-    return [
-        _Rule(theirs + "in_proj_weight", ours + "in_proj_weight", 1),
-        _Rule(theirs + "in_proj_bias", ours + "in_proj_bias"),
-        _Rule(theirs + "out_proj.weight", ours + "out_proj.weight", 0),
-        _Rule(theirs + "out_proj.bias", ours + "out_proj.bias", 0),
-        *_both(norm, f"{LAYER}norms.{norm_index}", 0),
-    ]
-
-
-def _both(theirs: str, ours: str, axis: int | None = None, *, of_bias: bool = True) -> list[_Rule]:
-    """Weight and bias; `of_bias` False: the bias has none of the query channels."""
-    return [
-        _Rule(f"{theirs}.weight", f"{ours}.weight", axis),
-        _Rule(f"{theirs}.bias", f"{ours}.bias", axis if of_bias else None),
-    ]
-
-
-RULES = (
-    # The mask decoder.
-    _Rule(PREDICTOR + "query_feat.weight", "mask_decoder.query_features.weight", 1),
-    _Rule(PREDICTOR + "query_embed.weight", "mask_decoder.query_positions.weight", 1),
-    _Rule(PREDICTOR + "level_embed.weight", "mask_decoder.level_embedding.weight", 1),
-    *_both(PREDICTOR + "input_proj.{i}", "mask_decoder.input_projections.{i}", 0),
-    *_attention(CROSS + "multihead_attn.", LAYER + "cross_attention.", CROSS + "norm", 0),
-    *_attention(SELF + "self_attn.", LAYER + "self_attention.", SELF + "norm", 1),
-    *_both(FFN + "linear1", LAYER + "ffn.0", 1, of_bias=False),
-    *_both(FFN + "linear2", LAYER + "ffn.2", 0),
-    *_both(FFN + "norm", LAYER + "norms.2", 0),
-    *_both(PREDICTOR + "decoder_norm", "mask_decoder.norm", 0),
-    *_both(PREDICTOR + "mask_embed.layers.0", "mask_decoder.mask_embedding.0", 1, of_bias=False),
-    *_both(PREDICTOR + "mask_embed.layers.1", "mask_decoder.mask_embedding.2"),
-    *_both(PREDICTOR + "mask_embed.layers.2", "mask_decoder.mask_embedding.4"),
-    # FC-CLIP's classifier, which is the local part of LDP.
-    *_both(PREDICTOR + "_mask_pooling_proj.0", "ldp.norm"),
-    *_both(PREDICTOR + "_mask_pooling_proj.1", "ldp.descriptor", 0),
-    *_both(PREDICTOR + "class_embed.layers.0", "ldp.mlp.0", 1, of_bias=False),
-    *_both(PREDICTOR + "class_embed.layers.1", "ldp.mlp.2"),
-    *_both(PREDICTOR + "class_embed.layers.2", "ldp.mlp.4"),
-    _Rule(PREDICTOR + "logit_scale", "ldp.logit_scale"),
-    # The pixel decoder, on channels of its own.
-    *_both(PIXELS + "input_proj.{i}.0", "pixel_decoder.input_projections.{i}.0"),
-    *_both(PIXELS + "input_proj.{i}.1", "pixel_decoder.input_projections.{i}.1"),
-    _Rule(PIXELS + "transformer.level_embed", "pixel_decoder.level_embedding.weight"),
-    *(
-        rule
-        for name in ("sampling_offsets", "attention_weights", "value_proj", "output_proj")
-        for rule in _both(
-            f"{ENCODER}self_attn.{name}", "pixel_decoder.layers.{i}.attention." + name
-        )
-    ),
-    *_both(ENCODER + "norm1", "pixel_decoder.layers.{i}.norms.0"),
-    *_both(ENCODER + "linear1", "pixel_decoder.layers.{i}.ffn.0"),
-    *_both(ENCODER + "linear2", "pixel_decoder.layers.{i}.ffn.2"),
-    *_both(ENCODER + "norm2", "pixel_decoder.layers.{i}.norms.1"),
-    _Rule(PIXELS + "adapter_1.weight", "pixel_decoder.lateral.0.weight"),
-    *_both(PIXELS + "adapter_1.norm", "pixel_decoder.lateral.1"),
-    _Rule(PIXELS + "layer_1.weight", "pixel_decoder.output.0.weight"),
-    *_both(PIXELS + "layer_1.norm", "pixel_decoder.output.1"),
-    *_both(PIXELS + "mask_features", "pixel_decoder.mask_projection"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,16 +69,17 @@ def load_warm_start(model: PosSAM, path: Path) -> WarmStart:
     own = model.state_dict()
     order = query_order(model.config.decoder.width)
     taken, other, news = [], [], dict[str, Tensor]()
-    for theirs, ours, axis in _pairs(own):
-        if theirs not in found or ours not in own:
+    for rule in rules_for(own):
+        if rule.theirs not in found:
             continue
-        if found[theirs].shape != own[ours].shape:
-            other.append(theirs)
+        shape = own[rule.ours].shape
+        if found[rule.theirs].shape != rule.their_shape(shape):
+            other.append(rule.theirs)
             continue
-        tensor = found[theirs].float()
-        news[ours] = tensor if axis is None else tensor.index_select(axis, order)
-        taken.append(theirs)
-    decoders = {name for name in found if name.startswith(HEAD)}
+        tensor = found[rule.theirs].float().reshape(shape)
+        news[rule.ours] = tensor if rule.axis is None else tensor.index_select(rule.axis, order)
+        taken.append(rule.theirs)
+    decoders = {name for name in found if not name.startswith(BACKBONES)}
     learned = {name for name in own if not name.startswith(("sam.", "clip."))}
     if not taken:
         shown = ", ".join(sorted(other or found)[:3])
@@ -225,17 +149,6 @@ def _unpickle(path: Path) -> Any:
     if path.suffix == ".pkl":  # as detectron2 writes them
         return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _pairs(own: Mapping[str, Tensor]) -> Iterator[tuple[str, str, int | None]]:
-    """Every rule, for every layer or level that we have."""
-    numbers = {int(n) for name in own for n in re.findall(r"\.(\d+)\.", name)}
-    for rule in RULES:
-        if "{i}" not in rule.ours:
-            yield rule
-            continue
-        for i in sorted(numbers):
-            yield rule.theirs.replace("{i}", str(i)), rule.ours.replace("{i}", str(i)), rule.axis
 
 
 def _reordering_projections(own: Mapping[str, Tensor], order: Tensor) -> dict[str, Tensor]:

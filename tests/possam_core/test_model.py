@@ -6,7 +6,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 
 from possam_core.checkpoints.weights import load_model
-from possam_core.decoder.mask_decoder import MaskDecoderConfig, sine_position_encoding
+from possam_core.decoder.mask_decoder import MaskDecoderConfig
 from possam_core.encoders.sam import SamConfig
 from possam_core.errors import ConfigError
 from possam_core.images.batch import make_batch
@@ -65,12 +65,6 @@ def test_projecting_one_cell_equals_clips_embedding_of_an_image_of_that_cell(mod
     visual = model.clip.clip.visual
     whole_image = visual.head(visual.trunk.forward_head(dense))
     torch.testing.assert_close(model.clip.project(dense.mean(dim=(-2, -1))), whole_image)
-
-
-def test_positions_differ_between_all_cells() -> None:
-    encoding = sine_position_encoding(4, 6, 16)
-    assert encoding.shape == (24, 16)
-    assert len(encoding.unique(dim=0)) == 24
 
 
 def test_impossible_shapes_are_refused() -> None:

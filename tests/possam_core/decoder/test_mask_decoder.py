@@ -140,3 +140,17 @@ def test_the_full_size_has_nine_layers_of_250_queries() -> None:
 def test_a_width_not_divisible_by_the_heads_is_refused() -> None:
     with pytest.raises(ConfigError, match="multiple of num_heads 8 and of 4, got 100"):
         MaskDecoderConfig(width=100)
+
+
+def test_maps_as_wide_as_the_queries_may_be_taken_as_they_are() -> None:
+    decoder = MaskDecoder(
+        CONFIG, in_channels=16, num_levels=3, projects_inputs=False, has_iou_head=False
+    )
+    assert not [name for name, _ in decoder.named_parameters() if "input" in name or "iou" in name]
+    pixels = PixelFeatures(
+        torch.randn(2, 16, 16, 16), tuple(torch.randn(2, 16, side, side) for side in (2, 4, 8))
+    )
+    (last,) = decoder(pixels, make_valid(), all_layers=False)
+    assert last.iou_logits is None
+    with pytest.raises(ConfigError, match=r"decoder.width must be .* as they are, 8, got 16"):
+        MaskDecoder(CONFIG, in_channels=8, num_levels=3, projects_inputs=False)

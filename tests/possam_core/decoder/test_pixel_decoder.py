@@ -1,5 +1,3 @@
-import math
-
 import jaxtyping
 import pytest
 import torch
@@ -15,7 +13,6 @@ from possam_core.decoder.pixel_decoder import (
     PixelDecoderConfig,
     make_pixel_decoder,
     padding_cells,
-    sine_position_encoding,
 )
 from possam_core.errors import ConfigError
 
@@ -31,7 +28,7 @@ def make_pyramid(side: int = 16, channels: int = 32) -> list[Tensor]:
 def make_decoder() -> DeformablePixelDecoder:
     """Small, untrained."""
     torch.manual_seed(0)
-    return DeformablePixelDecoder(SMALL, 32, num_levels=4).eval()
+    return DeformablePixelDecoder(SMALL, 32, in_channels=[32] * 4).eval()
 
 
 def test_by_default_the_pixel_decoder_is_the_fpn_of_the_bundled_checkpoint() -> None:
@@ -172,23 +169,6 @@ def test_a_coarse_cell_is_padding_if_no_cell_under_it_is_valid() -> None:
     valid = torch.zeros(1, 4, 4, dtype=torch.bool)
     valid[:, 0, :3] = True
     assert padding_cells(valid, (2, 2)).tolist() == [[False, False, True, True]]
-
-
-def test_positions_are_mask2formers_up_to_half_a_cell_and_the_order_of_channels() -> None:
-    height, width, channels = 3, 5, 16
-    half = channels // 2
-    expected = torch.zeros(height, width, channels, dtype=torch.float64)
-    for y in range(height):
-        for x in range(width):
-            for i in range(half):
-                turn = 10000 ** (2 * (i // 2) / half)
-                wave = math.sin if i % 2 == 0 else math.cos  # they alternate
-                # Mask2Former writes y + 1 and x + 1 here, a cell's far edge.
-                expected[y, x, i] = wave((y + 0.5) / height * 2 * math.pi / turn)
-                expected[y, x, half + i] = wave((x + 0.5) / width * 2 * math.pi / turn)
-    ours = sine_position_encoding(height, width, channels).reshape(height, width, 2, 2, half // 2)
-    alternating = ours.transpose(-1, -2).reshape(height, width, channels)
-    assert_close(alternating, expected.float())
 
 
 def test_impossible_settings_are_refused() -> None:

@@ -4,7 +4,13 @@ import torch
 from PIL import Image
 
 from possam_core.errors import PossamError
-from possam_core.images.batch import make_batch, normalise, resized_size
+from possam_core.images.batch import (
+    make_batch,
+    make_shortest_edge_batch,
+    normalise,
+    resized_size,
+    shortest_edge_size,
+)
 from tests.factories import make_pixels
 
 
@@ -58,3 +64,30 @@ def test_a_view_with_negative_strides_or_of_another_image_keeps_its_pixels() -> 
     for view in (image[:, ::-1], image[::-1], image.transpose(1, 0, 2), image[..., ::-1]):
         batch = make_batch([view], canvas=8)
         np.testing.assert_array_equal(batch.pixels[0].permute(1, 2, 0), view)
+
+
+def test_the_shorter_side_is_reached_unless_the_longer_would_pass_its_bound() -> None:
+    assert shortest_edge_size((480, 640), short_side=800, long_side=1333) == (800, 1067)
+    assert shortest_edge_size((1080, 1920), short_side=800, long_side=1333) == (750, 1333)
+    assert shortest_edge_size((1, 3000), short_side=800, long_side=1333) == (1, 1333)
+
+
+def test_a_canvas_is_as_large_as_the_next_multiples() -> None:
+    image = make_pixels(30, 50)
+    batch = make_shortest_edge_batch([image, image], short_side=60, long_side=200, multiple=32)
+    assert batch.resized_hw == ((60, 100), (60, 100))
+    assert batch.image_hw == ((30, 50), (30, 50))
+    assert batch.pixels.shape == (2, 3, 64, 128)
+    assert batch.valid.sum(dim=(1, 2)).tolist() == [6000, 6000]
+    expected = Image.fromarray(image).resize((100, 60), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(batch.pixels[1, :, :60, :100].permute(1, 2, 0), expected)
+    assert not batch.pixels[:, :, 60:].any()
+    assert not batch.pixels[:, :, :, 100:].any()
+
+
+def test_images_of_other_padded_sizes_are_refused_in_one_batch() -> None:
+    images = [make_pixels(30, 50), make_pixels(50, 30)]
+    with pytest.raises(PossamError, match=r"of one padded size, got \(64, 128\) and \(128, 64\)"):
+        make_shortest_edge_batch(images, short_side=60, long_side=200, multiple=32)
+    with pytest.raises(PossamError, match="at least one image"):
+        make_shortest_edge_batch([], short_side=60, long_side=200, multiple=32)

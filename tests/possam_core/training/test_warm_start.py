@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from possam_core.decoder.mask_decoder import MaskDecoderConfig
-from possam_core.decoder.pixel_decoder import PixelDecoderConfig, sine_position_encoding
+from possam_core.decoder.pixel_decoder import PixelDecoderConfig
+from possam_core.decoder.position_encoding import sine_position_encoding
 from possam_core.errors import CheckpointError
 from possam_core.model import PosSAM
 from possam_core.training.warm_start import load_warm_start, query_order
