@@ -16,7 +16,7 @@ class Category:
     id: int
     name: str
     is_thing: bool
-    is_seen: bool | None  # in the model's training vocabulary; None: not recorded in the run
+    is_seen: bool | None  # in the model's training vocabulary; None: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class FrozenVocabulary:
     """The classes with which a run will be planned."""
 
     vocabulary: Vocabulary
-    is_seen: tuple[bool, ...]  # per class: in the model's training vocabulary
+    is_seen: tuple[bool | None, ...]  # per class: in the training vocabulary; None: not known
 
     def to_json(self) -> dict[str, Any]:
         """The record in the run folder: all that the vocabulary's sha256 covers, and more."""

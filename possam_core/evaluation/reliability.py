@@ -111,11 +111,12 @@ def measure_reliability(
     known, is_met = outcomes.is_known, outcomes.is_known & (outcomes.partner >= 0)
     is_right = outcomes.partner == overlaps.predicted_categories
     segments = segmentation.segments
-    predicted_iou = np.array([s.predicted_iou for s in segments], np.float64)
+    predicted_iou = np.array([s.predicted_iou for s in segments], np.float64)  # None: NaN
+    has_iou = known & ~np.isnan(predicted_iou)
     scores = np.array([s.score for s in segments], np.float64)
     of_class = np.array(class_scores, np.float64)
     return {
-        PREDICTED_IOU: count_claims(predicted_iou[known], outcomes.best_iou[known]),
+        PREDICTED_IOU: count_claims(predicted_iou[has_iou], outcomes.best_iou[has_iou]),
         CLASS_SCORE: count_claims(of_class[is_met], is_right[is_met]),
         SCORE: count_claims(scores[known], is_right[known]),
     }

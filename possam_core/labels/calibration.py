@@ -155,8 +155,10 @@ def expect_quality(
     ratios = {  # to what the model usually has
         "coverage": coverage / config.usual_coverage,
         "mean_score": _mean(scores) / config.usual_score,
-        "mean_predicted_iou": _mean(ious) / config.usual_predicted_iou,
     }
+    known = [iou for iou in ious if iou is not None]
+    if known and config.usual_predicted_iou is not None:
+        ratios["mean_predicted_iou"] = _mean(known) / config.usual_predicted_iou
     low = tuple(name for name, ratio in ratios.items() if ratio < 1)
     return Expectation(
         pq=1 / (1 + math.exp(-logit)), low=low or (min(ratios, key=lambda name: ratios[name]),)
@@ -164,14 +166,14 @@ def expect_quality(
 
 
 def quality_features(
-    scores: Sequence[float], ious: Sequence[float], coverage: float
+    scores: Sequence[float], ious: Sequence[float | None], coverage: float
 ) -> tuple[float, float, float]:
     """What the expected quality of an image with segments is made of; the more, the better.
 
     They are the logits of what a segment is expected to add to PQ and of the coverage, and minus
     one over the number of segments.
     """
-    added = [score * iou for score, iou in zip(scores, ious, strict=True)]
+    added = [s if iou is None else s * iou for s, iou in zip(scores, ious, strict=True)]
     return _bounded_logit(_mean(added)), _bounded_logit(coverage), -1 / len(added)
 
 

@@ -77,7 +77,7 @@ def merge(
     vocabulary: Vocabulary,
     config: MergeConfig,
     *,
-    is_seen: Sequence[bool],
+    is_seen: Sequence[bool | None],
     frame: Frame,
 ) -> PanopticSegmentation:
     """The segmentation of `merge_masks` alone."""
@@ -89,7 +89,7 @@ def merge_masks(
     vocabulary: Vocabulary,
     config: MergeConfig,
     *,
-    is_seen: Sequence[bool],
+    is_seen: Sequence[bool | None],
     frame: Frame,
 ) -> Merged:
     """Give each pixel to the mask that claims it most strongly.

@@ -34,12 +34,13 @@ class Segment:
     area_px: int
     bbox_xywh: tuple[int, int, int, int]  # in pixels; x y of the top-left pixel
     score: float  # predicted IoU^eta times class probability after void, or calibrated, in [0, 1]
-    predicted_iou: float  # the IoU head's estimate for the mask, or calibrated, in [0, 1]
-    margin: float  # best minus second-best class probability, in [0, 1]
-    stability_score: float  # IoU of the mask cut a little higher and a little lower, in [0, 1]
-    entropy: float  # of the class probabilities, over ln(number of classes), in [0, 1]
-    clip_agrees: bool  # LDP and frozen CLIP name the same class
-    is_seen: bool  # a name of the class was in the training vocabulary
+    # None below: the model does not know it.
+    predicted_iou: float | None  # the model's estimate for the mask, or calibrated, in [0, 1]
+    margin: float | None  # best minus second-best class probability, in [0, 1]
+    stability_score: float | None  # IoU of the mask cut a little higher and lower, in [0, 1]
+    entropy: float | None  # of the class probabilities, over ln(number of classes), in [0, 1]
+    clip_agrees: bool | None  # the trained classifier and frozen CLIP name the same class
+    is_seen: bool | None  # a name of the class was in the training vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
