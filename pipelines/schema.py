@@ -3,6 +3,7 @@
 Below the Arrow schema of a row is its Python type; a test compares the two.
 """
 
+from collections.abc import Collection
 from typing import Any, TypedDict, TypeGuard, cast
 
 import pyarrow as pa
@@ -50,12 +51,12 @@ SEGMENT_TYPE = pa.struct(
         pa.field("area", pa.int64(), nullable=False),
         pa.field("bbox", pa.list_(pa.int32(), 4), nullable=False),  # x y w h, in pixels
         pa.field("score", pa.float32(), nullable=False),
-        pa.field("predicted_iou", pa.float32(), nullable=False),
-        pa.field("margin", pa.float32(), nullable=False),
-        pa.field("stability_score", pa.float32(), nullable=False),
-        pa.field("entropy", pa.float32(), nullable=False),
-        pa.field("clip_agrees", pa.bool_(), nullable=False),
-        pa.field("is_seen", pa.bool_(), nullable=False),
+        pa.field("predicted_iou", pa.float32()),  # null, here and below: the model does not know it
+        pa.field("margin", pa.float32()),
+        pa.field("stability_score", pa.float32()),
+        pa.field("entropy", pa.float32()),
+        pa.field("clip_agrees", pa.bool_()),
+        pa.field("is_seen", pa.bool_()),
         pa.field(
             "segmentation",
             pa.struct(
@@ -77,9 +78,10 @@ QUALITY_TYPE = pa.struct(
         pa.field("num_stuff", pa.int32(), nullable=False),
         pa.field("mean_score", pa.float32(), nullable=False),
         pa.field("min_score", pa.float32(), nullable=False),
-        pa.field("mean_predicted_iou", pa.float32(), nullable=False),
-        pa.field("entropy", pa.float32(), nullable=False),
-        pa.field("clip_agreement", pa.float32(), nullable=False),
+        # Null, of these three: the model knows it of no segment.
+        pa.field("mean_predicted_iou", pa.float32()),
+        pa.field("entropy", pa.float32()),
+        pa.field("clip_agreement", pa.float32()),
         pa.field("boundary_sharpness", pa.float32(), nullable=False),
         pa.field("consistency", pa.float32()),  # null: the image was not sampled for it
         pa.field("grade", pa.string(), nullable=False),
@@ -105,6 +107,24 @@ ROW_SCHEMA = pa.schema(
 )
 
 
+def _row_schema_2() -> pa.Schema:
+    """That of before: the same columns, and every model knew every measure."""
+    known = {
+        "segments_info": pa.list_(_never_null(SEGMENT_TYPE, keep=())),
+        "quality": _never_null(QUALITY_TYPE, keep=("consistency",)),
+    }
+    return pa.schema([f.with_type(known.get(f.name, f.type)) for f in ROW_SCHEMA])
+
+
+def _never_null(kind: pa.StructType, *, keep: Collection[str]) -> pa.StructType:
+    return pa.struct([f.with_nullable(f.name in keep) for f in kind])
+
+
+# By `pipelines.run.folder.SCHEMA_VERSIONS`. Rows of each are read; a run is written in that of its
+# plan to its end.
+ROW_SCHEMAS = {"2": _row_schema_2(), "3": ROW_SCHEMA}
+
+
 class Segmentation(TypedDict):
     """The pixels of a segment."""
 
@@ -123,12 +143,12 @@ class SegmentInfo(TypedDict):
     area: int
     bbox: list[int]  # x y w h, in pixels
     score: float
-    predicted_iou: float
-    margin: float
-    stability_score: float
-    entropy: float
-    clip_agrees: bool
-    is_seen: bool
+    predicted_iou: float | None  # None, here and below: the model does not know it
+    margin: float | None
+    stability_score: float | None
+    entropy: float | None
+    clip_agrees: bool | None
+    is_seen: bool | None
     segmentation: Segmentation
 
 
@@ -141,9 +161,9 @@ class QualityRecord(TypedDict):
     num_stuff: int
     mean_score: float
     min_score: float
-    mean_predicted_iou: float
-    entropy: float
-    clip_agreement: float
+    mean_predicted_iou: float | None
+    entropy: float | None
+    clip_agreement: float | None
     boundary_sharpness: float
     consistency: float | None
     grade: str

@@ -16,8 +16,8 @@ from pipelines.formats.annotation import refuse
 from pipelines.formats.coco_panoptic import read_coco_panoptic
 from pipelines.formats.label_studio import read_label_studio
 from pipelines.reader.run import LabelledRun, open_run
-from pipelines.run.committed import CORRECTION_SCHEMA, Correction
-from pipelines.run.folder import CORRECTION_KEY, SCHEMA_VERSION, RunFolder, correction_key
+from pipelines.run.committed import CORRECTION_SCHEMAS, Correction
+from pipelines.run.folder import CORRECTION_KEY, RunFolder, correction_key
 from pipelines.schema import LabelledRow, Row, is_labelled, to_rows
 from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
@@ -130,9 +130,12 @@ def _rows_of(run: LabelledRun, shard: int, wanted: dict[str, Match]) -> list[Row
 
 
 def _parquet(rows: list[LabelledRow], correction: Correction, run: LabelledRun) -> bytes:
-    metadata = {"schema_version": SCHEMA_VERSION, "plan_id": run.plan.plan_id}
+    version = run.plan.schema_version
+    metadata = {"schema_version": version, "plan_id": run.plan.plan_id}
     records = [{**row, **asdict(correction)} for row in rows]
-    table = pa.Table.from_pylist(records, schema=CORRECTION_SCHEMA.with_metadata(metadata))
+    table = pa.Table.from_pylist(
+        records, schema=CORRECTION_SCHEMAS[version].with_metadata(metadata)
+    )
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd")
     return stream.getvalue()

@@ -145,7 +145,8 @@ class ShardLabeller:
         from pipelines.label.rows import shard_bytes  # torch, as above
 
         with self.labeller.clock.held_up_by("write"):
-            data = shard_bytes(rows, self._provenance(task.shard))
+            provenance = self._provenance(task.shard)
+            data = shard_bytes(rows, provenance, version=self.plan.schema_version)
             is_new = self.run.commit(task.shard, data, self.plan.round)
         self.board.note_commit.remote()
         return (COMMITTED if is_new else EXISTED), ""

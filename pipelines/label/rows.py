@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus.image import InputImage
 from pipelines.run.folder import SCHEMA_VERSION
-from pipelines.schema import ERROR, OK, ROW_SCHEMA, QualityRecord, Row, SegmentInfo
+from pipelines.schema import ERROR, OK, ROW_SCHEMAS, QualityRecord, Row, SegmentInfo
 from possam_core.errors import one_line
 from possam_core.images.decode import DecodedImage, ImageError
 from possam_core.labels.boundary import boundary_sharpness
@@ -95,13 +95,37 @@ def error_row(image: InputImage, error: ImageError) -> Row:
     }
 
 
-def shard_bytes(rows: list[Row], provenance: Mapping[str, str]) -> bytes:
-    """The Parquet file of a shard; the same rows and provenance give the same bytes."""
-    metadata = {"schema_version": SCHEMA_VERSION, **provenance}
-    table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA.with_metadata(metadata))
+def shard_bytes(
+    rows: list[Row], provenance: Mapping[str, str], *, version: str = SCHEMA_VERSION
+) -> bytes:
+    """The Parquet file of a shard; the same rows and provenance give the same bytes.
+
+    Args:
+        rows: of its images.
+        provenance: of the labels.
+        version: of the schema, as the run's plan names it.
+    """
+    if version == "2":
+        rows = [_row_of_version_2(row) for row in rows]
+    metadata = {"schema_version": version, **provenance}
+    table = pa.Table.from_pylist(rows, schema=ROW_SCHEMAS[version].with_metadata(metadata))
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd")
     return stream.getvalue()
+
+
+def _row_of_version_2(row: Row) -> Row:
+    """The same row with the numbers that version 2 has for an image without segments."""
+    quality = row["quality"]
+    if quality is None or row["segments_info"]:
+        return row
+    empty: QualityRecord = {
+        **quality,
+        "mean_predicted_iou": 0.0,
+        "entropy": 1.0,
+        "clip_agreement": 0.0,
+    }
+    return {**row, "quality": empty}
 
 
 def _quality_record(quality: Quality) -> QualityRecord:

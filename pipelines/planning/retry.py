@@ -13,7 +13,7 @@ from pipelines.planning.freeze import write_parts
 from pipelines.planning.prepare import PreparedRun, resolve_settings
 from pipelines.run.committed import read_machine_rows
 from pipelines.run.finalise import finalise
-from pipelines.run.folder import SCHEMA_VERSION, RunFolder, draft_folder, drafts_folder, plan_key
+from pipelines.run.folder import RunFolder, draft_folder, drafts_folder, plan_key
 from pipelines.run.manifest import current_manifest
 from pipelines.run.parts import SHARDS_A_PART, open_part
 from pipelines.run.plan import Plan, load_plan, load_rounds, refuse_other_settings
@@ -115,7 +115,7 @@ def _freeze(run: RunFolder, rounds: list[Plan], codes: tuple[str, ...]) -> Plan:
         )
     head = {
         "plan_id": first.plan_id,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": first.schema_version,
         "round": number,
         "codes": sorted(codes),
         "dropped": {},

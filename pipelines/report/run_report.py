@@ -108,7 +108,7 @@ def provenance_of(run: LabelledRun) -> tuple[tuple[str, str], ...]:
         ("Vocabulary", f"{settings.vocabulary} (sha256 {settings.vocabulary_sha256})"),
         ("Plan", f"{plan.plan_id}: {plan.num_images:,} images in {plan.num_shards:,} shards"),
         ("Made by", f"possam {version.decode()}"),
-        ("Row schema", run.provenance["schema_version"]),
+        ("Row schema", run.plan.schema_version),
     )
 
 

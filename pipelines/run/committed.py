@@ -12,22 +12,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.run.folder import CORRECTION_KEY, SCHEMA_VERSION, RunFolder, shard_key
+from pipelines.run.folder import (
+    CORRECTION_KEY,
+    SCHEMA_VERSION,
+    SCHEMA_VERSIONS,
+    RunFolder,
+    shard_key,
+)
 from pipelines.run.newest import NewerImages, age_group
 from pipelines.run.plan import load_plan, load_rounds
-from pipelines.schema import ROW_SCHEMA
+from pipelines.schema import ROW_SCHEMA, ROW_SCHEMAS
 from pipelines.storage.addresses import normalise_location
 from possam_core.errors import ConfigError, first_line
 
 # A row that people have corrected; the model's rows have nulls in the added columns.
-CORRECTION_SCHEMA = pa.schema(
-    [
-        *ROW_SCHEMA,
-        pa.field("author", pa.string()),
-        pa.field("corrected_at", pa.timestamp("us", "UTC")),
-        pa.field("source", pa.string()),  # the annotators' file
-    ]
-)
+CORRECTION_SCHEMAS = {
+    version: pa.schema(
+        [
+            *rows,
+            pa.field("author", pa.string()),
+            pa.field("corrected_at", pa.timestamp("us", "UTC")),
+            pa.field("source", pa.string()),  # the annotators' file
+        ]
+    )
+    for version, rows in ROW_SCHEMAS.items()
+}
+CORRECTION_SCHEMA = CORRECTION_SCHEMAS[SCHEMA_VERSION]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +132,7 @@ def not_parquet(uri: str, error: Exception) -> ConfigError:
 
 
 def read_rows(run: RunFolder, key: str) -> pa.Table:
-    """The rows of one file, as they were written.
+    """The rows of one file, of `schema.ROW_SCHEMA` or else, of people, of CORRECTION_SCHEMA.
 
     Raises:
         ConfigError: it was removed or damaged after its commit, or has another schema.
@@ -137,15 +147,18 @@ def read_rows(run: RunFolder, key: str) -> pa.Table:
         rows = pq.ParquetFile(pa.BufferReader(data)).read()
     except (pa.ArrowInvalid, OSError) as error:
         raise not_parquet(f"{run.location}/{key}", error) from error
-    schema = CORRECTION_SCHEMA if CORRECTION_KEY.fullmatch(key) else ROW_SCHEMA
-    version = (rows.schema.metadata or {}).get(b"schema_version", b"unknown").decode()
-    if version != SCHEMA_VERSION or not rows.schema.equals(schema):
-        found = "other columns" if version == SCHEMA_VERSION else f"schema {version}"
+    schemas = CORRECTION_SCHEMAS if CORRECTION_KEY.fullmatch(key) else ROW_SCHEMAS
+    metadata = rows.schema.metadata or {}
+    version = metadata.get(b"schema_version", b"unknown").decode()
+    if version not in schemas or not rows.schema.equals(schemas[version]):
+        found = "other columns" if version in schemas else f"schema {version}"
         raise ConfigError(
-            f"expected rows of schema {SCHEMA_VERSION} in {run.location}/{key}, got {found}; use"
-            " the version of possam that made it"
+            f"expected rows of schema {' or '.join(SCHEMA_VERSIONS)} in {run.location}/{key}, got"
+            f" {found}; use the version of possam that made it"
         )
-    return rows
+    # Older versions have no nulls where this one may: the same values.
+    now = metadata | {b"schema_version": SCHEMA_VERSION.encode()}
+    return rows.cast(schemas[SCHEMA_VERSION].with_metadata(now))
 
 
 def newest_rows(run: RunFolder, keys: Iterable[str]) -> pa.Table:

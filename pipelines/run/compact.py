@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.run.committed import open_committed, read_committed
-from pipelines.run.folder import SHARD_KEY, RunFolder
+from pipelines.run.folder import SCHEMA_VERSION, SHARD_KEY, RunFolder
 from pipelines.run.manifest import Manifest, read_manifest
 from pipelines.schema import ROW_SCHEMA
 from pipelines.storage.store import failure_named
@@ -161,7 +161,7 @@ def _write_head(
     head = {
         "plan_id": manifest.plan_id,
         "root_hash": manifest.root_hash,
-        "schema_version": manifest.schema_version,
+        "schema_version": SCHEMA_VERSION,
         "corrections": list(corrections),
         "rows": rows,
         "files": [asdict(file) for file in files],

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.run.folder import MANIFEST_KEY, SCHEMA_VERSION, RunFolder, shard_key
+from pipelines.run.folder import MANIFEST_KEY, RunFolder, shard_key
 from pipelines.run.manifest import CommittedFile, Manifest, Totals, root_hash
 from pipelines.run.newest import NewerImages
 from pipelines.run.parts import read_shard
@@ -43,7 +43,7 @@ def finalise(run: RunFolder) -> Manifest:
             newer.add(_image_ids(run, plan))
     manifest = Manifest(
         plan_id=rounds[0].plan_id,
-        schema_version=SCHEMA_VERSION,
+        schema_version=rounds[0].schema_version,
         root_hash=root_hash(files),
         totals=sums.totals(),
         files=tuple(files),

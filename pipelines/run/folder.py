@@ -17,7 +17,9 @@ from pipelines.storage.folder import StoreFolder
 from pipelines.storage.store import writing_named
 from possam_core.errors import ConfigError
 
-SCHEMA_VERSION = "2"  # of plans and of `schema.ROW_SCHEMA`; in the metadata of every file
+# Of plans and of `schema.ROW_SCHEMAS`, oldest first; in the metadata of every file.
+SCHEMA_VERSIONS = ("2", "3")
+SCHEMA_VERSION = SCHEMA_VERSIONS[-1]  # of new runs
 MANIFEST_KEY = "_manifest.json"
 VOCABULARY_KEY = "_plan/vocabulary.json"
 PLAN_FOLDER = "_plan"  # of the corpus

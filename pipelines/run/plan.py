@@ -4,7 +4,7 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipelines.run.folder import PLAN_FOLDER, SCHEMA_VERSION, RunFolder, plan_key
+from pipelines.run.folder import PLAN_FOLDER, SCHEMA_VERSIONS, RunFolder, plan_key
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class Plan:
     """
 
     plan_id: str  # hash of the settings and all planned images; the same for all rounds
+    schema_version: str  # of every file of the run, to its end
     settings: PlanSettings
     num_images: int  # of this round, as are the shards
     num_shards: int
@@ -79,15 +80,16 @@ def load_plan(run: RunFolder, round: int = 0) -> Plan | None:
         return None
     settings = content if round == 0 else run.read_json(plan_key(0))
     try:
-        if (found := content["schema_version"]) != SCHEMA_VERSION:
+        if (found := content["schema_version"]) not in SCHEMA_VERSIONS:
             raise ConfigError(
-                f"expected a plan of schema {SCHEMA_VERSION} in {run.location}/{plan_key(round)},"
-                f" got {found}; use the version of possam that made it, or another --output"
+                f"expected a plan of schema {' or '.join(SCHEMA_VERSIONS)} in"
+                f" {run.location}/{plan_key(round)}, got {found}; use the version of possam that"
+                " made it, or another --output"
             )
         return _parse_plan(content, settings["settings"])
     except (KeyError, TypeError, IndexError) as error:
         raise ConfigError(
-            f"expected a plan of schema {SCHEMA_VERSION} in {run.location}/{plan_key(round)}, but"
+            f"expected a plan in {run.location}/{plan_key(round)}, but"
             f" it lacks or adds something ({error}); restore it from a copy"
         ) from error
 
@@ -116,6 +118,7 @@ def refuse_other_settings(run: RunFolder, plan: Plan, settings: PlanSettings) ->
 def _parse_plan(content: Any, settings: Any) -> Plan:
     return Plan(
         plan_id=content["plan_id"],
+        schema_version=content["schema_version"],
         settings=PlanSettings(**settings),
         num_images=content["num_images"],
         num_shards=content["num_shards"],

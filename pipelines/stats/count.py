@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from numpy import ndarray
 from scipy import sparse
 
@@ -123,13 +123,21 @@ class _Segments:
         """Each group number that occurs, and the figures of its segments."""
 
         def sums(name: str) -> list[int]:
-            totals = np.zeros(num_groups, np.int64)
-            np.add.at(totals, groups, _ints(self.values.field(name)))
+            known, totals = self._known(name), np.zeros(num_groups, np.int64)
+            np.add.at(totals, groups[known], _ints(self.values.field(name).drop_null()))
             return [int(total) for total in totals]
 
+        def counts(name: str) -> list[int]:
+            return [int(n) for n in np.bincount(groups[self._known(name)], minlength=num_groups)]
+
         areas, seen, agrees = sums("area"), sums("is_seen"), sums("clip_agrees")
+        seen_known, agrees_known = counts("is_seen"), counts("clip_agrees")
         measures = {
-            name: histograms(self.values.field(name).to_numpy(), groups, num_groups)
+            name: histograms(
+                self.values.field(name).drop_null().to_numpy(),
+                groups[self._known(name)],
+                num_groups,
+            )
             for name in SEGMENT_MEASURES
         }
         for group, number in enumerate(np.bincount(groups, minlength=num_groups).tolist()):
@@ -140,10 +148,17 @@ class _Segments:
                         num_segments=number,
                         area_px=areas[group],
                         num_seen=seen[group],
+                        num_seen_known=seen_known[group],
                         num_clip_agrees=agrees[group],
+                        num_clip_known=agrees_known[group],
                         measures={name: each[group] for name, each in measures.items()},
                     ),
                 )
+
+    def _known(self, name: str) -> Bool[ndarray, " S"]:
+        """Which segments have the value."""
+        is_known: Bool[ndarray, " S"] = np.asarray(self.values.field(name).is_valid())
+        return is_known
 
 
 def _histogram(values: pa.Array) -> Histogram:

@@ -32,7 +32,7 @@ from possam_core.ahead import run_ahead
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "2"  # of the cache; files of another format are computed again
+FORMAT = "3"  # of the cache; files of another format are computed again
 TOTAL_KEY = "stats/statistics.json"
 THREADS = 4
 SHARDS_AHEAD = 64  # counted but not yet added up, at most

@@ -52,7 +52,9 @@ class SegmentFigures:
     num_segments: int = 0
     area_px: int = 0
     num_seen: int = 0  # of classes that were in the training vocabulary
+    num_seen_known: int = 0  # of classes of which that is known
     num_clip_agrees: int = 0  # for which LDP and CLIP predict the same class
+    num_clip_known: int = 0  # for which it is known what CLIP predicts
     measures: Mapping[str, Histogram] = field(default_factory=dict)  # of SEGMENT_MEASURES
 
     def __add__(self, other: "SegmentFigures") -> "SegmentFigures":
@@ -60,9 +62,27 @@ class SegmentFigures:
             num_segments=self.num_segments + other.num_segments,
             area_px=self.area_px + other.area_px,
             num_seen=self.num_seen + other.num_seen,
+            num_seen_known=self.num_seen_known + other.num_seen_known,
             num_clip_agrees=self.num_clip_agrees + other.num_clip_agrees,
+            num_clip_known=self.num_clip_known + other.num_clip_known,
             measures=merged(self.measures, other.measures),
         )
+
+    @property
+    def seen_share(self) -> float | None:
+        """Share of the segments whose class was trained on; None: it is not known of any."""
+        return self.num_seen / self.num_seen_known if self.num_seen_known else None
+
+    @property
+    def clip_agreement(self) -> float | None:
+        """Share of the segments whose class CLIP predicts, too; None: it is not known of any."""
+        return self.num_clip_agrees / self.num_clip_known if self.num_clip_known else None
+
+    def num_unknown(self) -> dict[str, int]:
+        """How many segments lack each measure, `is_seen` and `clip_agrees`."""
+        known = {name: histogram.num_values for name, histogram in self.measures.items()}
+        known |= {"clip_agrees": self.num_clip_known, "is_seen": self.num_seen_known}
+        return {name: self.num_segments - number for name, number in known.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -70,7 +90,9 @@ class SegmentFigures:
             "num_segments": self.num_segments,
             "area_px": self.area_px,
             "num_seen": self.num_seen,
+            "num_seen_known": self.num_seen_known,
             "num_clip_agrees": self.num_clip_agrees,
+            "num_clip_known": self.num_clip_known,
             "measures": {name: h.to_json() for name, h in sorted(self.measures.items())},
         }
 
@@ -81,7 +103,9 @@ class SegmentFigures:
             num_segments=content["num_segments"],
             area_px=content["area_px"],
             num_seen=content["num_seen"],
+            num_seen_known=content["num_seen_known"],
             num_clip_agrees=content["num_clip_agrees"],
+            num_clip_known=content["num_clip_known"],
             measures={n: Histogram.from_json(h) for n, h in content["measures"].items()},
         )
 

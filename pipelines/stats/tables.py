@@ -24,12 +24,17 @@ CLASS_FIELDS = [
 FIGURE_FIELDS = [
     pa.field("num_segments", pa.int64()),
     pa.field("area_px", pa.int64()),
+    # Shares and measures are of the segments of which they are known; null: of none.
     pa.field("seen_share", pa.float64()),
     pa.field("clip_agreement", pa.float64()),  # share of segments
     *(
         pa.field(f"{measure}_{name}", pa.float64())
         for measure in SEGMENT_MEASURES
         for name in ("mean", *QUANTILE_NAMES)
+    ),
+    *(  # the number of the other segments
+        pa.field(f"{name}_unknown", pa.int64())
+        for name in (*SEGMENT_MEASURES, "clip_agrees", "is_seen")
     ),
 ]
 SCHEMAS = {
@@ -43,6 +48,7 @@ SCHEMAS = {
         [
             pa.field("measure", pa.string()),
             pa.field("num_images", pa.int64()),
+            pa.field("num_unknown", pa.int64()),  # labelled images that do not have it
             *(pa.field(name, pa.float64()) for name in ("mean", *QUANTILE_NAMES)),
         ]
     ),
@@ -52,7 +58,7 @@ SCHEMAS = {
             pa.field("by", pa.string()),  # "class", "size" or "score"; null: all of them
             pa.field("group", pa.string()),  # class, size, or the least score of the tenth
             pa.field("measure", pa.string()),
-            pa.field("from", pa.float64()),
+            pa.field("from", pa.float64()),  # null, as is `to`: those that do not have it
             pa.field("to", pa.float64()),
             pa.field("count", pa.int64()),
         ]
@@ -100,7 +106,12 @@ def make_tables(statistics: Statistics) -> dict[str, pa.Table]:
             for band, f in sorted(statistics.score_bands.items())
         ],
         "images": [
-            {"measure": name, "num_images": h.num_values} | summary(h)
+            {
+                "measure": name,
+                "num_images": h.num_values,
+                "num_unknown": statistics.num_ok - h.num_values,
+            }
+            | summary(h)
             for name, h in statistics.images.items()
         ],
         "histograms": list(_histogram_rows(statistics)),
@@ -134,8 +145,9 @@ def _figures(figures: SegmentFigures) -> dict[str, Any]:
     return {
         "num_segments": figures.num_segments,
         "area_px": figures.area_px,
-        "seen_share": figures.num_seen / figures.num_segments,
-        "clip_agreement": figures.num_clip_agrees / figures.num_segments,
+        "seen_share": figures.seen_share,
+        "clip_agreement": figures.clip_agreement,
+        **{f"{name}_unknown": number for name, number in figures.num_unknown().items()},
         **{
             f"{measure}_{name}": value
             for measure, histogram in figures.measures.items()
@@ -145,8 +157,9 @@ def _figures(figures: SegmentFigures) -> dict[str, Any]:
 
 
 def _histogram_rows(statistics: Statistics) -> Iterator[dict[str, Any]]:
-    yield from _bins(statistics.images, of="image")
-    yield from _bins(statistics.all_segments().measures, of="segment")
+    yield from _bins(statistics.images, statistics.num_ok, of="image")
+    segments = statistics.all_segments()
+    yield from _bins(segments.measures, segments.num_segments, of="segment")
     groups: dict[str, dict[str, SegmentFigures]] = {
         "class": {c.name: figures for c, figures in statistics.by_class().items()},
         "size": dict(statistics.by_size()),
@@ -156,19 +169,27 @@ def _histogram_rows(statistics: Statistics) -> Iterator[dict[str, Any]]:
     }
     for by, figures_of in groups.items():
         for group, figures in figures_of.items():
-            yield from _bins(figures.measures, of="segment", by=by, group=group)
+            num_all = figures.num_segments
+            yield from _bins(figures.measures, num_all, of="segment", by=by, group=group)
 
 
 def _bins(
-    measures: Mapping[str, Histogram], *, of: str, by: str | None = None, group: str | None = None
+    measures: Mapping[str, Histogram],
+    num_all: int,
+    *,
+    of: str,
+    by: str | None = None,
+    group: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """A row for each non-empty bin."""
+    """A row for each non-empty bin, and one for those of `num_all` that are in none."""
     for name, histogram in measures.items():
+        place = {"of": of, "by": by, "group": group, "measure": name}
         for index, count in enumerate(histogram.counts):
             if count:
                 edges = {"from": index / NUM_BINS, "to": (index + 1) / NUM_BINS}
-                place = {"of": of, "by": by, "group": group, "measure": name}
                 yield {**place, **edges, "count": count}
+        if num_unknown := num_all - histogram.num_values:
+            yield {**place, "from": None, "to": None, "count": num_unknown}
 
 
 def _grade_rows(statistics: Statistics) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,9 @@ from pipelines.stats.statistics import NUM_SCORE_BANDS, SegmentFigures, Statisti
 MAX_CLASSES = 20  # --json and the tables in the run have all
 MAX_PAIRS = 10
 MAX_SHIFTS = 5
+CONSISTENCY = "consistency"  # of sampled images alone, so of none is no surprise
 NOTHING = "-"
+NOT_KNOWN = "not known"
 
 
 def statistics_view(report: StatisticsReport) -> RenderableType:
@@ -26,6 +28,7 @@ def statistics_view(report: StatisticsReport) -> RenderableType:
     if statistics.num_ok:
         parts += [_grades(statistics), _images(statistics)]
     if statistics.num_segments:
+        parts += _not_known(statistics.all_segments())
         parts += [_sizes(statistics), _scores(statistics), _classes(statistics)]
         parts += _pairs(statistics)
     if statistics.errors:
@@ -50,6 +53,14 @@ def _headline(report: StatisticsReport) -> str:
     return sentence
 
 
+def _not_known(figures: SegmentFigures) -> Iterator[Text]:
+    """Which measures the model does not know of all segments."""
+    unknown = {name: number for name, number in figures.num_unknown().items() if number}
+    if unknown:
+        texts = ", ".join(f"{name} of {number:,}" for name, number in unknown.items())
+        yield Text(f"{NOT_KNOWN}: {texts} of {figures.num_segments:,} segments")
+
+
 def _grades(statistics: Statistics) -> Table:
     table = _table("grades", "grade", "images", "share", last="reasons")
     for grade, number in sorted(statistics.grades.items()):
@@ -65,6 +76,8 @@ def _images(statistics: Statistics) -> Table:
         if histogram.num_values:
             mean = f"{histogram.mean:.2f}"
             table.add_row(name, f"{histogram.num_values:,}", mean, *_quantiles(histogram))
+        elif name != CONSISTENCY:
+            table.add_row(name, "0", NOT_KNOWN)
     return table
 
 
@@ -145,13 +158,14 @@ def _figures(
             _share(figures.num_segments, num_segments),
             *_quantiles(figures.measures["score"]),
             *_means(figures.measures, ("predicted_iou", "margin", "stability_score")),
-            f"{figures.num_clip_agrees / figures.num_segments:.0%}",
+            NOTHING if figures.clip_agreement is None else f"{figures.clip_agreement:.0%}",
         )
     return table
 
 
 def _means(measures: Mapping[str, Histogram], names: Iterable[str]) -> list[str]:
-    return [f"{measures[name].mean:.2f}" for name in names]
+    means = (measures[name].mean for name in names)
+    return [NOTHING if mean is None else f"{mean:.2f}" for mean in means]
 
 
 def _share(part: int, whole: int) -> str:

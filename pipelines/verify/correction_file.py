@@ -5,30 +5,41 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.run.folder import SCHEMA_VERSION
-from pipelines.schema import OK, ROW_SCHEMA
+from pipelines.schema import OK, ROW_SCHEMAS
 from pipelines.verify.labels import LabelColumns, label_problems
 from pipelines.verify.planned import UNREADABLE, one_line
 
 ROWS_AT_ONCE = 128  # in memory, uncompressed
 WHO_AND_WHEN = ("author", "corrected_at", "source")
-SCHEMA = pa.schema(
-    [
-        *ROW_SCHEMA,
-        pa.field("author", pa.string()),
-        pa.field("corrected_at", pa.timestamp("us", "UTC")),
-        pa.field("source", pa.string()),
-    ]
-)
+SCHEMAS = {
+    version: pa.schema(
+        [
+            *rows,
+            pa.field("author", pa.string()),
+            pa.field("corrected_at", pa.timestamp("us", "UTC")),
+            pa.field("source", pa.string()),
+        ]
+    )
+    for version, rows in ROW_SCHEMAS.items()
+}
 
 
-def correction_problems(key: str, data: bytes, image_ids: set[str]) -> Iterator[str]:
-    """The problems of one file of corrections; the ids of its images are added to `image_ids`."""
+def correction_problems(
+    key: str, data: bytes, image_ids: set[str], *, version: str
+) -> Iterator[str]:
+    """The problems of one file of corrections; the ids of its images are added to `image_ids`.
+
+    Args:
+        key: of the file.
+        data: its bytes.
+        image_ids: gets the ids of its images.
+        version: of the schema of the run's files.
+    """
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        version = (file.schema_arrow.metadata or {}).get(b"schema_version", b"").decode()
-        if version != SCHEMA_VERSION or not file.schema_arrow.equals(SCHEMA):
-            yield f"{key}: has other columns than corrections of schema {SCHEMA_VERSION}"
+        found = (file.schema_arrow.metadata or {}).get(b"schema_version", b"").decode()
+        if found != version or not file.schema_arrow.equals(SCHEMAS[version]):
+            yield f"{key}: has other columns than corrections of schema {version}"
             return
         for rows in file.iter_batches(ROWS_AT_ONCE):
             yield from (f"{key}: {problem}" for problem in _row_problems(rows))

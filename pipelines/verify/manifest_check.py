@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.run.folder import SCHEMA_VERSION
+from pipelines.verify.planned import PlannedRound
 from pipelines.verify.shard_file import FileCount
 
 MANIFEST_KEY = "_manifest.json"
@@ -62,28 +62,28 @@ class Recount:
         }
 
 
-def manifest_problems(data: bytes, plan_id: str, recount: Recount) -> Iterator[str]:
-    """The differences between the manifest `data` and `recount`."""
+def manifest_problems(data: bytes, planned: PlannedRound, recount: Recount) -> Iterator[str]:
+    """The differences between the manifest `data` and `recount` of a run, `planned` first."""
     try:
         manifest = json.loads(data)
         entries = {entry["key"]: entry for entry in manifest["files"]}
-        yield from _head_problems(manifest, plan_id, entries)
+        yield from _head_problems(manifest, planned, entries)
         yield from _file_problems(entries, recount.files)
         yield from _total_problems(manifest["totals"], recount.totals())
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        yield f"{MANIFEST_KEY}: is no manifest of schema {SCHEMA_VERSION} ({reason})"
+        yield f"{MANIFEST_KEY}: is no manifest ({reason})"
 
 
 def _head_problems(
-    manifest: dict[str, Any], plan_id: str, entries: dict[str, Any]
+    manifest: dict[str, Any], planned: PlannedRound, entries: dict[str, Any]
 ) -> Iterator[str]:
     if len(entries) != len(manifest["files"]):
         yield f"{MANIFEST_KEY}: lists a file twice"
     lines = "".join(f"{entries[key]['sha256']}  {key}\n" for key in sorted(entries))
     expected = {
-        "plan_id": plan_id,
-        "schema_version": SCHEMA_VERSION,
+        "plan_id": planned.plan_id,
+        "schema_version": planned.row_version,
         "root_hash": hashlib.sha256(lines.encode()).hexdigest(),
     }
     for name, value in expected.items():

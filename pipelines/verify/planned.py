@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 from numpy import ndarray
 
-from pipelines.run.folder import SCHEMA_VERSION, RunFolder
+from pipelines.run.folder import SCHEMA_VERSION, SCHEMA_VERSIONS, RunFolder
 from pipelines.schema import PLAN_SCHEMA
 from possam_core.errors import ConfigError
 
@@ -39,14 +39,21 @@ class PlannedRound:
         folder = f"data-retry-{self.number:03d}" if self.number else "data"
         return f"{folder}/g={shard // SHARDS_A_FOLDER:04d}/shard-{shard:08d}.parquet"
 
-    def problems(self, plan_id: str) -> Iterator[str]:
-        """The contradictions in the head, and with the run's `plan_id`."""
-        for name, found, expected in (
-            ("plan_id", self.plan_id, plan_id),
-            ("schema_version", self.schema_version, SCHEMA_VERSION),
-        ):
-            if found != expected:
-                yield f"{self.head_key}: {name} is {found}, expected {expected}"
+    @property
+    def row_version(self) -> str:
+        """The version that its files must have: the head's, if that exists."""
+        return self.schema_version if self.schema_version in SCHEMA_VERSIONS else SCHEMA_VERSION
+
+    def problems(self, first: "PlannedRound") -> Iterator[str]:
+        """The contradictions in the head, and with that of the `first` round."""
+        if self.plan_id != first.plan_id:
+            yield f"{self.head_key}: plan_id is {self.plan_id}, expected {first.plan_id}"
+        versions = (first.row_version,) if self.number else SCHEMA_VERSIONS
+        if self.schema_version not in versions:
+            yield (
+                f"{self.head_key}: schema_version is {self.schema_version}, expected"
+                f" {' or '.join(versions)}"
+            )
         rows = sum(part["rows"] for part in self.parts)
         if rows != self.num_images:
             yield f"{self.head_key}: plans {self.num_images} images, its parts list {rows}"
@@ -95,7 +102,7 @@ def read_rounds(run: RunFolder) -> list[PlannedRound]:
             rounds.append(_parse_head(key, len(rounds), json.loads(data)))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"expected a plan of schema {SCHEMA_VERSION} in {run.location}/{key}, but it lacks"
+                f"expected a plan in {run.location}/{key}, but it lacks"
                 f" or adds something ({error}); restore it from a copy"
             ) from error
         key = f"_plan/retry-{len(rounds):03d}.json"
@@ -160,7 +167,7 @@ def _read_part(
         part.is_readable = False
         return part
     if not images.schema.equals(PLAN_SCHEMA):
-        part.problems.append(f"{key}: has other columns than a plan of schema {SCHEMA_VERSION}")
+        part.problems.append(f"{key}: has other columns than a list of planned images")
         part.is_readable = False
         return part
     part.problems += _part_problems(planned, entry, images, first_row)

@@ -103,7 +103,7 @@ class _Verifier:
         )
 
     def _check_round(self, planned: PlannedRound, pool: ThreadPoolExecutor) -> None:
-        self.problems += planned.problems(self.rounds[0].plan_id)
+        self.problems += planned.problems(self.rounds[0])
         hashes = [np.empty(0, np.int64)]
         for part in read_parts(self.run, planned):
             self.problems += part.problems
@@ -119,7 +119,8 @@ class _Verifier:
         for key in sorted(self.run.keys("corrections")):
             data = self.run.read(key)
             if data is not None and key.endswith(".parquet"):
-                self.problems += correction_problems(key, data, self.corrected)
+                version = self.rounds[0].row_version
+                self.problems += correction_problems(key, data, self.corrected, version=version)
 
     def _check_file(self, shard: PlannedShard) -> FileCount | None:
         data = self.run.read(shard.key)
@@ -156,4 +157,4 @@ class _Verifier:
             self.is_complete = False
             self.problems.append(f"{MANIFEST_KEY}: is missing, so the run is not finished")
         else:
-            self.problems += manifest_problems(data, self.rounds[0].plan_id, self.recount)
+            self.problems += manifest_problems(data, self.rounds[0], self.recount)

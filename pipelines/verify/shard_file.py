@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.run.folder import SCHEMA_VERSION
-from pipelines.schema import ERROR, OK, ROW_SCHEMA
+from pipelines.schema import ERROR, OK, ROW_SCHEMAS
 from pipelines.verify.labels import LabelColumns, label_problems
 from pipelines.verify.planned import UNREADABLE, PlannedShard, one_line
 from possam_core.images.decode import ImageErrorCode
@@ -41,15 +40,16 @@ def check_file(shard: PlannedShard, data: bytes) -> FileCount:
     """The counts of the file of `shard`, and its breaches of the plan and of a row's contract."""
     count = FileCount(key=shard.key, sha256=hashlib.sha256(data).hexdigest())
     problems: list[str] = []
+    version = shard.round.row_version
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         problems += _header_problems(file, shard)
-        if file.schema_arrow.equals(ROW_SCHEMA):
+        if file.schema_arrow.equals(ROW_SCHEMAS[version]):
             problems += _order_problems(file, shard)
             for rows in file.iter_batches(ROWS_AT_ONCE):
                 problems += _row_problems(rows, count)
         else:
-            problems.append(f"has other columns than rows of schema {SCHEMA_VERSION}")
+            problems.append(f"has other columns than rows of schema {version}")
     except UNREADABLE as error:
         problems.append(f"cannot be read ({one_line(error)})")
     count.problems = [f"{shard.key}: {problem}" for problem in problems[:MAX_PROBLEMS]]
@@ -63,7 +63,7 @@ def _header_problems(file: pq.ParquetFile, shard: PlannedShard) -> Iterator[str]
     expected = {
         "plan_id": shard.round.plan_id,
         "shard": str(shard.index),
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": shard.round.row_version,
     }
     for name, value in expected.items():
         found = metadata.get(name.encode(), b"").decode(errors="replace")

@@ -1,7 +1,8 @@
 """How far to trust the labels of one image, without ground truth.
 
 The labels of a calibrated model have an expected panoptic quality, and their grade is a range of
-it. Those of any other model are graded by fixed thresholds on four measures.
+it. Those of any other model are graded by fixed thresholds on those of four measures that the
+model knows.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,10 @@ NO_SEGMENTS = "no_segments"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """Statistics of one image's segments; means weigh each segment by its area."""
+    """Statistics of one image's segments; means weigh each segment by its area.
+
+    A mean is over the segments for which the model knows the measure; None: over none.
+    """
 
     coverage: float  # share of pixels that belong to a segment
     void_frac: float  # the other pixels
@@ -40,9 +44,9 @@ class Quality:
     num_stuff: int
     mean_score: float
     min_score: float
-    mean_predicted_iou: float
-    entropy: float  # mean over segments, in [0, 1]; 1 is no idea
-    clip_agreement: float  # share of labelled area whose class CLIP alone would give as well
+    mean_predicted_iou: float | None
+    entropy: float | None  # mean over segments, in [0, 1]; 1 is no idea
+    clip_agreement: float | None  # share of the area whose class CLIP alone would give as well
     boundary_sharpness: float  # share of label borders that lie on edges of the image
     consistency: float | None  # PQ against the labels of changed copies; None: not sampled for it
     grade: str  # A (train on it) to D (look at it)
@@ -66,15 +70,15 @@ def assess(
     segments, measures = segmentation.segments, _measure(segmentation)
     given, reasons = grade(segmentation)
     return Quality(
-        coverage=measures["coverage"],
-        void_frac=1.0 - measures["coverage"],
+        coverage=measures.coverage,
+        void_frac=1.0 - measures.coverage,
         num_things=sum(s.is_thing for s in segments),
         num_stuff=sum(not s.is_thing for s in segments),
-        mean_score=measures["mean_score"],
+        mean_score=measures.mean_score,
         min_score=min((s.score for s in segments), default=0.0),
-        mean_predicted_iou=measures["mean_predicted_iou"],
-        entropy=_area_mean(segments, [s.entropy for s in segments], empty=1.0),
-        clip_agreement=measures["clip_agreement"],
+        mean_predicted_iou=measures.mean_predicted_iou,
+        entropy=_area_mean(segments, [s.entropy for s in segments]),
+        clip_agreement=measures.clip_agreement,
         boundary_sharpness=boundary_sharpness,
         consistency=consistency,
         grade=given,
@@ -86,8 +90,8 @@ def grade(segmentation: PanopticSegmentation) -> tuple[str, tuple[str, ...]]:
     """The grade of one image's labels, and what kept it below A.
 
     Of a calibrated model the expected panoptic quality decides, and the reasons are the measures
-    that are below what the model usually has. Of any other the worst measure decides. An image
-    without segments is D.
+    that are below what the model usually has. Of any other the worst of the measures that it
+    knows decides. An image without segments is D.
     """
     if not segmentation.segments:
         return "D", (NO_SEGMENTS,)
@@ -99,27 +103,40 @@ def grade(segmentation: PanopticSegmentation) -> tuple[str, tuple[str, ...]]:
     return given, () if given == "A" else reasons
 
 
-def _measure(segmentation: PanopticSegmentation) -> dict[str, float]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measures:
     """The keys of `THRESHOLDS`."""
+
+    coverage: float
+    mean_score: float
+    mean_predicted_iou: float | None
+    clip_agreement: float | None
+
+
+def _measure(segmentation: PanopticSegmentation) -> _Measures:
     segments = segmentation.segments
     height, width = segmentation.image_hw
-    return {
-        "coverage": sum(s.area_px for s in segments) / (height * width),
-        "mean_score": _area_mean(segments, [s.score for s in segments], empty=0.0),
-        "mean_predicted_iou": _area_mean(segments, [s.predicted_iou for s in segments], empty=0.0),
-        "clip_agreement": _area_mean(segments, [s.clip_agrees for s in segments], empty=0.0),
-    }
+    return _Measures(
+        coverage=sum(s.area_px for s in segments) / (height * width),
+        mean_score=_area_mean(segments, [s.score for s in segments]) or 0.0,
+        mean_predicted_iou=_area_mean(segments, [s.predicted_iou for s in segments]),
+        clip_agreement=_area_mean(segments, [s.clip_agrees for s in segments]),
+    )
 
 
-def _area_mean(segments: Sequence[Segment], values: Sequence[float], *, empty: float) -> float:
-    if not segments:
-        return empty
-    return float(np.average(values, weights=[s.area_px for s in segments]))
+def _area_mean(segments: Sequence[Segment], values: Sequence[float | None]) -> float | None:
+    """The mean over the segments whose value is known; None if there is none."""
+    known = [(v, s.area_px) for v, s in zip(values, segments, strict=True) if v is not None]
+    if not known:
+        return None
+    numbers, areas_px = zip(*known, strict=True)
+    return float(np.average(numbers, weights=areas_px))
 
 
-def _worst(measures: dict[str, float]) -> tuple[str, tuple[str, ...]]:
+def _worst(measures: _Measures) -> tuple[str, tuple[str, ...]]:
     ranks = {
-        reason: sum(measures[name] < bound for bound in bounds)
+        reason: sum(value < bound for bound in bounds)
         for name, (reason, bounds) in THRESHOLDS.items()
+        if (value := getattr(measures, name)) is not None
     }
     return GRADES[max(ranks.values())], tuple(r for r, rank in ranks.items() if rank > 0)

@@ -157,7 +157,7 @@ def test_files_have_the_pinned_schema_and_say_where_they_come_from(finished: Fin
         assert schema.equals(ROW_SCHEMA)
         metadata = {k.decode(): v.decode() for k, v in schema.metadata.items()}
         plan = json.loads((finished.path / "_plan/plan.json").read_text())
-        assert metadata["schema_version"] == "2"
+        assert metadata["schema_version"] == "3"
         assert metadata["plan_id"] == plan["plan_id"]
         assert metadata["shard"] == str(shard)
         assert metadata["model_sha256"] == plan["settings"]["model_sha256"]

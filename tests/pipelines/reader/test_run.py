@@ -91,7 +91,7 @@ def test_a_shard_has_its_failed_images_too_and_says_where_its_labels_come_from(r
         "model_sha256": "12",
         "vocabulary": "playground",
         "vocabulary_sha256": PLAYGROUND.vocabulary.fingerprint,
-        "schema_version": "2",
+        "schema_version": "3",
     }
     assert {k.decode(): v.decode() for k, v in rows.schema.metadata.items()} == opened.provenance
 
@@ -215,7 +215,9 @@ def test_a_run_of_another_schema_is_one_sentence(copy: Path) -> None:
 
 def test_a_file_of_another_schema_or_none_is_one_sentence(copy: Path) -> None:
     rewrite(copy, metadata={"schema_version": "1"})
-    with pytest.raises(ConfigError, match=r"rows of schema 2 in .*shard-00000000.*, got schema 1"):
+    with pytest.raises(
+        ConfigError, match=r"rows of schema 2 or 3 in .*shard-00000000.*, got schema 1"
+    ):
         open_run(str(copy)).read_shard(0)
     (copy / shard_key(1)).write_bytes(b"PAR1")
     with pytest.raises(ConfigError, match=r"expected Parquet in .*shard-00000001"):

@@ -49,14 +49,14 @@ def test_a_table_holds_every_row_in_plan_order_and_says_where_it_comes_from(run:
     table = read_table(run)
     assert table.to_pylist() == read_rows(run, 0) + read_rows(run, 1)
     plan_id = json.loads((run / "_plan/plan.json").read_text())["plan_id"]
-    metadata = {"plan_id": plan_id, "schema_version": "2", "model_sha256": "12"}
+    metadata = {"plan_id": plan_id, "schema_version": "3", "model_sha256": "12"}
     assert table.schema.metadata == {k.encode(): v.encode() for k, v in metadata.items()}
     (part,) = report.files
     assert (part.rows, part.bytes) == (5, (run / part.key).stat().st_size)
     assert json.loads((run / report.folder / "_table.json").read_text()) == {
         "plan_id": plan_id,
         "root_hash": root_hash(run),
-        "schema_version": "2",
+        "schema_version": "3",
         "corrections": [],
         "rows": 5,
         "files": [{"key": part.key, "rows": 5, "bytes": part.bytes}],

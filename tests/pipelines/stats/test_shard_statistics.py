@@ -168,5 +168,39 @@ def test_histograms_are_grouped_by_class_size_and_score(rows) -> None:
         ("0.7", 0.75): 1,
         ("0.8", 0.89): 4,
     }
-    assert counts("image", None, "consistency") == {(None, 0.5): 1}
+    # Three labelled images were not sampled for it.
+    assert counts("image", None, "consistency") == {(None, 0.5): 1, (None, None): 3}
     assert not counts("image", "class", "consistency")
+
+
+UNKNOWN = {"predicted_iou": None, "margin": None, "clip_agrees": None, "is_seen": None}
+
+
+def test_what_is_not_known_is_left_out_of_means_and_counted(make_row) -> None:
+    """Two balls: one with an IoU of 0.5 whose class CLIP shares, one of which neither is known."""
+    known = {"predicted_iou": 0.5, "clip_agrees": True, "is_seen": True}
+    rows = table(make_row("a", [SMALL, SMALL], [BALL | known, BALL | UNKNOWN]))
+    figures = shard_statistics(rows).all_segments()
+    assert figures.measures["predicted_iou"].mean == 0.5
+    assert (figures.clip_agreement, figures.seen_share) == (1.0, 1.0)
+    assert figures.num_unknown() == {
+        **{"score": 0, "predicted_iou": 1, "margin": 1, "stability_score": 0, "entropy": 0},
+        **{"clip_agrees": 1, "is_seen": 1},
+    }
+
+
+def test_a_measure_that_is_known_of_nothing_has_no_mean_and_no_share(make_row) -> None:
+    unknown = UNKNOWN | {"entropy": None}
+    found = shard_statistics(table(make_row("a", [SMALL], [BALL | unknown])))
+    assert Statistics.from_json(json.loads(json.dumps(found.to_json()))) == found
+    tables = make_tables(found)
+    (ball,) = tables["classes"].to_pylist()
+    assert (ball["seen_share"], ball["clip_agreement"], ball["predicted_iou_mean"]) == (None,) * 3
+    assert (ball["predicted_iou_unknown"], ball["score_unknown"]) == (1, 0)
+    images = {row["measure"]: row for row in tables["images"].to_pylist()}
+    for name in ("mean_predicted_iou", "entropy", "clip_agreement"):
+        row = images[name]
+        assert (row["num_images"], row["num_unknown"], row["mean"]) == (0, 1, None)
+    bins = [r for r in tables["histograms"].to_pylist() if r["measure"] == "margin"]
+    assert bins
+    assert {(r["from"], r["to"], r["count"]) for r in bins} == {(None, None, 1)}

@@ -305,11 +305,11 @@ def test_a_file_that_says_nothing_of_itself_is_named(run: Path) -> None:
 def test_other_columns_are_named(run: Path) -> None:
     table = pq.ParquetFile(run / FIRST).read()
     pq.write_table(table.drop_columns(["etag"]), run / FIRST)
-    assert file_problems(run) == [f"{FIRST}: has other columns than rows of schema 2"]
+    assert file_problems(run) == [f"{FIRST}: has other columns than rows of schema 3"]
     nullable = ROW_SCHEMA.field("uri").with_nullable(True)
     schema = ROW_SCHEMA.set(1, nullable).with_metadata(table.schema.metadata)
     pq.write_table(table.cast(schema), run / FIRST)
-    assert file_problems(run) == [f"{FIRST}: has other columns than rows of schema 2"]
+    assert file_problems(run) == [f"{FIRST}: has other columns than rows of schema 3"]
 
 
 def test_a_damaged_file_is_named(run: Path) -> None:
@@ -408,7 +408,7 @@ def test_a_manifest_lists_each_file_once_and_no_other(run: Path) -> None:
 def test_a_damaged_manifest_is_named(run: Path, content: str) -> None:
     (run / MANIFEST).write_text(content)
     (problem,) = problems_of(run)
-    assert problem.startswith(f"{MANIFEST}: is no manifest of schema 2 (")
+    assert problem.startswith(f"{MANIFEST}: is no manifest (")
 
 
 def test_a_part_of_the_plan_that_changed_is_named(run: Path) -> None:
@@ -426,7 +426,7 @@ def test_a_part_of_the_plan_that_is_gone_leaves_the_run_incomplete(run: Path) ->
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda t: t.drop_columns(["offset"]), "has other columns than a plan of schema 2"),
+        (lambda t: t.drop_columns(["offset"]), "has other columns than a list of planned images"),
         (lambda t: shifted(t, "shard"), r"image \w+ has shard 1, expected 0"),
         (lambda t: shifted(t, "position"), r"image \w+ has position 1, expected 0"),
     ],
@@ -471,7 +471,7 @@ def test_an_image_that_is_planned_twice_is_named(run: Path) -> None:
             {"num_shards": 3},
             ["_plan/plan.json: plans 3 shards, but 5 images at 3 a shard are 2"],
         ),
-        ({"schema_version": "9"}, ["_plan/plan.json: schema_version is 9, expected 2"]),
+        ({"schema_version": "9"}, ["_plan/plan.json: schema_version is 9, expected 2 or 3"]),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_named(
@@ -492,7 +492,7 @@ def test_a_plan_that_lists_other_numbers_of_rows_is_named(run: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
 def test_a_plan_that_cannot_be_understood_is_refused(run: Path, content: str) -> None:
     (run / plan_key(0)).write_text(content)
-    with pytest.raises(ConfigError, match=r"expected a plan of schema 2 in .*plan\.json"):
+    with pytest.raises(ConfigError, match=r"expected a plan in .*plan\.json"):
         verify_run(str(run))
 
 
@@ -721,7 +721,7 @@ def test_what_is_no_file_of_corrections_is_named(run: Path, tmp_path: Path) -> N
     table = pq.ParquetFile(path).read()
     pq.write_table(table.drop_columns(["source"]), path)
     key = path.relative_to(run)
-    assert problems_of(run) == [f"{key}: has other columns than corrections of schema 2"]
+    assert problems_of(run) == [f"{key}: has other columns than corrections of schema 3"]
     path.write_bytes(b"no Parquet")
     (problem,) = problems_of(run)
     assert problem.startswith(f"{key}: cannot be read (")

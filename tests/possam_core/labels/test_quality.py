@@ -59,7 +59,8 @@ def test_the_worst_measure_decides_the_grade() -> None:
 def test_an_image_without_segments_is_grade_d_and_all_void() -> None:
     quality = graded(make_panoptic([[0, 0], [0, 0]], []))
     assert (quality.grade, quality.reasons) == ("D", ("no_segments",))
-    assert (quality.void_frac, quality.mean_score, quality.entropy) == (1.0, 0.0, 1.0)
+    assert (quality.void_frac, quality.mean_score) == (1.0, 0.0)
+    assert (quality.mean_predicted_iou, quality.entropy, quality.clip_agreement) == (None,) * 3
 
 
 def test_sharpness_and_consistency_are_told_and_change_no_grade() -> None:
@@ -94,3 +95,31 @@ def test_the_labels_of_a_calibrated_model_are_graded_by_the_quality_to_expect(
     quality = graded(replace(make_panoptic(segments=[make_segment(score=0.1)]), expected=expected))
     assert quality.grade == grade
     assert quality.reasons == (() if grade == "A" else ("much_void", "low_score"))
+
+
+UNKNOWN = {"predicted_iou": None, "margin": None, "entropy": None, "clip_agrees": None}
+
+
+def test_what_the_model_does_not_know_of_any_segment_is_not_known_of_the_image() -> None:
+    quality = graded(make_panoptic(segments=[make_segment(score=0.6, **UNKNOWN)]))
+    assert (quality.mean_predicted_iou, quality.entropy, quality.clip_agreement) == (None,) * 3
+    assert quality.mean_score == pytest.approx(0.6)
+
+
+def test_means_are_over_the_segments_for_which_the_measure_is_known() -> None:
+    known = make_segment(id=1, area_px=1, predicted_iou=0.8, entropy=0.5, clip_agrees=True)
+    unknown = make_segment(id=2, area_px=3, **UNKNOWN)
+    quality = graded(make_panoptic([[1, 2], [2, 2]], [known, unknown]))
+    measured = (quality.mean_predicted_iou, quality.entropy, quality.clip_agreement)
+    assert measured == (pytest.approx(0.8), 0.5, 1.0)
+
+
+def test_an_unknown_measure_neither_lowers_the_grade_nor_is_a_reason() -> None:
+    """Known and low, both measures would make it D."""
+    sure = make_segment(score=0.9, **UNKNOWN)
+    assert graded(make_panoptic(segments=[sure])).grade == "A"
+    unsure = graded(make_panoptic(segments=[make_segment(score=0.5, **UNKNOWN)]))
+    assert (unsure.grade, unsure.reasons) == ("C", ("low_score",))
+    disagreeing = make_segment(score=0.9, predicted_iou=0.1, clip_agrees=False)
+    known = graded(make_panoptic(segments=[disagreeing]))
+    assert (known.grade, known.reasons) == ("D", ("low_predicted_iou", "clip_disagrees"))
