@@ -165,11 +165,13 @@ class Predictor:
         ]
 
     def _forms_of_one(self, merged: Merged, frame: Frame) -> ImageForms:
-        eta = self.inference.merge.eta
+        merge = self.inference.merge
         return ImageForms(
             panoptic=self._calibrated(merged),
             class_scores=tuple(class_scores(merged, self.inference.calibration).tolist()),
-            instances=find_instances(merged.masks, self.vocabulary, eta=eta, frame=frame),
+            instances=find_instances(
+                merged.masks, self.vocabulary, eta=merge.eta, frame=frame, rules=merge.rules
+            ),
             class_indices=label_pixels(merged.masks, frame=frame),
         )
 
