@@ -9,12 +9,12 @@ Axes: Q mask queries, K classes, T classes of things, h w mask grid, H W pixels 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Bool, Float, Int32
 from numpy import ndarray
 from torch import Tensor
 
 from possam_core.labels.mask_contest import Frame, resize_logits
-from possam_core.labels.panoptic import ScoredMasks, presence
+from possam_core.labels.panoptic import MergeRules, ScoredMasks, presence
 from possam_core.labels.rle import rle_counts
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -48,18 +48,21 @@ def find_instances(
     *,
     eta: float,
     frame: Frame,
+    rules: MergeRules = "possam",
     limit: int = MAX_INSTANCES,
 ) -> tuple[Instance, ...]:
     """The `limit` best pairs of a mask and a class of things, the best first.
 
     A mask is where its logit is above 0; one that claims no pixel of the image is left out, and so
-    is a score of 0.
+    is a score of 0. By the rules of Mask2Former only the `limit` likeliest pairs are looked at, of
+    stuff as of things.
 
     Args:
         masks: of one image.
         vocabulary: names of the K classes.
         eta: exponent of the predicted IoU; 0 ignores it.
         frame: where the image lies on the canvas.
+        rules: which pairs are looked at.
         limit: how many.
     """
     things = [i for i, c in enumerate(vocabulary.classes) if c.is_thing]
@@ -70,8 +73,10 @@ def find_instances(
     weight = presence(ious, masks.void_probs.float(), eta=eta)
     weight = (weight.cpu() * mask_probs)[:, None]  # (Q, 1)
     scores = (weight * masks.class_probs[:, things].float().cpu()).flatten()  # (Q * T)
-    order = scores.argsort(descending=True, stable=True)[: int((scores > 0).sum())].tolist()
-    chosen = [place for place in order if counts[place // len(things)] is not None][:limit]
+    order = scores.argsort(descending=True, stable=True)[: int((scores > 0).sum())]
+    if rules == "mask2former":
+        order = order[_likeliest(masks, limit)[:, things].flatten()[order]]
+    chosen = [p for p in order.tolist() if counts[p // len(things)] is not None][:limit]
     return tuple(
         Instance(
             category_id=vocabulary.classes[things[place % len(things)]].category_id,
@@ -80,6 +85,15 @@ def find_instances(
         )
         for place in chosen
     )
+
+
+def _likeliest(masks: ScoredMasks, count: int) -> Bool[Tensor, "Q K"]:
+    """The pairs of a mask and a class with the largest probabilities after void, on the CPU."""
+    probs = (masks.class_probs.float() * (1 - masks.void_probs.float())[:, None]).cpu()
+    best = probs.flatten().argsort(descending=True, stable=True)[:count]
+    chosen = torch.zeros(probs.numel(), dtype=torch.bool)
+    chosen[best] = True
+    return chosen.view(probs.shape)
 
 
 def label_pixels(masks: ScoredMasks, *, frame: Frame) -> Int32[ndarray, "H W"]:

@@ -4,23 +4,26 @@ One mask at a time on a CPU, where a few megabytes that stay in cache beat every
 several times over; all masks at once on an accelerator, where launches are what costs. Both give
 the same pixels.
 
-Axes: N masks in falling order of score, h w mask grid, H W pixels of the image.
+Axes: N masks, h w mask grid, a b tiles of it, H W pixels of the image.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
+from possam_core.labels.win_bounds import MARGIN, TILE, WinBounds, bound_wins
+
 STABILITY_OFFSET = 1.0  # in logits
-MARGIN = 1e-3  # relative and absolute; interpolation and sigmoid round a thousand times finer
 TOUCHED_CELLS = 2  # a cell shows in those beside it, and one more keeps the edge of a cut away
+APART_CELLS = 4  # at any scale, no pixel of the image mixes two pieces
+CODE_BITS = 32
 # Up to here torch resamples by another formula, whose last bits depend on the number of masks.
 MAX_SMALL_PX = 128  # height plus width
 
@@ -36,10 +39,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
-    """The outcome, on the CPU."""
+    """The outcome, on the CPU. What is said of a mask that won no pixel is zero."""
 
     winner: Int32[ndarray, "H W"]  # index of the mask; -1 where the strongest is not inside itself
     won_px: Int64[Tensor, " N"]
+    strongest_px: Int64[Tensor, " N"] | None  # inside itself or not; None unless asked for
     inside_px: Int64[Tensor, " N"]  # logit >= 0
     tight_px: Int64[Tensor, " N"]  # logit above STABILITY_OFFSET
     loose_px: Int64[Tensor, " N"]  # logit above -STABILITY_OFFSET
@@ -47,27 +51,33 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Logits of one mask in a rectangle; outside of it the mask counts for nothing."""
+    """Logits of one mask in a rectangle; outside of it the mask changes nothing."""
 
+    mask: int
     logits: Float32[Tensor, "H W"]
     top: int  # in pixels
     left: int
 
 
 def assign_pixels(
-    mask_logits: Float[Tensor, "N h w"], scores: Float[Tensor, " N"], frame: Frame
+    mask_logits: Float[Tensor, "N h w"],
+    scores: Float[Tensor, " N"],
+    frame: Frame,
+    *,
+    count_outside: bool = False,
 ) -> Contest:
     """Give each pixel to the mask with the largest score times sigmoid, the first among equals.
 
     Args:
-        mask_logits: over the canvas, the best score first.
-        scores: in [0, 1], falling.
+        mask_logits: over the canvas.
+        scores: in [0, 1].
         frame: what to resample to, canvas first and then the image, both bilinear.
+        count_outside: also count the pixels where a mask is the strongest, inside itself or not.
     """
     is_small = min(sum(frame.canvas_hw), sum(frame.image_hw)) <= MAX_SMALL_PX
     if not len(mask_logits) or (mask_logits.device.type == "cpu" and not is_small):
-        return _one_by_one(mask_logits, scores, frame)
-    return _all_at_once(mask_logits, scores, frame)
+        return _one_by_one(mask_logits, scores, frame, count_outside=count_outside)
+    return _all_at_once(mask_logits, scores, frame, count_outside=count_outside)
 
 
 def resize_logits(mask_logits: Float[Tensor, "N h w"], frame: Frame) -> Float[Tensor, "N H W"]:
@@ -80,7 +90,9 @@ def resize_logits(mask_logits: Float[Tensor, "N h w"], frame: Frame) -> Float[Te
     return _resize(on_canvas[:, :height, :width], frame.image_hw)
 
 
-def _all_at_once(mask_logits: Tensor, scores: Tensor, frame: Frame) -> Contest:
+def _all_at_once(
+    mask_logits: Tensor, scores: Tensor, frame: Frame, *, count_outside: bool = False
+) -> Contest:
     """Memory: about 10 bytes times masks times pixels."""
     num_masks = len(mask_logits)
     logits = resize_logits(mask_logits, frame)
@@ -89,35 +101,29 @@ def _all_at_once(mask_logits: Tensor, scores: Tensor, frame: Frame) -> Contest:
     winner = torch.where(inside.gather(0, strongest[None])[0], strongest, -1)
     num_px = torch.stack(
         [
-            torch.bincount(winner.flatten() + 1, minlength=num_masks + 1)[1:],
+            torch.bincount(strongest.flatten(), minlength=num_masks),
             inside.flatten(1).sum(dim=1),
             (logits > STABILITY_OFFSET).flatten(1).sum(dim=1),
             (logits > -STABILITY_OFFSET).flatten(1).sum(dim=1),
         ]
     ).cpu()
-    return Contest(
-        winner=winner.int().cpu().numpy(),
-        won_px=num_px[0],
-        inside_px=num_px[1],
-        tight_px=num_px[2],
-        loose_px=num_px[3],
-    )
+    return _contest(winner.int().cpu().numpy(), num_px, count_outside)
 
 
-def _one_by_one(mask_logits: Tensor, scores: Tensor, frame: Frame) -> Contest:
-    """Memory: some 20 bytes times the pixels of canvas and image, whatever the number of masks."""
+def _one_by_one(
+    mask_logits: Tensor, scores: Tensor, frame: Frame, *, count_outside: bool = False
+) -> Contest:
+    """Memory: some 30 bytes times the pixels of canvas and image, whatever the number of masks."""
     num_masks = len(mask_logits)
-    strongest = np.full(frame.image_hw, -1.0, dtype=np.float32)
-    # 2 * (index + 1) of the strongest mask, plus one inside of it: later masks have larger codes,
-    # so a maximum writes them, several times as fast as a masked assignment.
-    codes = np.zeros(frame.image_hw, dtype=np.int32)
-    num_px = np.zeros((3, num_masks), dtype=np.int64)
+    # Of the strongest mask: the bits of its claim, which order as claims do, then 2 * (masks from
+    # it to the last), plus one inside of it. A maximum keeps the first of equal claims.
+    best = np.zeros(frame.image_hw, dtype=np.int64)
+    num_px = np.zeros((4, num_masks), dtype=np.int64)
     scores = scores.detach().float().cpu()
-    pieces = _pieces(mask_logits, scores.tolist(), frame)
-    for index, (piece, score) in enumerate(zip(pieces, scores.numpy(), strict=True)):
+    for piece in _pieces(mask_logits, scores, frame, count_outside):
         logits = piece.logits.numpy()
         inside = logits >= 0  # sigmoid >= 0.5
-        num_px[:, index] = [
+        num_px[1:, piece.mask] = [
             np.count_nonzero(inside),
             np.count_nonzero(logits > STABILITY_OFFSET),
             np.count_nonzero(logits > -STABILITY_OFFSET),
@@ -125,87 +131,140 @@ def _one_by_one(mask_logits: Tensor, scores: Tensor, frame: Frame) -> Contest:
         height, width = logits.shape
         place = np.s_[piece.top : piece.top + height, piece.left : piece.left + width]
         claims = piece.logits.sigmoid().numpy()
-        claims *= score
-        code = inside + np.int32(2 * (index + 1))
-        code *= claims > strongest[place]
-        np.maximum(codes[place], code, out=codes[place])
-        np.maximum(strongest[place], claims, out=strongest[place])
-    winner = np.where(codes & 1, (codes >> 1) - 1, np.int32(-1))
+        claims *= scores.numpy()[piece.mask]
+        claim = claims.view(np.int32).astype(np.int64)
+        claim <<= CODE_BITS
+        claim += inside
+        claim += 2 * (num_masks - piece.mask)
+        np.maximum(best[place], claim, out=best[place])
+    codes = best.astype(np.int32)  # the lower half
+    strongest = num_masks - (codes >> 1)  # as many as masks where none was looked at
+    winner = np.where(codes & 1, strongest, np.int32(-1))
+    if count_outside:
+        num_px[0] = np.bincount(strongest.ravel(), minlength=num_masks + 1)[:num_masks]
+    return _contest(winner, torch.from_numpy(num_px), count_outside)
+
+
+def _contest(winner: Int32[ndarray, "H W"], num_px: Tensor, count_outside: bool) -> Contest:
+    """The outcome of pixels counted as (strongest, inside, tight, loose)."""
+    num_masks = num_px.shape[1]
+    won = torch.from_numpy(np.bincount(winner.ravel() + 1, minlength=num_masks + 1)[1:])
+    strongest, inside, tight, loose = num_px * (won > 0)
     return Contest(
         winner=winner,
-        won_px=torch.from_numpy(np.bincount(winner.ravel() + 1, minlength=num_masks + 1)[1:]),
-        inside_px=torch.from_numpy(num_px[0]),
-        tight_px=torch.from_numpy(num_px[1]),
-        loose_px=torch.from_numpy(num_px[2]),
+        won_px=won,
+        strongest_px=strongest if count_outside else None,
+        inside_px=inside,
+        tight_px=tight,
+        loose_px=loose,
     )
 
 
-def _pieces(mask_logits: Tensor, scores: list[float], frame: Frame) -> Iterator[_Piece]:
-    """Each mask at the image's size, in the rectangle where it can change the outcome."""
-    for logits, score in zip(mask_logits.detach(), scores, strict=True):
-        floor = _floor(score, scores[-1])
-        piece = _on_canvas(logits.float(), floor, frame)
-        if frame.image_hw != frame.resized_hw:
-            piece = _on_image(piece, floor, frame)
-        yield piece
+def _pieces(
+    mask_logits: Tensor, scores: Tensor, frame: Frame, count_outside: bool
+) -> Iterator[_Piece]:
+    """Masks that can change the outcome, at the image's size, in the rectangle where they can."""
+    mask_logits = mask_logits.detach()
+    if not _can_be_cut(mask_logits, frame):
+        for mask, logits in enumerate(mask_logits):
+            part = _resize(logits[None].float(), frame.canvas_hw)[0]
+            yield from _on_image([_Piece(mask, _cut(part, frame.resized_hw), 0, 0)], 0.0, frame)
+        return
+    bounds = bound_wins(mask_logits, scores)
+    looked_at = _looked_at(bounds, count_outside).numpy()
+    scale, grid_hw = frame.canvas_hw[0] // mask_logits.shape[1], mask_logits.shape[1:]
+    rectangles = {
+        mask: _rectangle(looked_at[mask], scale, (grid_hw[0], grid_hw[1]))
+        for mask in np.flatnonzero(looked_at.any(axis=(1, 2))).tolist()
+    }
+    for sheet in _sheets(rectangles):
+        pieces = [_on_canvas(mask_logits[m].float(), m, rectangles[m], frame) for m in sheet]
+        yield from _on_image(pieces, float(bounds.least[sheet].min()), frame)
 
 
-def _floor(score: float, least_score: float) -> float:
-    """The logit below which a mask of that score changes neither the winners nor a count.
+def _can_be_cut(mask_logits: Tensor, frame: Frame) -> bool:
+    """Whether resampling a part of the grid gives the very bits of the whole.
 
-    A mask wins where it is inside, with a claim of at least half the least score: no weaker claim
-    can beat it. Where no mask is inside, the pixel is void.
+    Other scales than powers of two round the places that torch samples.
     """
-    share = 0.5 * least_score / score if score > 0 else 0.0
-    bound = math.log(share / (1 - share)) if share > 0 else -math.inf
-    floor = min(bound, -STABILITY_OFFSET)
-    return floor - MARGIN * (1 - floor)
+    scale = frame.canvas_hw[0] // max(1, mask_logits.shape[1])
+    fits = tuple(scale * side for side in mask_logits.shape[1:]) == frame.canvas_hw
+    return len(mask_logits) > 0 and fits and not scale & (scale - 1)
 
 
-def _on_canvas(logits: Tensor, floor: float, frame: Frame) -> _Piece:
-    """The image's part of the canvas, or the rectangle of it where the mask rises above `floor`."""
-    scale = max(1, frame.canvas_hw[0] // len(logits))
-    fits = tuple(scale * side for side in logits.shape) == frame.canvas_hw
-    # Other scales round the places that torch samples, so a cut would not give the very same bits.
-    if not fits or scale & (scale - 1):
-        part = _resize(logits[None], frame.canvas_hw)[0]
-        return _Piece(_cut(part, frame.resized_hw), 0, 0)
-    above = np.greater(logits.numpy(), floor)
-    num_rows, num_columns = logits.shape
+def _looked_at(bounds: WinBounds, count_outside: bool) -> Bool[Tensor, "N a b"]:
+    """Tiles where a mask can win, and if it can be inside itself there, all that count for it.
+
+    Where no mask is inside, the pixel is void whoever is the strongest.
+    """
+    can_win = bounds.can_win if count_outside else bounds.can_win & bounds.can_be_inside
+    has_pixels = (can_win & (bounds.largest >= -MARGIN)).flatten(1).any(dim=1)
+    counts = bounds.largest > -STABILITY_OFFSET - MARGIN
+    return can_win | (counts & has_pixels[:, None, None])
+
+
+def _rectangle(
+    looked_at: Bool[ndarray, "a b"], scale: int, grid_hw: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Rows and columns of cells around the tiles, enough to be large at that scale."""
     few, enough = MAX_SMALL_PX // (2 * scale) + 1, MAX_SMALL_PX // scale + 1
-    at_least = max(few, enough - num_columns), max(few, enough - num_rows)
-    rows = _extent(np.flatnonzero(above.any(axis=1)), at_least[0], num_rows)
-    columns = _extent(np.flatnonzero(above.any(axis=0)), at_least[1], num_columns)
-    cut = logits[rows, columns]
-    if not cut.numel():
-        return _Piece(cut, 0, 0)
+    at_least = max(few, enough - grid_hw[1]), max(few, enough - grid_hw[0])
+    rows, columns = np.flatnonzero(looked_at.any(axis=1)), np.flatnonzero(looked_at.any(axis=0))
+    return _extent(rows, at_least[0], grid_hw[0]), _extent(columns, at_least[1], grid_hw[1])
+
+
+def _sheets(rectangles: Mapping[int, tuple[slice, slice]]) -> list[list[int]]:
+    """Masks whose rectangles lie apart, so that one resampling serves them all."""
+    sheets = list[list[int]]()
+    for mask, rectangle in rectangles.items():
+        for sheet in sheets:
+            if all(_lie_apart(rectangle, rectangles[other]) for other in sheet):
+                sheet.append(mask)
+                break
+        else:
+            sheets.append([mask])
+    return sheets
+
+
+def _lie_apart(one: tuple[slice, slice], other: tuple[slice, slice]) -> bool:
+    return any(
+        a.start >= b.stop + APART_CELLS or b.start >= a.stop + APART_CELLS
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _on_canvas(logits: Tensor, mask: int, rectangle: tuple[slice, slice], frame: Frame) -> _Piece:
+    """The rectangle of cells on the image's part of the canvas."""
+    scale = frame.canvas_hw[0] // len(logits)
+    cut = logits[rectangle]
     part = _resize(cut[None], (scale * cut.shape[0], scale * cut.shape[1]))[0]
-    top, left = scale * rows.start, scale * columns.start
+    top, left = (scale * cells.start for cells in rectangle)
     height, width = frame.resized_hw
-    return _Piece(_cut(part, (max(0, height - top), max(0, width - left))), top, left)
+    return _Piece(mask, _cut(part, (max(0, height - top), max(0, width - left))), top, left)
 
 
-def _on_image(piece: _Piece, floor: float, frame: Frame) -> _Piece:
-    """The same at the image's own size."""
-    if not piece.logits.numel():
-        return _Piece(piece.logits.new_zeros((0, 0)), 0, 0)
-    height, width = piece.logits.shape
-    part = piece.logits
-    if part.shape != frame.resized_hw:
-        part = part.new_full(frame.resized_hw, floor)
-        part[piece.top : piece.top + height, piece.left : piece.left + width] = piece.logits
-    resized = _resize(part[None], frame.image_hw)[0]
-    rows = _reach(piece.top, height, frame.resized_hw[0], frame.image_hw[0])
-    columns = _reach(piece.left, width, frame.resized_hw[1], frame.image_hw[1])
-    return _Piece(resized[rows, columns].contiguous(), rows.start, columns.start)
+def _on_image(pieces: list[_Piece], least: float, frame: Frame) -> Iterator[_Piece]:
+    """The same at the image's own size; `least` stands for the logits around the pieces."""
+    if frame.image_hw == frame.resized_hw:
+        yield from pieces
+        return
+    sheet = torch.full(frame.resized_hw, least)
+    for piece in pieces:
+        height, width = piece.logits.shape
+        sheet[piece.top : piece.top + height, piece.left : piece.left + width] = piece.logits
+    resized = _resize(sheet[None], frame.image_hw)[0]
+    for piece in pieces:
+        height, width = piece.logits.shape
+        rows = _reach(piece.top, height, frame.resized_hw[0], frame.image_hw[0])
+        columns = _reach(piece.left, width, frame.resized_hw[1], frame.image_hw[1])
+        part = resized[rows, columns].contiguous()
+        yield _Piece(piece.mask, part, rows.start, columns.start)
 
 
-def _extent(above: Int64[ndarray, " above"], least_cells: int, num_cells: int) -> slice:
-    """From the first of some cells to the last, with those they touch, and enough to be large."""
-    if not above.size:
-        return slice(0, 0)
-    stop = min(num_cells, int(above[-1]) + 1 + TOUCHED_CELLS)
-    start = max(0, min(int(above[0]) - TOUCHED_CELLS, stop - least_cells))
+def _extent(tiles: Int64[ndarray, " tiles"], least_cells: int, num_cells: int) -> slice:
+    """Cells from the first tile to the last, with those they touch, and enough to be large."""
+    stop = min(num_cells, TILE * (int(tiles[-1]) + 1) + TOUCHED_CELLS)
+    start = max(0, min(TILE * int(tiles[0]) - TOUCHED_CELLS, stop - least_cells))
     return slice(start, min(num_cells, max(stop, start + least_cells)))
 
 

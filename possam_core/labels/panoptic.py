@@ -6,7 +6,7 @@ Axes: Q mask queries, N kept masks, K classes, h w mask grid, H W pixels of the 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -20,11 +20,19 @@ from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.settings import Setting, require_valid
 from possam_core.vocabulary.vocabulary import Vocabulary
 
+MergeRules = Literal["possam", "mask2former"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
-    """Which masks become segments."""
+    """Which masks become segments.
 
+    The rules of Mask2Former, which FC-CLIP uses, too, also drop a mask that is void rather than
+    any class, ask for a score above the threshold, number masks as the queries come, and count
+    towards a mask's share the pixels where it is the strongest outside of itself.
+    """
+
+    rules: Annotated[MergeRules, Setting("whose rules for dropping masks")] = "possam"
     object_threshold: Annotated[float, Setting("least score of a mask", ge=0, le=1)] = 0.1
     overlap_threshold: Annotated[
         float, Setting("least share of its own pixels that a mask must win", ge=0, le=1)
@@ -81,7 +89,7 @@ class Merged:
 
     segmentation: PanopticSegmentation
     masks: ScoredMasks
-    query_of: Mapping[int, int]  # segment id -> position of its best mask among the Q
+    query_of: Mapping[int, int]  # segment id -> position of its first mask among the Q
 
 
 def merge(
@@ -117,10 +125,10 @@ def merge_masks(
         frame: where the image lies on the canvas.
     """
     scores = masks.scores(config.eta)
-    order = scores.argsort(descending=True, stable=True)
-    chosen = order[scores[order] >= config.object_threshold]
+    chosen = _choose(masks, scores, config)
     kept, kept_scores = masks.keep(chosen), scores[chosen]
-    contest = assign_pixels(kept.mask_logits, kept_scores, frame)
+    counts_outside = config.rules == "mask2former"
+    contest = assign_pixels(kept.mask_logits, kept_scores, frame, count_outside=counts_outside)
     # Whole lists: each number that is fetched by itself would wait for a GPU by itself.
     kept_classes = kept.class_probs.argmax(dim=-1).tolist()
     score, queries = kept_scores.tolist(), chosen.tolist()
@@ -153,6 +161,17 @@ def merge_masks(
         masks=masks,
         query_of={segment_id: queries[mask] for segment_id, mask in members.items()},
     )
+
+
+def _choose(
+    masks: ScoredMasks, scores: Float[Tensor, " Q"], config: MergeConfig
+) -> Int64[Tensor, " N"]:
+    """Positions of the masks that take part; of equal claims the first wins."""
+    if config.rules == "mask2former":
+        is_class = masks.scores(0.0) >= masks.void_probs
+        return (is_class & (scores > config.object_threshold)).nonzero().flatten()
+    order = scores.argsort(descending=True, stable=True)
+    return order[scores[order] >= config.object_threshold]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,8 +211,9 @@ def _margin_and_entropy(probs: Tensor) -> tuple[list[float], list[float]]:
 def _number_segments(
     contest: Contest, classes: list[int], vocabulary: Vocabulary, overlap_threshold: float
 ) -> tuple[Int32[ndarray, "H W"], dict[int, int]]:
-    """Segment ids 1, 2, ... by score, stuff of a class under one id; and the best mask of each."""
-    share = contest.won_px / contest.inside_px.clamp(min=1)
+    """Ids 1, 2, ... as masks come, stuff of a class under one id; and the first mask of each."""
+    counted_px = contest.won_px if contest.strongest_px is None else contest.strongest_px
+    share = counted_px / contest.inside_px.clamp(min=1)
     survives = (share >= overlap_threshold) & (contest.won_px > 0)
     id_of_mask = np.full(len(classes) + 1, VOID_ID, dtype=np.int32)  # the last serves winner -1
     id_of_stuff: dict[int, int] = {}

@@ -169,7 +169,11 @@ class Teacher(ABC):
             panoptic=self._calibrated(merged),
             class_scores=tuple(class_scores(merged, self.calibration).tolist()),
             instances=find_instances(
-                merged.masks, self.vocabulary, eta=self.merging.eta, frame=proposals.frame
+                merged.masks,
+                self.vocabulary,
+                eta=self.merging.eta,
+                frame=proposals.frame,
+                rules=self.merging.rules,
             ),
             class_indices=label_pixels(merged.masks, frame=proposals.frame),
         )

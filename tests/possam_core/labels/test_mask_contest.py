@@ -42,6 +42,10 @@ def assert_same(a: Contest, b: Contest) -> None:
     assert a.winner.dtype == b.winner.dtype
     for name in ("won_px", "inside_px", "tight_px", "loose_px"):
         assert torch.equal(getattr(a, name), getattr(b, name)), name
+    if a.strongest_px is None or b.strongest_px is None:
+        assert a.strongest_px is b.strongest_px
+    else:
+        assert torch.equal(a.strongest_px, b.strongest_px)
 
 
 def small_blobs(seed: int, num_masks: int = 12) -> Tensor:
@@ -73,7 +77,12 @@ def test_one_mask_at_a_time_gives_the_pixels_of_all_at_once(
     for seed in range(3):
         logits = draw(seed)
         scores = torch.linspace(0.9, least_score, len(logits))
-        assert_same(assign_pixels(logits, scores, frame), _all_at_once(logits, scores, frame))
+        expected = _all_at_once(logits, scores, frame)
+        assert_same(assign_pixels(logits, scores, frame), expected)
+        shuffled = torch.randperm(len(scores), generator=torch.Generator().manual_seed(seed))
+        both = logits, scores[shuffled], frame
+        expected = _all_at_once(*both, count_outside=True)
+        assert_same(assign_pixels(*both, count_outside=True), expected)
 
 
 @pytest.mark.parametrize(("grid", "frame"), GRIDS_AND_FRAMES)
@@ -97,9 +106,10 @@ def test_the_larger_claim_wins_and_counts_only_where_it_is_inside_its_mask(hold)
     contest = hold(torch.stack([strong, weak]), torch.tensor([0.9, 0.3]), SAME_SIZE)
     assert contest.winner.tolist() == [[0] * 4, [0] * 4, [-1] * 4, [-1] * 4]
     assert contest.won_px.tolist() == [8, 0]
-    assert contest.inside_px.tolist() == [8, 16]
+    assert contest.inside_px.tolist() == [8, 0]  # nothing is said of a mask that won nothing
     assert contest.tight_px.tolist() == [8, 0]
-    assert contest.loose_px.tolist() == [16, 16]
+    assert contest.loose_px.tolist() == [16, 0]
+    assert contest.strongest_px is None
 
 
 @pytest.mark.parametrize("hold", WAYS)
