@@ -21,6 +21,7 @@ from pipelines.redaction import without_secrets
 from pipelines.run.committed import open_committed
 from possam_core.errors import ConfigError, PossamError
 from possam_core.evaluation.coco_panoptic import read_ground_truth
+from possam_core.evaluation.percent import percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +99,9 @@ def quality_table(report: EvaluationReport) -> Table:
     return [
         {
             "classes": name,
-            "PQ": f"{100 * quality.pq:.1f}",
-            "SQ": f"{100 * quality.sq:.1f}",
-            "RQ": f"{100 * quality.rq:.1f}",
+            "PQ": percent(quality.pq),
+            "SQ": percent(quality.sq),
+            "RQ": percent(quality.rq),
             "number": str(quality.num_classes),
         }
         for name, quality in report.quality.items()
@@ -113,8 +114,8 @@ def grade_table(report: EvaluationReport) -> Table:
         {
             "grade": grade.grade,
             "images": f"{grade.num_images:,}",
-            "PQ": f"{100 * grade.quality.pq:.1f}",
-            "expected": "-" if grade.expected_pq is None else f"{100 * grade.expected_pq:.1f}",
+            "PQ": percent(grade.quality.pq),
+            "expected": percent(grade.expected_pq),
         }
         for grade in report.grades
     ]

@@ -24,6 +24,7 @@ from pipelines.run.folder import RunFolder
 from pipelines.run.parts import read_shard
 from pipelines.schema import OK, is_labelled, to_rows
 from possam_core.errors import ConfigError
+from possam_core.evaluation.percent import quality_percents
 
 MOST_CHANGED = Order(label="changed most", by=(("changed", -1), ("pq", 1)))
 PQ_NOTE = "PQ takes A as truth, and ignores segments of B where A is void."
@@ -189,7 +190,7 @@ class _Comparer:
             totals=[
                 ("Images in both", f"{comparison.num_images:,}"),
                 ("Changed pixels", f"{100 * comparison.changed:.2f} %"),
-                ("PQ of B against A", f"{100 * quality.pq:.1f}" if quality.num_classes else "-"),
+                ("PQ of B against A", quality_percents(quality)[0]),
                 *((f"Labelled {o}", f"{comparison.outcomes[o]:,}") for o in OUTCOMES[1:3]),
             ],
             notes=(summary(comparison), PQ_NOTE, self.selection.describe("most changed")),

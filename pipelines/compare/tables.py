@@ -5,7 +5,7 @@ from rich.table import Table
 
 from pipelines.compare.comparison import OUTCOMES, Comparison, readable
 from pipelines.report.viewer import SummaryTable
-from possam_core.evaluation.panoptic_quality import PanopticQuality
+from possam_core.evaluation.percent import quality_percents
 
 NUM_FLOWS = 20
 SHOWN_IN_TERMINAL = 12
@@ -14,7 +14,7 @@ SHOWN_IN_TERMINAL = 12
 def quality_table(comparison: Comparison) -> SummaryTable:
     """PQ, SQ and RQ of the groups of classes."""
     rows = [
-        (name, *_percents(quality), str(quality.num_classes))
+        (name, *quality_percents(quality), str(quality.num_classes))
         for name, quality in comparison.quality().items()
         if quality.num_classes
     ]
@@ -38,7 +38,7 @@ def shift_table(comparison: Comparison) -> SummaryTable:
                 "{:,} → {:,}".format(*shift.segments),
                 f"{area_a:.2f} → {area_b:.2f}",
                 change,
-                _percents(shift.quality)[0],
+                quality_percents(shift.quality)[0],
             )
         )
     return SummaryTable(
@@ -86,9 +86,3 @@ def _rich(content: SummaryTable) -> Table:
     for row in content.rows[:SHOWN_IN_TERMINAL]:
         table.add_row(*row)
     return table
-
-
-def _percents(quality: PanopticQuality) -> tuple[str, str, str]:
-    if not quality.num_classes:
-        return "-", "-", "-"
-    return f"{100 * quality.pq:.1f}", f"{100 * quality.sq:.1f}", f"{100 * quality.rq:.1f}"

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from pipelines.evaluate.tables import CLAIM_NAMES, percent
+from pipelines.evaluate.tables import CLAIM_NAMES, figures_table
 from pipelines.settings.shared_fields import Model, OneGpu
 from pipelines.train.config import DataConfig
 from pipelines.train.data import open_images
 from possam_core.checkpoints.header import SUFFIX, resolve_model
 from possam_core.checkpoints.weights import copy_with_card
 from possam_core.errors import ConfigError
+from possam_core.evaluation.percent import percent
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.settings import Setting, require_valid
 from possam_core.training.calibrate import Calibrated, calibrate_teacher
@@ -84,18 +85,15 @@ def calibrate_checkpoint(
 def calibration_tables(calibrated: Calibrated) -> RenderableType:
     """Calibration errors before and after, and the quality of each grade, x 100."""
     metrics = calibrated.metrics
-    errors = Table(title="Expected calibration error, in percent")
-    for name in ("of", "before", "after"):
-        errors.add_column(name, justify="left" if name == "of" else "right")
+    errors = figures_table("Expected calibration error, in percent", "of", "before", "after")
     for claim, found in metrics["expected_calibration_error"].items():
         errors.add_row(CLAIM_NAMES[claim], percent(found["before"]), percent(found["after"]))
     return Group(errors, _grades(metrics))
 
 
 def _grades(metrics: dict[str, Any]) -> Table:
-    table = Table(title="Grades, in percent")
-    for name in ("grade", "images", "PQ", "PQ of an image", "expected"):
-        table.add_column(name, justify="left" if name == "grade" else "right")
+    names = ("grade", "images", "PQ", "PQ of an image", "expected")
+    table = figures_table("Grades, in percent", *names)
     for grade, found in metrics["grades"].items():
         shares = (found["pq"], found["image_pq"], found["expected_pq"])
         table.add_row(grade, f"{found['images']:,}", *(percent(share) for share in shares))

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from pipelines.evaluate.tables import figures_table
 from pipelines.run.committed import open_committed, read_machine_rows
 from pipelines.run.folder import RunFolder
 from pipelines.run.id_map import id_map
@@ -30,6 +31,7 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
+from possam_core.evaluation.percent import percent, quality_percents
 from possam_core.labels.quality import EXPECTED_PQ, GRADES
 
 
@@ -83,24 +85,22 @@ class EvaluationReport:
             caption += f"; left out: {self.num_without_truth} without ground truth"
         if self.num_without_row:
             caption += f"; left out: {self.num_without_row} that are not in the run"
-        table = Table(title="Panoptic quality, in percent", caption=caption)
-        table.add_column("classes")
-        for name in ("PQ", "SQ", "RQ", "number"):
-            table.add_column(name, justify="right")
+        columns = ("classes", "PQ", "SQ", "RQ", "number")
+        table = figures_table("Panoptic quality, in percent", *columns, caption=caption)
         for name, q in self.quality.items():
-            scores = [f"{100 * s:.1f}" if q.num_classes else "-" for s in (q.pq, q.sq, q.rq)]
-            table.add_row(name, *scores, str(q.num_classes))
+            table.add_row(name, *quality_percents(q), str(q.num_classes))
         return table
 
     def _grade_table(self) -> Table:
         of = "this model on the images that it was calibrated with"
         if not self.is_calibrated:
             of = "an earlier possam-tiny, not calibrated, on playground scenes"
-        table = Table(title="Calibration of the grades", caption=f"expected: as measured for {of}")
-        table.add_column("grade")
         of_image = ("PQ of an image", "expected", "off by") if self.is_calibrated else ()
-        for name in ("images", "PQ", "expected", "off by", *of_image):
-            table.add_column(name, justify="right")
+        table = figures_table(
+            "Calibration of the grades",
+            *("grade", "images", "PQ", "expected", "off by", *of_image),
+            caption=f"expected: as measured for {of}",
+        )
         for g in self.grades:
             scores = _compared(g.quality.pq, g.expected_pq)
             if self.is_calibrated:
@@ -195,7 +195,7 @@ def _calibration(
 
 def _compared(measured: float | None, expected: float | None) -> list[str]:
     """Both and their difference, x 100."""
-    texts = ["-" if value is None else f"{100 * value:.1f}" for value in (measured, expected)]
+    texts = [percent(measured), percent(expected)]
     if measured is None or expected is None:
         return [*texts, "-"]
     return [*texts, f"{100 * (measured - expected):+.1f}"]

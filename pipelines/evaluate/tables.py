@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from pipelines.evaluate.figures import ModelEvaluation
+from possam_core.evaluation.percent import percent, quality_percents
 from possam_core.evaluation.reliability import CLASS_SCORE, PREDICTED_IOU, SCORE
 
 CLAIM_NAMES = {
@@ -20,34 +21,29 @@ def to_terminal(evaluation: ModelEvaluation) -> RenderableType:
     )
 
 
-def percent(share: float | None) -> str:
-    """The share in percent with one decimal; a dash for None."""
-    return "-" if share is None else f"{100 * share:.1f}"
-
-
 def _quality(evaluation: ModelEvaluation) -> Table:
-    table = _table(
+    table = figures_table(
         f"{evaluation.model_name} on {len(evaluation.measurement.images):,} images, in percent",
         *("classes", "PQ", "SQ", "RQ", "mIoU", "number"),
     )
     for name, q in evaluation.quality.items():
-        scores = [percent(s) if q.num_classes else "-" for s in (q.pq, q.sq, q.rq)]
-        table.add_row(name, *scores, percent(evaluation.mean_ious[name]), str(q.num_classes))
+        table.add_row(
+            name, *quality_percents(q), percent(evaluation.mean_ious[name]), str(q.num_classes)
+        )
     return table
 
 
 def _precision(evaluation: ModelEvaluation) -> Table:
-    table = _table("Average precision of things, in percent", *("AP", "AP50", "AP75"))
+    names = ("AP", "AP50", "AP75", "small", "medium", "large")
+    table = figures_table("Average precision of things, in percent", *names)
     ap = evaluation.average_precision
-    for name in ("small", "medium", "large"):
-        table.add_column(name, justify="right")
     figures = (ap.ap, ap.ap50, ap.ap75, ap.small, ap.medium, ap.large)
     table.add_row(*(percent(figure) for figure in figures))
     return table
 
 
 def _reliability(evaluation: ModelEvaluation) -> Table:
-    table = _table("Reliability, in percent", "of", "segments", "claimed", "true", "ECE")
+    table = figures_table("Reliability, in percent", "of", "segments", "claimed", "true", "ECE")
     for name, curve in evaluation.measurement.reliability.items():
         number = sum(curve.num)
         sums = (sum(curve.claimed), sum(curve.found))
@@ -58,15 +54,18 @@ def _reliability(evaluation: ModelEvaluation) -> Table:
 
 
 def _grades(evaluation: ModelEvaluation) -> Table:
-    table = _table("Grades, in percent", "grade", "images", "PQ", "PQ of an image", "expected")
+    table = figures_table(
+        "Grades, in percent", "grade", "images", "PQ", "PQ of an image", "expected"
+    )
     for g in evaluation.grades:
         figures = (g.quality.pq, g.image_pq, g.expected_pq)
         table.add_row(g.grade, f"{g.num_images:,}", *(percent(f) for f in figures))
     return table
 
 
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title)
+def figures_table(title: str, first: str, *others: str, caption: str | None = None) -> Table:
+    """A table without rows whose columns, but for the first, are numbers."""
+    table = Table(title=title, caption=caption)
     table.add_column(first)
     for name in others:
         table.add_column(name, justify="right")

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from possam_core.checkpoints.weights import save_model
+from possam_core.evaluation.percent import percent
 from possam_core.model import ModelCard, PosSAM, PosSAMConfig
 from possam_core.playground import PLAYGROUND, World
 from possam_core.predictor import Predictor
@@ -114,7 +115,7 @@ def write_checkpoint(model: PosSAM, recipe: TinyRecipe, folder: Path) -> None:
     )
     save_model(folder / "possam-tiny.safetensors", model)
     for name, quality in measured.groups.items():
-        figures = [f"{100 * v:.1f}" for v in (quality.pq, quality.sq, quality.rq)]
+        figures = [percent(value) for value in (quality.pq, quality.sq, quality.rq)]
         logger.info("%s: PQ %s  SQ %s  RQ %s", name, *figures)
 
 
