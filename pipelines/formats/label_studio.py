@@ -23,6 +23,7 @@ from pipelines.formats.annotation import AnnotatedImage, Region, other_size, ref
 from pipelines.formats.label_studio_brush import BrushError, encode_brush
 from pipelines.formats.label_studio_shapes import GEOMETRY, ShapeError, read_mask
 from possam_core.errors import ConfigError
+from possam_core.labels.id_colours import hex_colour
 
 Record = dict[str, Any]
 
@@ -65,7 +66,7 @@ def brush_result(
 def label_config(colours: Mapping[str, tuple[int, int, int]]) -> str:
     """The XML that a project needs: an image, and a brush for each class, whose RGB is given."""
     labels = "\n".join(
-        f"    <Label value={quoteattr(name)} background={quoteattr(_hex(colour))}/>"
+        f"    <Label value={quoteattr(name)} background={quoteattr(hex_colour(colour))}/>"
         for name, colour in colours.items()
     )
     return (
@@ -168,7 +169,3 @@ def _region(name: str, result: Record, image_hw: tuple[int, int]) -> Region:
             "draw brushes, polygons or rectangles on the upright image and export again",
         ) from error
     return Region(category_name=labels[0], is_crowd=False, mask=mask)
-
-
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#" + "".join(f"{channel:02x}" for channel in colour)

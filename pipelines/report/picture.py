@@ -22,6 +22,7 @@ from pipelines.run.id_map import id_map
 from pipelines.schema import LabelledRow
 from pipelines.storage.store import STORE_ERRORS
 from possam_core.images.decode import ImageError, decode_image
+from possam_core.labels.id_colours import hex_colour
 
 SIDE_PX = 384  # the longer one
 THREADS = 4
@@ -122,14 +123,16 @@ def _draw_layer(layer: LabelLayer | None) -> dict[str, Any]:
             for tag in overlay.name_tags
         ],
         "segments": [
-            [s["id"], s["category_name"], round(s["score"], 2), _hex(s), s["isthing"]]
+            [
+                s["id"],
+                s["category_name"],
+                round(s["score"], 2),
+                hex_colour(segment_colour(s)),
+                s["isthing"],
+            ]
             for s in ordered
         ],
     }
-
-
-def _hex(segment: DrawnSegment) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*segment_colour(segment))
 
 
 def _jpeg_uri(pixels: UInt8[ndarray, "H W 3"]) -> str:

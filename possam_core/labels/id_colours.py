@@ -1,4 +1,5 @@
-"""Segment ids as colours, as COCO panoptic has them: id = R + 256 G + 65536 B; 0 is void.
+"""Colours as text, and segment ids as colours as COCO panoptic has them: id = R + 256 G + 65536 B;
+0 is void.
 
 Axes: H W pixels of the image.
 """
@@ -28,6 +29,15 @@ def ids_from_rgb(rgb: UInt8[ndarray, "H W 3"]) -> Int32[ndarray, "H W"]:
         axis=-1, dtype=np.int32
     )
     return ids
+
+
+def hex_colour(rgb: tuple[int, int, int]) -> str:
+    """A colour as HTML and XML write it.
+
+    >>> hex_colour((255, 128, 0))
+    '#ff8000'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 def read_id_png(file: Path | io.BytesIO, name: str) -> Int32[ndarray, "H W"]:

@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from possam_core.errors import GroundTruthError
-from possam_core.labels.id_colours import MAX_ID, ids_from_rgb, read_id_png, rgb_from_ids
+from possam_core.labels.id_colours import (
+    MAX_ID,
+    hex_colour,
+    ids_from_rgb,
+    read_id_png,
+    rgb_from_ids,
+)
 
 IDS = np.array([[1, 256 + 2, 65536 * 3 + 256 * 4 + 5], [0, 70_000, MAX_ID]], np.int32)
 
@@ -32,3 +38,7 @@ def test_what_holds_no_ids_is_refused_by_name(mode: str | None, expected: str) -
         Image.new(mode, (2, 2)).save(file, "PNG")
     with pytest.raises(GroundTruthError, match=expected):
         read_id_png(file, "a.png")
+
+
+def test_a_colour_is_written_with_two_digits_for_each_channel() -> None:
+    assert hex_colour((255, 128, 0)) == "#ff8000"
