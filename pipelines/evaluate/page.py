@@ -1,10 +1,7 @@
 """The page of a measured model: a folder of static files that opens from disk."""
 
-import hashlib
 from collections.abc import Iterator
-from html import escape
 from importlib import resources
-from string import Template
 from typing import Any
 
 from pipelines.evaluate.checkpoint import open_teacher, predict_images
@@ -13,17 +10,24 @@ from pipelines.evaluate.figures import ModelEvaluation
 from pipelines.evaluate.pictures import draw_beside_truth
 from pipelines.evaluate.record import to_record
 from pipelines.evaluate.tables import CLAIM_NAMES
-from pipelines.report.static_folder import HEAD, START, StaticFolder, script_json
+from pipelines.report.static_folder import (
+    HEAD,
+    PAGE_SIZE,
+    START,
+    StaticFolder,
+    page_key,
+    script_json,
+)
 from pipelines.train.data import open_images
 from possam_core.evaluation.confusion import count_segment_pairs
 from possam_core.evaluation.measurement import ImageResult, annotation
 from possam_core.evaluation.panoptic_quality import overlap_segments
 
-PAGE_SIZE = 8  # pictures in a file
 VIEWER_FILES = (
     "viewer.css",
     "columns.js",
 )  # of the report: its style, and functions that create elements
+VIEWER = resources.files("pipelines.report") / "static"
 OWN = resources.files(__package__) / "static"
 OWN_FILES = ("evaluation.css", "figures.js", "charts.js", "worst.js", "evaluation.js")
 
@@ -38,7 +42,6 @@ class EvaluationPage:
             ConfigError: it cannot be written, or holds a run or another page.
         """
         self._folder = StaticFolder(location)
-        self._digest = hashlib.sha256()
 
     def write(self, evaluation: ModelEvaluation, config: EvaluateConfig) -> str:
         """Write the page; return the address of the file to open.
@@ -47,38 +50,20 @@ class EvaluationPage:
         """
         worst = evaluation.worst_images(config.num_worst)
         content = _content(evaluation, worst)
-        self._put(HEAD, b"possam.evaluation(%s);\n" % script_json(content))
+        self._folder.put(HEAD, b"possam.evaluation(%s);\n" % script_json(content))
         pictures = list(_pictures(evaluation, config, worst))
         pages = range(0, len(pictures), PAGE_SIZE)
         for number, first in enumerate(pages):
             page = script_json(pictures[first : first + PAGE_SIZE])
-            self._put(f"data/page-{number:05d}.js", b"possam.pictures(%d,%s);\n" % (first, page))
-        self._put_viewer()
-        self._folder.put(START, self._start(str(content["title"]), len(pages)))
-        self._folder.remove_stale()
-        return f"{self._folder.location}/{START}"
-
-    def _put(self, key: str, data: bytes) -> None:
-        self._folder.put(key, data)
-        self._digest.update(data)
-
-    def _put_viewer(self) -> None:
-        viewer = resources.files("pipelines.report") / "static"
-        plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
-        files = [viewer / name for name in VIEWER_FILES] + [OWN / name for name in OWN_FILES]
-        for file in (*files, plotly):
-            self._put(f"viewer/{file.name}", file.read_bytes())
-
-    def _start(self, title: str, num_pages: int) -> bytes:
-        """The HTML file; its links change with the content of their targets."""
-        version = self._digest.hexdigest()[:16]
-        pages = [
-            f'<script defer src="data/page-{number:05d}.js?v={version}"></script>'
-            for number in range(num_pages)
-        ]
-        template = Template((OWN / START).read_text(encoding="utf-8"))
-        text = template.substitute(title=escape(title), version=version, pages="\n".join(pages))
-        return text.encode()
+            self._folder.put(page_key(number), b"possam.pictures(%d,%s);\n" % (first, page))
+        self._folder.put_scripts(
+            *(VIEWER / name for name in VIEWER_FILES), *(OWN / name for name in OWN_FILES)
+        )
+        links = "\n".join(
+            f'<script defer src="{page_key(number)}?v={self._folder.version}"></script>'
+            for number in range(len(pages))
+        )
+        return self._folder.finish(OWN / START, title=str(content["title"]), pages=links)
 
 
 def _content(evaluation: ModelEvaluation, worst: list[ImageResult]) -> dict[str, Any]:

@@ -1,7 +1,13 @@
 """A folder of static files for a browser, on disk or in a bucket."""
 
+import hashlib
 import json
 import re
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+from importlib.resources.abc import Traversable
+from string import Template
 from typing import TYPE_CHECKING
 
 from pipelines.run.folder import plan_key
@@ -20,6 +26,7 @@ MEDIA_TYPES = {
 }
 START = "index.html"
 HEAD = "data/head.js"
+PAGE_SIZE = 8  # pictures in a file: about 300 KB
 _NUMBERED = re.compile(r"data/(index|page)-\d+\.js")
 
 
@@ -34,6 +41,7 @@ class StaticFolder:
         """
         self.location = normalise_location(location)
         self._written: set[str] = set()
+        self._digest = hashlib.sha256()
         with writing_named(self.location):
             self._folder = StoreFolder(self.location, create=True)
             is_there = self._folder.exists(START)
@@ -60,10 +68,51 @@ class StaticFolder:
         with writing_named(self.location):
             self._folder.replace(key, data, attributes=attributes)
         self._written.add(key)
+        self._digest.update(data)
 
-    def remove_stale(self) -> None:
-        """Delete the numbered files of an earlier viewer that this one has not written."""
+    def put_scripts(self, *files: Traversable) -> None:
+        """Write scripts and styles, and the library that draws charts.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
+        for file in (*files, plotly):
+            self.put(f"viewer/{file.name}", file.read_bytes())
+
+    @property
+    def version(self) -> str:
+        """Changes with the content of the files so far; links end with it."""
+        return self._digest.hexdigest()[:16]
+
+    def finish(self, template: Traversable, *, title: str, **parts: str) -> str:
+        """Write the page to open, and delete what is left of an earlier one; return its address.
+
+        It is written last, so that it never links to missing files.
+
+        Args:
+            template: the page, with `$head`, `$title`, `$version` and a name for each of `parts`.
+            title: of the page, as text.
+            parts: as HTML.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        fields = {"title": escape(title), "version": self.version, **parts}
+        shared_head = resources.files(__package__) / "static" / "head.html"
+        fields["head"] = _filled(shared_head, fields).rstrip()
+        self.put(START, _filled(template, fields).encode())
         self._folder.remove(sorted(self._stale - self._written))
+        return f"{self.location}/{START}"
+
+
+def _filled(template: Traversable, fields: Mapping[str, str]) -> str:
+    return Template(template.read_text(encoding="utf-8")).substitute(fields)
+
+
+def page_key(number: int) -> str:
+    """The key of a file of pictures."""
+    return f"data/page-{number:05d}.js"
 
 
 def script_json(content: object) -> bytes:

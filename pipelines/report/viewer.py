@@ -5,19 +5,23 @@ few pictures, so that a bucket has few objects and a page that scrolls into view
 data is JavaScript that calls a function, because an HTML page opened from disk may not fetch.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape
 from importlib import resources
-from string import Template
 from typing import Any, Literal
 
-from pipelines.report.static_folder import HEAD, START, StaticFolder, script_json
+from pipelines.report.static_folder import (
+    HEAD,
+    PAGE_SIZE,
+    START,
+    StaticFolder,
+    page_key,
+    script_json,
+)
 
-PAGE_SIZE = 8  # pictures in a file: about 300 KB
 INDEX_ROWS = 8192  # at least so many in a file of the index: about 1 MB
+OWN = resources.files(__package__) / "static"
 STYLE_AND_SCRIPTS = (
     "viewer.css",
     "columns.js",
@@ -132,7 +136,6 @@ class ViewerWriter:
             ConfigError: it cannot be written, or holds a run or another page.
         """
         self._folder = StaticFolder(location)
-        self._digest = hashlib.sha256()
         self._blocks: list[RowBlock] = []
         self._num_index_files = 0
         self.num_rows = 0
@@ -158,30 +161,21 @@ class ViewerWriter:
         if self._blocks:
             self._write_index()
         for number, page in enumerate(self._pages(len(head.pictures))):
-            self._put(f"data/page-{number:05d}.js", b"possam.page(%d,[%s]);\n" % (number, page))
+            self._folder.put(page_key(number), b"possam.page(%d,[%s]);\n" % (number, page))
         self._spool.close()
         content = asdict(head) | {
             "num_rows": self.num_rows,
             "num_index_files": self._num_index_files,
             "page_size": PAGE_SIZE,
         }
-        self._put(HEAD, b"possam.head(%s);\n" % script_json(content))
-        package = resources.files(__package__) / "static"
-        for name in STYLE_AND_SCRIPTS:
-            self._put(f"viewer/{name}", (package / name).read_bytes())
-        plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
-        self._put("viewer/plotly.min.js", plotly.read_bytes())
-        # Last, so that the page never links to missing files; links change with their content.
-        template = Template((package / START).read_text(encoding="utf-8"))
-        start = template.substitute(title=escape(head.title), version=self._digest.hexdigest()[:16])
-        self._folder.put(START, start.encode())
-        self._folder.remove_stale()
-        return f"{self._folder.location}/{START}"
+        self._folder.put(HEAD, b"possam.head(%s);\n" % script_json(content))
+        self._folder.put_scripts(*(OWN / name for name in STYLE_AND_SCRIPTS))
+        return self._folder.finish(OWN / START, title=head.title)
 
     def _write_index(self) -> None:
         blocks = [asdict(block) for block in self._blocks]
         name = f"data/index-{self._num_index_files:05d}.js"
-        self._put(name, b"possam.rows(%s);\n" % script_json(blocks))
+        self._folder.put(name, b"possam.rows(%s);\n" % script_json(blocks))
         self._num_index_files += 1
         self._blocks.clear()
 
@@ -193,7 +187,3 @@ class ViewerWriter:
                 self._spool.seek(begin)
                 page.append(self._spool.read(end - begin) or b"null")
             yield b",".join(page)
-
-    def _put(self, key: str, data: bytes) -> None:
-        self._folder.put(key, data)
-        self._digest.update(data)
