@@ -1,6 +1,5 @@
 """Images to be planned: identified, and kept on disk until the repeated ones are known."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from datetime import datetime
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int64, UInt8
 from numpy import ndarray
 
-from pipelines.planning.duplicates import DIGEST_BYTES, DuplicateFinder
+from pipelines.planning.duplicates import DIGEST_BYTES, DuplicateFinder, joined_digests
 from pipelines.schema import PLAN_SCHEMA
 from possam_core.errors import ConfigError
 
@@ -141,9 +140,7 @@ def drop(batch: pa.RecordBatch, first: int, rows: Iterable[Int64[ndarray, " m"]]
 
 
 def _digests(strings: pa.Array) -> UInt8[ndarray, "n 16"]:
-    make = hashlib.blake2b
-    values = strings.cast(pa.binary()).to_pylist()
-    joined = b"".join([make(v, digest_size=DIGEST_BYTES).digest() for v in values])
+    joined = joined_digests(strings.cast(pa.binary()).to_pylist())
     return np.frombuffer(joined, np.uint8).reshape(-1, DIGEST_BYTES)
 
 

@@ -1,5 +1,7 @@
 """Finds rows of a long stream that repeat an earlier one, on disk rather than in memory."""
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,6 +47,12 @@ class DuplicateFinder:
             file.flush()
         found = [_repeated(np.fromfile(path, RECORD)) for path in self._paths]
         return np.sort(np.concatenate(found))
+
+
+def joined_digests(values: Iterable[bytes]) -> bytes:
+    """The digests of all values, one behind the other."""
+    make = hashlib.blake2b
+    return b"".join([make(value, digest_size=DIGEST_BYTES).digest() for value in values])
 
 
 def _repeated(records: ndarray) -> Int64[ndarray, " m"]:

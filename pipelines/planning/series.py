@@ -9,7 +9,6 @@ A draft is removed once it is copied or has lost; the rest of a killed process's
 read.
 """
 
-import hashlib
 import logging
 import re
 import uuid
@@ -24,6 +23,7 @@ from numpy import ndarray
 
 from pipelines.corpus.image import make_image_id
 from pipelines.corpus.source import read_source
+from pipelines.planning.duplicates import DIGEST_BYTES, joined_digests
 from pipelines.planning.freeze import freeze_plan
 from pipelines.planning.prepare import resolve_settings
 from pipelines.run.folder import RunFolder, plan_key
@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 CLAIM_KEY = re.compile(r"_claims/(\d{6})")
 KEYS_AN_IMAGE = 3
-DIGEST_BYTES = 16
 KEY_COLUMNS = ["image_id", "uri", "size", "etag"]
 
 Digests = Shaped[ndarray, "N 3"]  # of bytes, KEYS_AN_IMAGE for each image
@@ -195,8 +194,8 @@ def _is_in(digests: Digests, taken: Shaped[ndarray, " M"]) -> Bool[ndarray, "N 3
 
 
 def _digests(rows: Iterable[dict[str, object]]) -> Digests:
-    content = b"".join(chain.from_iterable(map(_keys, rows)))
-    return np.frombuffer(content, f"S{DIGEST_BYTES}").reshape(-1, KEYS_AN_IMAGE)
+    keys = chain.from_iterable(map(_keys, rows))
+    return np.frombuffer(joined_digests(keys), f"S{DIGEST_BYTES}").reshape(-1, KEYS_AN_IMAGE)
 
 
 def _keys(row: dict[str, object]) -> Iterator[bytes]:
@@ -204,13 +203,12 @@ def _keys(row: dict[str, object]) -> Iterator[bytes]:
 
     The last two identify images that a plan left out because they repeat a planned one.
     """
-    by_id = _digest("id", row["image_id"])
+    by_id = _key("id", row["image_id"])
     yield by_id
-    yield _digest("address", row["uri"], row["etag"] or "")
+    yield _key("address", row["uri"], row["etag"] or "")
     # Empty files are not repeats of one image.
-    yield _digest("content", row["etag"], row["size"]) if row["etag"] and row["size"] else by_id
+    yield _key("content", row["etag"], row["size"]) if row["etag"] and row["size"] else by_id
 
 
-def _digest(*parts: object) -> bytes:
-    text = "\n".join(map(str, parts))
-    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
+def _key(*parts: object) -> bytes:
+    return "\n".join(map(str, parts)).encode()

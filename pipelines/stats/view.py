@@ -12,6 +12,7 @@ from pipelines.stats.drift import MUCH_DRIFT, SOME_DRIFT, Drift
 from pipelines.stats.histogram import Histogram
 from pipelines.stats.report import StatisticsReport
 from pipelines.stats.statistics import NUM_SCORE_BANDS, SegmentFigures, Statistics
+from pipelines.stats.tables import QUANTILE_NAMES
 
 MAX_CLASSES = 20  # --json and the tables in the run have all
 MAX_PAIRS = 10
@@ -19,6 +20,7 @@ MAX_SHIFTS = 5
 CONSISTENCY = "consistency"  # of sampled images alone, so of none is no surprise
 NOTHING = "-"
 NOT_KNOWN = "not known"
+QUANTILES_SHOWN = ("p05", "p50", "p95")
 
 
 def statistics_view(report: StatisticsReport) -> RenderableType:
@@ -71,7 +73,7 @@ def _grades(statistics: Statistics) -> Table:
 
 
 def _images(statistics: Statistics) -> Table:
-    table = _table("labelled images", "measure", "images", "mean", *_QUANTILES)
+    table = _table("labelled images", "measure", "images", "mean", *QUANTILES_SHOWN)
     for name, histogram in statistics.images.items():
         if histogram.num_values:
             mean = f"{histogram.mean:.2f}"
@@ -138,11 +140,8 @@ def _verdict(index: float) -> str:
     return "some drift" if index < MUCH_DRIFT else "much drift"
 
 
-_QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
-
-
 def _quantiles(histogram: Histogram) -> list[str]:
-    values = (histogram.quantile(share) for share in _QUANTILES.values())
+    values = (histogram.quantile(QUANTILE_NAMES[name]) for name in QUANTILES_SHOWN)
     return [NOTHING if value is None else f"{value:.2f}" for value in values]
 
 
@@ -150,7 +149,7 @@ def _figures(
     title: str, name: str, rows: Iterable[tuple[str, SegmentFigures]], num_segments: int
 ) -> Table:
     measures = ("IoU", "margin", "stable", "CLIP")
-    table = _table(title, name, "segments", "share", *_QUANTILES, *measures)
+    table = _table(title, name, "segments", "share", *QUANTILES_SHOWN, *measures)
     for label, figures in rows:
         table.add_row(
             label,
