@@ -1,6 +1,5 @@
 """COCO panoptic, written and read: a JSON, and a folder of id PNGs with the same name."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -66,22 +65,15 @@ def read_coco_panoptic(path: Path) -> list[AnnotatedImage]:
         GroundTruthError: the file is missing or breaks the format.
     """
     truth = read_ground_truth(path)
-    records = json.loads(path.read_text(encoding="utf-8"))["images"]  # validated above
-    image_ids = {str(record["file_name"]): record.get("image_id") for record in records}
     names = {category.id: category.name for category in truth.categories}
     return [
         AnnotatedImage(
             name=image.file_name,
-            image_id=_text_or_none(image_ids[image.file_name]),
+            image_id=image.image_id,
             read_regions=partial(_read_regions, image, names),
         )
         for image in truth.images
     ]
-
-
-def _text_or_none(image_id: object) -> str | None:
-    """The id of a planned image, as exports of a run add it to COCO's own number."""
-    return image_id if isinstance(image_id, str) else None
 
 
 def _read_regions(

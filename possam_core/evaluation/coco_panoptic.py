@@ -3,7 +3,6 @@
 The PNGs lie in the folder named like the JSON without its suffix.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,13 @@ from typing import Any
 import numpy as np
 
 from possam_core.errors import GroundTruthError
+from possam_core.evaluation.coco_json import (
+    AnnotationRecord,
+    annotations_of,
+    is_crowd,
+    missing_fields_named,
+    parse_json,
+)
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation, TrueCategory
 from possam_core.labels.id_colours import read_id_png
 from possam_core.labels.masks import VOID_ID
@@ -33,6 +39,7 @@ class TrueImage:
     file_name: str  # of the image
     png_path: Path
     segments: Mapping[int, TrueSegment]  # by segment id
+    image_id: str | None = None  # of a planned image, as exports of a run add it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,29 +57,19 @@ def read_ground_truth(path: Path) -> PanopticGroundTruth:
         GroundTruthError: the file is missing, is not JSON, or breaks the format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise GroundTruthError(
             f"expected a COCO panoptic JSON at {path}, but it could not be read"
             f" ({error.strerror}); check the path"
         ) from error
-    except ValueError as error:
-        raise GroundTruthError(
-            f"expected JSON in {path}, but it does not parse: {error}"
-        ) from error
-    try:
-        categories = tuple(_category(record) for record in content["categories"])
-        file_names = {record["id"]: str(record["file_name"]) for record in content["images"]}
+    parsed = parse_json(content, str(path))
+    with missing_fields_named(str(path)):
+        categories = tuple(_category(record) for record in parsed["categories"])
         known = {category.id for category in categories}
         images = tuple(
-            _true_image(path, file_names[record["image_id"]], record, known)
-            for record in content["annotations"]
+            _true_image(path, record, known) for record in annotations_of(parsed, str(path))
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise GroundTruthError(
-            f"expected COCO panoptic categories, images and annotations in {path}, but one of them"
-            f" is missing or misses a field ({type(error).__name__}: {error})"
-        ) from error
     return PanopticGroundTruth(categories=categories, images=images)
 
 
@@ -109,25 +106,21 @@ def _category(record: Mapping[str, Any]) -> TrueCategory:
     )
 
 
-def _true_image(
-    json_path: Path, file_name: str, record: Mapping[str, Any], known_categories: set[int]
-) -> TrueImage:
+def _true_image(json_path: Path, record: AnnotationRecord, known_categories: set[int]) -> TrueImage:
     segments: dict[int, TrueSegment] = {}
-    for info in record["segments_info"]:
-        if info["id"] in segments or info["id"] == VOID_ID:
-            raise GroundTruthError(
-                f"{json_path}: segment ids of {file_name} must be positive and unique, got"
-                f" {info['id']}"
-            )
+    for segment_id, info in zip(record.ids, record.segments, strict=True):
         if info["category_id"] not in known_categories:
             raise GroundTruthError(
-                f"{json_path}: segment {info['id']} of {file_name} has the unknown category"
+                f"{json_path}: segment {segment_id} of {record.file_name} has the unknown category"
                 f" {info['category_id']}"
             )
-        segments[info["id"]] = TrueSegment(
-            category_id=info["category_id"],
-            is_crowd=bool(info.get("iscrowd", 0)),
-            area_px=info["area"],
+        segments[segment_id] = TrueSegment(
+            category_id=info["category_id"], is_crowd=is_crowd(info), area_px=info["area"]
         )
-    png_path = json_path.with_suffix("") / str(record["file_name"])
-    return TrueImage(file_name=file_name, png_path=png_path, segments=segments)
+    image_id = record.image.get("image_id")
+    return TrueImage(
+        file_name=record.file_name,
+        png_path=json_path.with_suffix("") / record.png_name,
+        segments=segments,
+        image_id=image_id if isinstance(image_id, str) else None,
+    )

@@ -7,9 +7,8 @@ Axes: H W pixels of the image.
 """
 
 import io
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,12 @@ from jaxtyping import Int32
 from numpy import ndarray
 
 from possam_core.errors import GroundTruthError, nearest
+from possam_core.evaluation.coco_json import (
+    annotations_of,
+    is_crowd,
+    missing_fields_named,
+    parse_json,
+)
 from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.id_colours import read_id_png
 from possam_core.labels.masks import VOID_ID
@@ -84,14 +89,8 @@ class CocoImages:
         """
         self.vocabulary, self._files = vocabulary, files
         content = self._read_json()
-        try:
+        with missing_fields_named(files.annotations):
             self._images = _parse(content, vocabulary, files.annotations, limit)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GroundTruthError(
-                "expected COCO panoptic categories, images and annotations in"
-                f" {files.annotations}, but one of them is missing or misses a field"
-                f" ({type(error).__name__}: {error})"
-            ) from error
         if not self._images:
             raise GroundTruthError(
                 f"expected annotated images in {files.annotations}, but it holds none"
@@ -133,16 +132,13 @@ class CocoImages:
 
     def _read_json(self) -> Any:
         try:
-            return json.loads(self._files.read_annotations())
+            content = self._files.read_annotations()
         except FileNotFoundError as error:
             raise GroundTruthError(
                 f"expected a COCO panoptic JSON at {self._files.annotations}, but there is none;"
                 " check the path"
             ) from error
-        except ValueError as error:
-            raise GroundTruthError(
-                f"expected JSON in {self._files.annotations}, but it does not parse: {error}"
-            ) from error
+        return parse_json(content, self._files.annotations)
 
     def _read(self, reader: Reader, name: str, what: str) -> bytes:
         try:
@@ -195,40 +191,27 @@ def find_class(name: str, vocabulary: Vocabulary) -> int | None:
 def _parse(content: Any, vocabulary: Vocabulary, source: str, limit: int | None) -> list[_Segments]:
     category_names = {c["id"]: str(c["name"]) for c in content["categories"]}
     class_of = {i: find_class(name, vocabulary) for i, name in category_names.items()}
-    file_names = {record["id"]: str(record["file_name"]) for record in content["images"]}
     result = []
-    for record in content["annotations"][:limit]:
-        image_name = file_names[record["image_id"]]
-        for info in record["segments_info"]:
-            if class_of[info["category_id"]] is None:
+    for record in annotations_of(content, source, limit=limit):
+        class_indices = []
+        for info in record.segments:
+            index = class_of[info["category_id"]]
+            if index is None:
                 name = category_names[info["category_id"]]
                 known = [n for c in vocabulary.classes for n in c.all_names]
                 hint = nearest(name, known, otherwise="add it to the vocabulary")
                 raise GroundTruthError(
                     f"expected only classes of the vocabulary {vocabulary.name!r} in {source}, but"
-                    f" a segment of {image_name} is of the class {name!r}; {hint}"
+                    f" a segment of {record.file_name} is of the class {name!r}; {hint}"
                 )
-        result.append(_segments(image_name, record, class_of, source))
-    return result
-
-
-def _segments(
-    image_name: str,
-    record: Mapping[str, Any],
-    class_of: Mapping[Any, int | None],
-    source: str,
-) -> _Segments:
-    infos = record["segments_info"]
-    ids = np.array([int(info["id"]) for info in infos], np.int64)
-    if len(np.unique(ids)) != len(ids) or (ids <= VOID_ID).any():
-        raise GroundTruthError(
-            f"expected positive ids in {source} that are unique within {image_name}, got"
-            f" {ids.tolist()}"
+            class_indices.append(index)
+        result.append(
+            _Segments(
+                record.file_name,
+                record.png_name,
+                np.array(record.ids, np.int64),
+                tuple(class_indices),
+                frozenset(i for i, info in enumerate(record.segments, start=1) if is_crowd(info)),
+            )
         )
-    return _Segments(
-        image_name,
-        str(record["file_name"]),
-        ids,
-        tuple(index for i in infos if (index := class_of[i["category_id"]]) is not None),
-        frozenset(i for i, info in enumerate(infos, start=1) if info.get("iscrowd", 0)),
-    )
+    return result

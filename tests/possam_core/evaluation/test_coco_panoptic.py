@@ -89,7 +89,7 @@ def test_a_png_that_contradicts_its_json_is_refused_by_name(tmp_path, segments, 
     ("segments", "message"),
     [
         ([{"id": 5, "category_id": 9, "area": 3}], "unknown category 9"),
-        ([{"id": 5, "category_id": 1, "area": 3}] * 2, "positive and unique, got 5"),
+        ([{"id": 5, "category_id": 1, "area": 3}] * 2, r"unique within a.jpg, got \[5, 5\]"),
         ([{"id": 5, "category_id": 1}], "misses a field"),
     ],
 )
