@@ -40,19 +40,15 @@ def calibrate(
     """Fit scores and grades on labelled images that the model was not trained on."""
     from rich.console import Console
 
-    from pipelines.bars import bars
+    from pipelines.bars import counting
     from pipelines.settings.load import load_config
 
     of_data = {"images": images, "masks": masks, "vocabulary": vocabulary, "limit": limit}
     of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}
     flags = {"model": model, "data": data_settings(model, data, of_data), "output": output}
     config = load_config(CalibrateConfig, None, {**flags, "gpus_per_worker": gpus_per_worker})
-    with bars() as progress:
-        task = progress.add_task("labelling", total=None)
-        calibrated = calibrate_checkpoint(
-            config,
-            on_images=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with counting("labelling") as on_progress:
+        calibrated = calibrate_checkpoint(config, on_images=on_progress)
     metrics = calibrated.metrics
     if as_json:
         print_json({"output": config.output, **metrics})

@@ -46,14 +46,11 @@ def errors(
 @care_app.command()
 def verify(run: RunArgument, as_json: JsonOption = False) -> None:
     """Check a run with independent code; exit with 1 if it finds a problem."""
-    from pipelines.bars import bars
+    from pipelines.bars import counting
     from pipelines.verify import verify_run
 
-    with bars() as progress:
-        task = progress.add_task("verifying", total=None)
-        report = verify_run(
-            run, on_file=lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    with counting("verifying") as on_progress:
+        report = verify_run(run, on_file=on_progress)
     if as_json:
         print_json(report)
     else:
@@ -70,14 +67,11 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> None:
 @care_app.command()
 def compact(run: RunArgument, as_json: JsonOption = False) -> None:
     """Write the labels of a finished run as a few large files; the run itself stays."""
-    from pipelines.bars import bars
+    from pipelines.bars import counting
     from pipelines.run.compact import compact_run
 
-    with bars() as progress:
-        task = progress.add_task("compacting", total=None)
-        report = compact_run(
-            run, on_shard=lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    with counting("compacting") as on_progress:
+        report = compact_run(run, on_shard=on_progress)
     if as_json:
         print_json(report)
         return

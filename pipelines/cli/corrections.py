@@ -28,18 +28,17 @@ def correct(
     as_json: JsonOption = False,
 ) -> None:
     """Add annotators' labels to a run, where they replace the model's."""
-    from pipelines.bars import bars
+    from pipelines.bars import counting
     from pipelines.corrections import correct_run
 
-    with bars() as progress:
-        task = progress.add_task("correcting", total=None)
+    with counting("correcting") as on_progress:
         report = correct_run(
             run,
             file,
             author=author,
             format=format,
             single_writer=bool(single_writer),
-            on_image=lambda done, total: progress.update(task, completed=done, total=total),
+            on_image=on_progress,
         )
     if as_json:
         print_json(report)

@@ -120,16 +120,12 @@ def _evaluate_run(run: str, ground_truth: Path | None, *, as_json: bool) -> None
 def _evaluate_model(config: EvaluateConfig, *, as_json: bool) -> None:
     from rich.console import Console
 
-    from pipelines.bars import bars
+    from pipelines.bars import counting
     from pipelines.evaluate import EvaluationPage, evaluate_model, to_record, to_terminal
 
     page = EvaluationPage(config.report) if config.report else None
-    with bars() as progress:
-        task = progress.add_task("measuring", total=None)
-        evaluation = evaluate_model(
-            config,
-            on_images=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with counting("measuring") as on_progress:
+        evaluation = evaluate_model(config, on_images=on_progress)
     address = page.write(evaluation, config) if page else None
     if as_json:
         print_json(to_record(evaluation) | {"page": address})

@@ -20,17 +20,12 @@ def stats(
 ) -> None:
     """Print grades, classes, sizes, scores and errors of a run, and its drift from another."""
 
-    from pipelines.bars import bars
+    from pipelines.bars import counting
     from pipelines.stats.report import report_statistics
     from pipelines.stats.view import statistics_view
 
-    with bars() as progress:
-        task = progress.add_task("counting", total=None)
-        report = report_statistics(
-            run,
-            reference=against,
-            on_shard=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with counting("counting") as on_progress:
+        report = report_statistics(run, reference=against, on_shard=on_progress)
     if as_json:
         print_json(report.to_json())
     else:
