@@ -63,7 +63,7 @@ class Predictor(Teacher):
         """Embed the vocabulary's names; arguments left out come from the model's card.
 
         Args:
-            model: on the device to predict on.
+            model: on the device to predict on; it is put into evaluation mode and stays in it.
             vocabulary: classes to look for.
             text: its embeddings, see `precomputed_text`; None: the model's own text tower.
             inference: ensemble and thresholds.
