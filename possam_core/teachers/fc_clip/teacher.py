@@ -4,7 +4,7 @@ Axes: B images, Q mask queries, K classes, H W pixels of an image.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Annotated
 
@@ -34,6 +34,9 @@ from possam_core.teachers.teacher import Proposals, Teacher, frame_of
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
+FC_CLIP_MERGE = MergeConfig(rules="mask2former", object_threshold=0.0, overlap_threshold=0.8)
+OVRCOAT_MERGE = replace(FC_CLIP_MERGE, overlap_threshold=0.7)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FcClipInference:
@@ -44,18 +47,14 @@ class FcClipInference:
     scoring: Annotated[FcClipScoring, Setting("how two classifications become one")] = (
         FC_CLIP_SCORING
     )
-    merge: Annotated[MergeConfig, Setting("which masks become segments")] = field(
-        default_factory=lambda: MergeConfig(object_threshold=0.0, overlap_threshold=0.8)
-    )
+    merge: Annotated[MergeConfig, Setting("which masks become segments")] = FC_CLIP_MERGE
 
     def __post_init__(self) -> None:
         require_valid(self)
 
 
 FC_CLIP_INFERENCE = FcClipInference()
-OVRCOAT_INFERENCE = FcClipInference(
-    scoring=OVRCOAT_SCORING, merge=MergeConfig(object_threshold=0.0, overlap_threshold=0.7)
-)
+OVRCOAT_INFERENCE = FcClipInference(scoring=OVRCOAT_SCORING, merge=OVRCOAT_MERGE)
 
 
 class FcClipTeacher(Teacher):

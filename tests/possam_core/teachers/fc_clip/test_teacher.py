@@ -10,6 +10,7 @@ import torch
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.errors import ConfigError, PossamError
 from possam_core.images.batch import make_shortest_edge_batch
+from possam_core.teachers.fc_clip.scoring import FcClipScoring
 from possam_core.teachers.fc_clip.teacher import (
     FC_CLIP_INFERENCE,
     OVRCOAT_INFERENCE,
@@ -89,11 +90,33 @@ def test_as_ovrcoat_only_void_and_the_overlap_differ() -> None:
     assert (teacher.merging.overlap_threshold, ovrcoat.merging.overlap_threshold) == (0.8, 0.7)
 
 
-def test_images_become_segments() -> None:
-    segmentations = make_teacher()(IMAGES)
-    assert [s.image_hw for s in segmentations] == [(70, 96), (120, 50)]
-    assert all(s.segments for s in segmentations)
-    assert {x.predicted_iou for s in segmentations for x in s.segments} == {None}
+@pytest.mark.parametrize(
+    ("name", "scoring"),
+    [
+        ("", FcClipScoring()),
+        ("trained_alone/", FcClipScoring(alpha=0.0, beta=0.0)),
+        ("clip_alone/", FcClipScoring(alpha=1.0, beta=1.0)),
+        ("valid_mask/", FcClipScoring(counts_empty_masks=False)),
+    ],
+)
+def test_its_labels_are_those_of_the_references(name: str, scoring: FcClipScoring) -> None:
+    teacher = make_teacher(replace(FC_CLIP_INFERENCE, scoring=scoring))
+    for i, forms in enumerate(teacher.forms(IMAGES)):
+        segments = forms.panoptic.segments
+        ours = class_and_mask([(s.id, s.class_index) for s in segments], forms.panoptic.ids)
+        theirs = REFERENCES[f"{i}/{name}segments"]  # id, is thing, class
+        expected = class_and_mask(
+            [(int(s[0]), int(s[2])) for s in theirs], REFERENCES[f"{i}/{name}panoptic_ids"]
+        )
+        assert ours == expected
+        semantic = REFERENCES[f"{i}/{name}semantic_classes"]
+        assert (forms.class_indices == semantic).mean() >= 0.999
+        assert {s.predicted_iou for s in segments} <= {None}
+
+
+def class_and_mask(segments: list[tuple[int, int]], ids: np.ndarray) -> set[tuple[int, bytes]]:
+    """Each segment's class and pixels; how segments are numbered does not count."""
+    return {(class_index, (ids == number).tobytes()) for number, class_index in segments}
 
 
 def test_impossible_input_is_refused() -> None:
