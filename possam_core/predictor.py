@@ -4,7 +4,6 @@ Axes: B images, Q mask queries, K classes, H W pixels of an image.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import UInt8
@@ -15,17 +14,14 @@ from possam_core.checkpoints.header import is_own_teacher, read_card
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import ConfigError
 from possam_core.images.batch import ImageBatch, make_batch
-from possam_core.labels.mask_contest import Frame
 from possam_core.labels.panoptic import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
-from possam_core.model import InferenceConfig, MaskClassification, PosSAM
+from possam_core.model import InferenceConfig, MaskClassification, PosSAM, Precision
 from possam_core.teachers.own import load_own_teacher
-from possam_core.teachers.teacher import Proposals, Teacher
+from possam_core.teachers.teacher import Proposals, Teacher, frame_of
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
-
-Precision = Literal["float32", "bfloat16"]
 
 COMPILE_BACKEND = "inductor"  # torch.compile's own default
 
@@ -124,7 +120,7 @@ class Predictor(Teacher):
     def proposals(self, batch: ImageBatch, result: MaskClassification) -> list[Proposals]:
         """Per image, masks with the probabilities of this vocabulary's classes."""
         return [
-            Proposals(masks=masks, frame=_frame(batch, i))
+            Proposals(masks=masks, frame=frame_of(batch, i))
             for i, masks in enumerate(self.score(result))
         ]
 
@@ -146,14 +142,6 @@ class Predictor(Teacher):
             )
             for i in range(len(probs))
         ]
-
-
-def _frame(batch: ImageBatch, index: int) -> Frame:
-    return Frame(
-        canvas_hw=(batch.pixels.shape[-2], batch.pixels.shape[-1]),
-        resized_hw=batch.resized_hw[index],
-        image_hw=batch.image_hw[index],
-    )
 
 
 def load_predictor(

@@ -66,7 +66,7 @@ def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> Ima
     Raises:
         PossamError: there is no image, or one has no pixels.
     """
-    _refuse_empty(images)
+    require_pixels(images)
     pixels = torch.zeros((len(images), 3, canvas, canvas), dtype=torch.uint8)
     valid = torch.zeros((len(images), canvas, canvas), dtype=torch.bool)
     sizes = []
@@ -91,7 +91,7 @@ def make_shortest_edge_batch(
     Raises:
         PossamError: there is no image, one has no pixels, or their canvases are not of one size.
     """
-    _refuse_empty(images)
+    require_pixels(images)
     image_hw = [(image.shape[0], image.shape[1]) for image in images]
     sizes = [shortest_edge_size(hw, short_side=short_side, long_side=long_side) for hw in image_hw]
     canvas_hw = padded_size(sizes[0], multiple)
@@ -109,7 +109,12 @@ def make_shortest_edge_batch(
     return ImageBatch(pixels, valid, tuple(sizes), tuple(image_hw))
 
 
-def _refuse_empty(images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> None:
+def require_pixels(images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> None:
+    """Return if there is an image, and all have pixels.
+
+    Raises:
+        PossamError: otherwise.
+    """
     if not images or any(0 in image.shape for image in images):
         raise PossamError(f"expected at least one image with pixels, got {len(images)} images")
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.errors import TeacherError
+from possam_core.images.batch import ImageBatch
 from possam_core.labels.calibration import CalibrationConfig, calibrate, class_scores
 from possam_core.labels.instances import ImageForms, find_instances, label_pixels
 from possam_core.labels.mask_contest import Frame
@@ -74,6 +75,15 @@ class Proposals:
                 canvas_hw=(height, width), resized_hw=(height, width), image_hw=(height, width)
             ),
         )
+
+
+def frame_of(batch: ImageBatch, index: int) -> Frame:
+    """Where an image of the batch lies on its canvas."""
+    return Frame(
+        canvas_hw=(batch.pixels.shape[-2], batch.pixels.shape[-1]),
+        resized_hw=batch.resized_hw[index],
+        image_hw=batch.image_hw[index],
+    )
 
 
 class Teacher(ABC):
