@@ -1,15 +1,19 @@
-"""Cost of merging 250 masks into one map, next to a loop in the manner of Mask2Former.
+"""Cost of merging 250 masks into one map, next to the loops of Mask2Former and of FC-CLIP.
 
-The loop resizes every query to the image's size, takes the sigmoid of all, and then counts the
-pixels of each kept mask separately. Both sides alternate in one process, the least of five times
-counts, and the map and every segment must agree. The peak memory of each side is the kernel's
-high-water mark of resident memory (VmHWM, reset before the call) in a process of its own. Prints a
-table and writes `build/bench/merge.json`.
+Mask2Former's loop resizes every query to the image's size, takes the sigmoid of all, and then
+counts the pixels of each kept mask separately; both sides merge by PosSAM's rules, 30 masks pass.
+FC-CLIP's does so by its own rules: no threshold, so that every mask takes part that is not void,
+here 30 or all 250, and its masks cover the padded image with the short side at 800 pixels.
+
+Both sides alternate in one process, the least of five times counts, and the map and every segment
+must agree. The peak memory of each side is the kernel's high-water mark of resident memory (VmHWM,
+reset before the call) in a process of its own. Prints a table and writes `build/bench/merge.json`.
 """
 
 import multiprocessing
 import platform
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +30,35 @@ from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 OUTPUT = Path("build/bench/merge.json")
-FRAMES = {
-    "640 x 480": Frame(canvas_hw=(1024, 1024), resized_hw=(768, 1024), image_hw=(480, 640)),
-    "1024 x 1024": Frame(canvas_hw=(1024, 1024), resized_hw=(1024, 1024), image_hw=(1024, 1024)),
-}
 NUM_QUERIES = 250
 NUM_KEPT = 30
-GRID = 256
-CONFIG = MergeConfig()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is merged, and by which rules."""
+
+    frame: Frame
+    num_kept: int = NUM_KEPT
+    config: MergeConfig = field(default_factory=MergeConfig)
+
+    @property
+    def grid_hw(self) -> tuple[int, int]:
+        """The masks have a cell for each 4 x 4 pixels of the canvas."""
+        return self.frame.canvas_hw[0] // 4, self.frame.canvas_hw[1] // 4
+
+
+LARGE = Frame(canvas_hw=(1024, 1024), resized_hw=(1024, 1024), image_hw=(1024, 1024))
+FC_CLIP = MergeConfig(rules="mask2former", object_threshold=0.0, overlap_threshold=0.8, eta=0.0)
+FC_CLIP_FRAME = Frame(canvas_hw=(800, 800), resized_hw=(800, 800), image_hw=(1024, 1024))
+CASES = {
+    "640 x 480": Case(
+        frame=Frame(canvas_hw=(1024, 1024), resized_hw=(768, 1024), image_hw=(480, 640))
+    ),
+    "1024 x 1024": Case(frame=LARGE),
+    "FC-CLIP, 30 not void": Case(frame=FC_CLIP_FRAME, config=FC_CLIP),
+    "FC-CLIP, none void": Case(frame=FC_CLIP_FRAME, config=FC_CLIP, num_kept=NUM_QUERIES),
+}
 VOCABULARY = Vocabulary(
     name="bench",
     classes=tuple(
@@ -43,19 +68,22 @@ VOCABULARY = Vocabulary(
 IS_SEEN = (True,) * len(VOCABULARY.classes)
 
 
-def make_masks() -> ScoredMasks:
-    """Soft ellipses of all sizes with uneven borders; 30 of 250 pass the score threshold."""
+def make_masks(num_kept: int, grid_hw: tuple[int, int]) -> ScoredMasks:
+    """Soft ellipses of all sizes with uneven borders; the first so many in some order are no void.
+
+    Their scores are those of a sure classifier times one minus void; the others' are about 0.03.
+    """
     rng = torch.Generator().manual_seed(0)
     centres = torch.rand((NUM_QUERIES, 2, 1, 1), generator=rng)
     radii = 0.03 * 20 ** torch.rand((NUM_QUERIES, 2, 1, 1), generator=rng)  # 3 % to 60 % of a side
-    line = (torch.arange(GRID) + 0.5) / GRID
-    places = torch.stack(torch.meshgrid(line, line, indexing="ij"))  # (2, h, w)
+    lines = [(torch.arange(side) + 0.5) / side for side in grid_hw]
+    places = torch.stack(torch.meshgrid(*lines, indexing="ij"))  # (2, h, w)
     distances = (((places - centres) / radii) ** 2).sum(dim=1).sqrt()  # (Q, h, w), 1 on the border
     bumps = torch.randn((NUM_QUERIES, 1, 16, 16), generator=rng)
-    uneven = functional.interpolate(bumps, size=(GRID, GRID), mode="bicubic")[:, 0]
+    uneven = functional.interpolate(bumps, size=grid_hw, mode="bicubic")[:, 0]
     order = torch.randperm(NUM_QUERIES, generator=rng)
     void_probs = torch.full((NUM_QUERIES,), 0.97)
-    void_probs[order[:NUM_KEPT]] = 0.5 * torch.rand(NUM_KEPT, generator=rng)
+    void_probs[order[:num_kept]] = 0.5 * torch.rand(num_kept, generator=rng)
     class_logits = 3 * torch.randn((NUM_QUERIES, len(VOCABULARY.classes)), generator=rng)
     class_logits[order, order % len(VOCABULARY.classes)] += 12  # the classifier is confident
     return ScoredMasks(
@@ -67,39 +95,37 @@ def make_masks() -> ScoredMasks:
     )
 
 
-def merge_ours(masks: ScoredMasks, frame: Frame) -> PanopticSegmentation:
+def merge_ours(masks: ScoredMasks, case: Case) -> PanopticSegmentation:
     """The map and segments of possam_core."""
-    return merge(
-        masks,
-        VOCABULARY,
-        CONFIG,
-        is_seen=IS_SEEN,
-        frame=frame,
-    )
+    return merge(masks, VOCABULARY, case.config, is_seen=IS_SEEN, frame=case.frame)
 
 
-def merge_by_loop(
-    masks: ScoredMasks, frame: Frame
-) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """The map, and (id, class index, area) of each segment."""
-    height, width = frame.resized_hw
-    logits = functional.interpolate(masks.mask_logits[None], size=frame.canvas_hw, mode="bilinear")[
-        ..., :height, :width
-    ]
-    probs = functional.interpolate(logits, size=frame.image_hw, mode="bilinear")[0].sigmoid()
-    scores = masks.scores(CONFIG.eta)
-    chosen = scores.argsort(descending=True, stable=True)
-    chosen = chosen[scores[chosen] >= CONFIG.object_threshold]
+Found = tuple[np.ndarray, list[tuple[int, int, int]]]  # map; id, class index, area of each segment
+
+
+def merge_by_loop(masks: ScoredMasks, case: Case) -> Found:
+    """The loop by the rules of the case."""
+    probs = all_at_full_size(masks, case.frame)
+    scores = masks.scores(case.config.eta)
+    if case.config.rules == "mask2former":
+        everything = torch.cat([scores[:, None], masks.void_probs[:, None]], dim=1)
+        is_kept = (everything.argmax(dim=1) == 0) & (scores > case.config.object_threshold)
+        chosen = is_kept.nonzero().flatten()
+    else:
+        chosen = scores.argsort(descending=True, stable=True)
+        chosen = chosen[scores[chosen] >= case.config.object_threshold]
     kept = probs[chosen]
     strongest = (scores[chosen][:, None, None] * kept).argmax(dim=0)
-    ids = torch.zeros(frame.image_hw, dtype=torch.int32)
+    ids = torch.zeros(case.frame.image_hw, dtype=torch.int32)
     classes: dict[int, int] = {}
     id_of_stuff: dict[int, int] = {}
     for index, class_index in enumerate(masks.class_probs[chosen].argmax(dim=-1).tolist()):
         inside = kept[index] >= 0.5
-        won = (strongest == index) & inside
-        inside_px, won_px = inside.sum().item(), won.sum().item()
-        if not won_px or won_px / inside_px < CONFIG.overlap_threshold:
+        owned = strongest == index
+        won = owned & inside
+        counted = owned if case.config.rules == "mask2former" else won
+        inside_px, won_px, counted_px = (int(m.sum()) for m in (inside, won, counted))
+        if not won_px or counted_px / inside_px < case.config.overlap_threshold:
             continue
         segment_id = id_of_stuff.get(class_index, len(classes) + 1)
         if not VOCABULARY.classes[class_index].is_thing:
@@ -110,23 +136,41 @@ def merge_by_loop(
     return ids.numpy(), [(i, c, areas[i]) for i, c in classes.items()]
 
 
-def check_agreement(masks: ScoredMasks, frame: Frame) -> int:
-    """The number of segments, after checking that both sides give equal segments and pixels."""
-    ours, (ids, segments) = merge_ours(masks, frame), merge_by_loop(masks, frame)
-    np.testing.assert_array_equal(ours.ids, ids)
-    assert [(s.id, s.class_index, s.area_px) for s in ours.segments] == segments
+def all_at_full_size(masks: ScoredMasks, frame: Frame) -> torch.Tensor:
+    """(Q, H, W): the sigmoid of every query's mask at the image's size."""
+    height, width = frame.resized_hw
+    logits = functional.interpolate(
+        masks.mask_logits[None], size=frame.canvas_hw, mode="bilinear", align_corners=False
+    )[..., :height, :width]
+    logits = functional.interpolate(
+        logits, size=frame.image_hw, mode="bilinear", align_corners=False
+    )
+    return logits[0].sigmoid()
+
+
+def check_agreement(masks: ScoredMasks, case: Case) -> int:
+    """The number of segments, after checking that both sides give equal segments and pixels.
+
+    Also with every winner a segment, for among many masks few win most of themselves.
+    """
+    for config in (replace(case.config, overlap_threshold=0.0), case.config):
+        checked = replace(case, config=config)
+        ours, (ids, segments) = merge_ours(masks, checked), merge_by_loop(masks, checked)
+        np.testing.assert_array_equal(ours.ids, ids)
+        assert [(s.id, s.class_index, s.area_px) for s in ours.segments] == segments
     return len(segments)
 
 
-def peak_bytes(side: str, size: str) -> int:
+def peak_bytes(side: str, name: str) -> int:
     """The rise of resident memory when one side merges once."""
-    masks, frame = make_masks(), FRAMES[size]
+    case = CASES[name]
+    masks, grid = make_masks(case.num_kept, case.grid_hw), case.grid_hw
     function = {"ours": merge_ours, "loop": merge_by_loop}[side]
-    tiny = Frame(canvas_hw=(GRID, GRID), resized_hw=(GRID, GRID), image_hw=(GRID, GRID))
-    function(masks, tiny)  # so that no import or thread start is counted
+    tiny = Frame(canvas_hw=grid, resized_hw=grid, image_hw=grid)
+    function(masks, replace(case, frame=tiny))  # so that no import or thread start is counted
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident_kib("VmRSS")
-    function(masks, frame)
+    function(masks, case)
     return 1024 * (_resident_kib("VmHWM") - before)
 
 
@@ -135,24 +179,24 @@ def _resident_kib(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
-def measure_peak(side: str, size: str) -> int:
+def measure_peak(side: str, name: str) -> int:
     """`peak_bytes` in a fresh process."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(peak_bytes, side, size).result()
+        return pool.submit(peak_bytes, side, name).result()
 
 
-def measure(size: str) -> dict[str, float]:
-    """Times, peaks and their ratios for one size of image."""
-    masks, frame = make_masks(), FRAMES[size]
-    num_segments = check_agreement(masks, frame)
-    num_kept = int((masks.scores(CONFIG.eta) >= CONFIG.object_threshold).sum())
+def measure(name: str) -> dict[str, float]:
+    """Times, peaks and their ratios of one case."""
+    case = CASES[name]
+    masks = make_masks(case.num_kept, case.grid_hw)
+    num_segments = check_agreement(masks, case)
     ours_s, loop_s = least_seconds(
-        lambda: merge_ours(masks, frame), lambda: merge_by_loop(masks, frame)
+        lambda: merge_ours(masks, case), lambda: merge_by_loop(masks, case)
     )
-    ours_bytes, loop_bytes = measure_peak("ours", size), measure_peak("loop", size)
+    ours_bytes, loop_bytes = measure_peak("ours", name), measure_peak("loop", name)
     return {
-        "kept": num_kept,
+        "kept": case.num_kept,
         "segments": num_segments,
         "ours_ms": 1e3 * ours_s,
         "loop_ms": 1e3 * loop_s,
@@ -160,17 +204,17 @@ def measure(size: str) -> dict[str, float]:
         "ours_peak_mib": ours_bytes / 2**20,
         "loop_peak_mib": loop_bytes / 2**20,
         "share_of_memory": ours_bytes / loop_bytes,
-        "allowed_share_of_memory": num_kept / NUM_QUERIES + 0.1,
+        "allowed_share_of_memory": case.num_kept / NUM_QUERIES + 0.1,
     }
 
 
 def main() -> None:
     """Measure, print, write."""
-    rows = {size: measure(size) for size in FRAMES}
+    rows = {name: measure(name) for name in CASES}
     title = f"merge, {platform.machine()}, {torch.get_num_threads()} threads"
     table = Table("measured", *rows, title=title)
-    for name in next(iter(rows.values())):
-        table.add_row(name, *(f"{row[name]:.4g}" for row in rows.values()))
+    for figure in next(iter(rows.values())):
+        table.add_row(figure, *(f"{row[figure]:.4g}" for row in rows.values()))
     Console().print(table)
     write_json(OUTPUT, {"threads": torch.get_num_threads(), **rows})
 

@@ -98,6 +98,23 @@ def test_so_it_does_where_grid_and_canvas_are_not_square(
         assert_same(assign_pixels(logits, scores, frame), contest)
 
 
+@pytest.mark.parametrize("count_outside", [False, True])
+@pytest.mark.parametrize("image_hw", [(180, 256), (150, 213), (360, 512)])
+def test_so_it_does_for_many_masks_of_which_most_win_little(
+    image_hw: tuple[int, int], count_outside: bool
+) -> None:
+    frame = Frame(canvas_hw=(192, 256), resized_hw=(180, 256), image_hw=image_hw)
+    rng = torch.Generator().manual_seed(5)
+    centres = torch.rand((60, 2, 1, 1), generator=rng) * torch.tensor([48, 64])[:, None, None]
+    places = torch.stack(torch.meshgrid(torch.arange(48.0), torch.arange(64.0), indexing="ij"))
+    distances = ((places - centres) ** 2).sum(dim=1).sqrt()
+    logits = 2 * (2 + 6 * torch.rand((60, 1, 1), generator=rng) - distances).clamp(min=-8)
+    scores = torch.rand(60, generator=rng)
+    contest = assign_pixels(logits, scores, frame, count_outside=count_outside)
+    assert_same(contest, _all_at_once(logits, scores, frame, count_outside=count_outside))
+    assert 10 < (contest.won_px > 0).sum() < 60
+
+
 @pytest.mark.parametrize("hold", WAYS)
 def test_the_larger_claim_wins_and_counts_only_where_it_is_inside_its_mask(hold) -> None:
     strong = torch.full((4, 4), -0.5)  # claims 0.34 outside of itself
