@@ -197,7 +197,7 @@ def _looked_at(bounds: WinBounds, count_outside: bool) -> Bool[Tensor, "N a b"]:
 
     Where no mask is inside, the pixel is void whoever is the strongest.
     """
-    can_win = bounds.can_win if count_outside else bounds.can_win & bounds.can_be_inside
+    can_win = bounds.can_win if count_outside else bounds.can_win_inside
     has_pixels = (can_win & (bounds.largest >= -MARGIN)).flatten(1).any(dim=1)
     counts = bounds.largest > -STABILITY_OFFSET - MARGIN
     return can_win | (counts & has_pixels[:, None, None])

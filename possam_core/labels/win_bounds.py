@@ -27,7 +27,7 @@ class WinBounds:
     largest: Float[Tensor, "N a b"]  # logit of any pixel in the tile
     least: Float[Tensor, "N a b"]
     can_win: Bool[Tensor, "N a b"]  # no other mask claims every pixel of the tile more strongly
-    can_be_inside: Bool[Tensor, "a b"]  # some mask has a logit >= 0 there
+    can_win_inside: Bool[Tensor, "N a b"]  # nor where some mask has a logit >= 0
 
 
 def bound_wins(mask_logits: Float[Tensor, "N h w"], scores: Float[Tensor, " N"]) -> WinBounds:
@@ -36,12 +36,16 @@ def bound_wins(mask_logits: Float[Tensor, "N h w"], scores: Float[Tensor, " N"])
     largest = _spread(torch.from_numpy(np.stack([t[0] for t in tiles])))
     least = -_spread(-torch.from_numpy(np.stack([t[1] for t in tiles])))
     weight = scores[:, None, None]
-    surely_claimed = (weight * least.sigmoid()).amax(dim=0)  # (a, b)
+    claimed_everywhere = (weight * least.sigmoid()).amax(dim=0)  # (a, b)
+    # Where a mask is inside, its claim is at least half its score.
+    claimed_inside = torch.where(largest >= -MARGIN, 0.5 * weight, torch.inf).amin(dim=0)
+    claims = (1 + MARGIN) * weight * largest.sigmoid()
+    can_win = claims >= claimed_everywhere
     return WinBounds(
         largest=largest,
         least=least,
-        can_win=(1 + MARGIN) * weight * largest.sigmoid() >= surely_claimed,
-        can_be_inside=largest.amax(dim=0) >= -MARGIN,
+        can_win=can_win,
+        can_win_inside=can_win & (claims >= claimed_inside),
     )
 
 
