@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from prefect import flow, task
@@ -17,10 +16,10 @@ from flows.forms.form_field import form_field
 from flows.logs import package_logs_in_run
 from pipelines.evaluate import run as evaluation
 from pipelines.evaluate.run import EvaluationReport
+from pipelines.evaluate.truth import require_truth
 from pipelines.redaction import without_secrets
 from pipelines.run.committed import open_committed
 from possam_core.errors import ConfigError, PossamError
-from possam_core.evaluation.coco_panoptic import read_ground_truth
 from possam_core.evaluation.percent import percent
 
 
@@ -42,7 +41,7 @@ class EvaluateRunForm:
         str,
         form_field(
             "Ground truth",
-            "COCO panoptic JSON where the flow runs, with its PNGs beside it",
+            "COCO panoptic JSON, with its PNGs beside it; where the flow runs, or s3://",
             example="/data/panoptic_val.json",
         ),
     ]
@@ -62,9 +61,7 @@ class EvaluateRunForm:
 def problems(form: EvaluateRunForm) -> list[str]:
     """Every mistake in the form, a sentence each; empty: the form is valid."""
     return [
-        *mistakes_in(
-            partial(open_committed, form.run), partial(read_ground_truth, Path(form.ground_truth))
-        ),
+        *mistakes_in(partial(open_committed, form.run), partial(require_truth, form.ground_truth)),
         *out_of_bounds(form),
     ]
 
@@ -87,7 +84,7 @@ def evaluate_run(form: EvaluateRunForm) -> None:
 @task_body
 def evaluate(run: str, ground_truth: str) -> float:
     """The panoptic quality over all classes, in percent; artifacts show classes and grades."""
-    report = evaluation.evaluate_run(run, Path(ground_truth))
+    report = evaluation.evaluate_run(run, ground_truth)
     where = without_secrets(run)
     create_table_artifact(quality_table(report), key="panoptic-quality", description=where)
     create_table_artifact(grade_table(report), key="grade-calibration", description=where)

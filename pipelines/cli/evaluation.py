@@ -17,7 +17,7 @@ from pipelines.cli.labelled_data import (
 )
 from pipelines.cli.options import JsonOption, print_json
 from pipelines.cli.settings_flags import setting_flag
-from pipelines.evaluate.config import EvaluateConfig
+from pipelines.evaluate.config import EvaluateConfig, EvaluateRunConfig
 from possam_core.errors import ConfigError
 
 evaluation_app = typer.Typer()
@@ -32,7 +32,8 @@ def evaluate(
         ),
     ],
     ground_truth: Annotated[
-        Path | None, typer.Option(help="for a run: JSON in COCO panoptic format")
+        str | None,
+        typer.Option(help="for a run: JSON in COCO panoptic format, local or s3://"),
     ] = None,
     data: DataOption = None,
     images: DataImagesOption = None,
@@ -45,22 +46,31 @@ def evaluate(
     num_worst: Annotated[int | None, setting_flag(EvaluateConfig, "num_worst")] = None,
     gpus_per_worker: Annotated[int | None, setting_flag(EvaluateConfig, "gpus_per_worker")] = None,
     precision: Annotated[str | None, setting_flag(EvaluateConfig, "precision")] = None,
+    allowed_hosts: Annotated[
+        list[str] | None, setting_flag(EvaluateRunConfig, "allowed_hosts")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print PQ, SQ and RQ of a run; for a checkpoint also AP, mIoU and reliability."""
-    of_data = {"images": images, "masks": masks, "vocabulary": vocabulary, "limit": limit}
+    from pipelines.settings.load import load_config
+
+    of_both = {"report": report, "num_worst": num_worst}
+    of_data = {"images": images, "vocabulary": vocabulary, "limit": limit}
     of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}
-    of_model = {"report": report, "num_worst": num_worst, "precision": precision}
-    of_model |= {"gpus_per_worker": gpus_per_worker}
+    of_model = {"precision": precision, "gpus_per_worker": gpus_per_worker}
     if _kind(subject, data) == "run":
         _refuse_for_run(subject, {"data": data, **of_data, **of_model})
-        _evaluate_run(subject, ground_truth, as_json=as_json)
+        _require_ground_truth(subject, ground_truth)
+        truth = {"ground_truth": ground_truth, "masks": masks}
+        of_run = {"run": subject, **truth, **of_both, "allowed_hosts": allowed_hosts}
+        _evaluate_run(load_config(EvaluateRunConfig, None, of_run), as_json=as_json)
     else:
-        _refuse_ground_truth(subject, ground_truth)
-        from pipelines.settings.load import load_config
-
-        flags = {"model": subject, "data": data_settings(subject, data, of_data), **of_model}
-        _evaluate_model(load_config(EvaluateConfig, None, flags), as_json=as_json)
+        _refuse_for_checkpoint(
+            subject, {"ground_truth": ground_truth, "allowed_host": allowed_hosts}
+        )
+        data_flags = data_settings(subject, data, {**of_data, "masks": masks})
+        with_model = {"model": subject, "data": data_flags, **of_model, **of_both}
+        _evaluate_model(load_config(EvaluateConfig, None, with_model), as_json=as_json)
 
 
 def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
@@ -83,50 +93,67 @@ def _holds_run(subject: str) -> bool:
 
 
 def _refuse_for_run(run: str, flags: dict[str, Any]) -> None:
-    if wrong := [
-        f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None
-    ]:
+    if wrong := _given(flags):
         raise ConfigError(
-            f"expected only --ground-truth and --json for the run {run}, got {', '.join(wrong)},"
-            " which is for checkpoints; leave it out, or name a checkpoint"
+            f"expected --ground-truth with the run {run}, got {', '.join(wrong)}, which is for"
+            " checkpoints; leave it out, or name a checkpoint"
         )
 
 
-def _refuse_ground_truth(model: str, ground_truth: Path | None) -> None:
-    if ground_truth is not None:
+def _refuse_for_checkpoint(model: str, flags: dict[str, Any]) -> None:
+    if wrong := _given(flags):
         raise ConfigError(
-            f"expected --data with the checkpoint {model}, got --ground-truth, which is for runs;"
-            " use --data playground, or --data panoptic.json --images DIR --vocabulary NAME"
+            f"expected --data with the checkpoint {model}, got {', '.join(wrong)}, which is for"
+            " runs; use --data playground, or --data panoptic.json --images DIR --vocabulary NAME"
         )
 
 
-def _evaluate_run(run: str, ground_truth: Path | None, *, as_json: bool) -> None:
-    from rich.console import Console
+def _given(flags: dict[str, Any]) -> list[str]:
+    """The flags that have a value, as they are written."""
+    given = (name for name, value in flags.items() if value not in (None, []))
+    return [f"--{name.replace('_', '-')}" for name in given]
 
-    from pipelines.evaluate.run import evaluate_run
 
+def _require_ground_truth(run: str, ground_truth: str | None) -> None:
     if ground_truth is None:
         raise ConfigError(
             f"expected --ground-truth with the run {run}, or --data with a checkpoint, got neither;"
             " add one of them"
         )
-    report = evaluate_run(run, ground_truth)
+
+
+def _evaluate_run(config: EvaluateRunConfig, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from pipelines.evaluate import EvaluationPage, evaluate_run, write_run_page
+
+    page = EvaluationPage(config.report) if config.report else None
+    report = evaluate_run(config.run, config.ground_truth, masks=config.masks)
+    address = write_run_page(page, report, config) if page else None
     if as_json:
-        print_json(report.to_json())
-    else:
-        Console().print(report.to_table())
+        print_json(report.to_json() | {"page": address})
+        return
+    Console().print(report.to_table())
+    if address:
+        typer.echo(f"wrote {address}")
 
 
 def _evaluate_model(config: EvaluateConfig, *, as_json: bool) -> None:
     from rich.console import Console
 
     from pipelines.bars import counting
-    from pipelines.evaluate import EvaluationPage, evaluate_model, to_record, to_terminal
+    from pipelines.evaluate import (
+        EvaluationPage,
+        evaluate_model,
+        to_record,
+        to_terminal,
+        write_model_page,
+    )
 
     page = EvaluationPage(config.report) if config.report else None
     with counting("measuring") as on_progress:
         evaluation = evaluate_model(config, on_images=on_progress)
-    address = page.write(evaluation, config) if page else None
+    address = write_model_page(page, evaluation, config) if page else None
     if as_json:
         print_json(to_record(evaluation) | {"page": address})
         return

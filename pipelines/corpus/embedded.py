@@ -1,8 +1,9 @@
-"""Lists images inside Parquet files, the form of published data sets."""
+"""Lists images inside Parquet files, the form of published data sets, and the names they had."""
 
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.corpus.container import embedded_column, image_bytes, open_parquet
 from pipelines.corpus.files import list_files
@@ -25,6 +26,23 @@ def read_embedded(images: str) -> Iterator[pa.RecordBatch]:
     """
     files = (_images(file) for file in list_files(images, PARQUET_ENDINGS))
     return to_batches(in_order(files, threads=THREADS, ahead=IMAGES_AHEAD))
+
+
+def embedded_names(uri: str) -> list[str | None]:
+    """The path that a Parquet file records for each of its images, by row; None: it has none.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    with open_parquet(uri) as parquet:
+        schema = parquet.schema_arrow
+        column = embedded_column(schema)
+        kind = schema.field(column).type
+        if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
+            return [None] * parquet.metadata.num_rows
+        paths = parquet.read(columns=[f"{column}.path"])[column].combine_chunks()
+        names: list[str | None] = pc.struct_field(paths, "path").to_pylist()
+        return names
 
 
 def _images(file: FoundImage) -> Iterator[FoundImage]:

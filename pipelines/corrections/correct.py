@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.corrections.corrected_row import corrected_row
-from pipelines.corrections.matching import Match, match_images
-from pipelines.formats.annotation import refuse
+from pipelines.formats.annotation import AnnotatedImage, refuse
 from pipelines.formats.coco_panoptic import read_coco_panoptic
 from pipelines.formats.label_studio import read_label_studio
 from pipelines.reader.run import LabelledRun, open_run
 from pipelines.run.committed import CORRECTION_SCHEMAS, Correction
 from pipelines.run.folder import CORRECTION_KEY, RunFolder, correction_key
+from pipelines.run.matching import ImageName, PlannedImage, match_images
+from pipelines.run.plan import Plan
 from pipelines.schema import LabelledRow, Row, is_labelled, to_rows
 from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
@@ -70,7 +71,7 @@ def correct_run(
         )
     with trouble_named(run.location):
         folder = RunFolder(run.location, single_writer=single_writer)
-        matches = match_images(folder, run.plan, annotated)
+        matches = _match(folder, run.plan, annotated)
         rows = _corrected_rows(run, matches, on_image)
         now = datetime.now(UTC).replace(microsecond=0)
         correction = Correction(author=author.strip(), corrected_at=now, source=file.name)
@@ -96,18 +97,37 @@ def _guess_format(file: Path) -> str:
     return LABEL_STUDIO if start[:1] == "[" else COCO_PANOPTIC
 
 
+def _match(
+    run: RunFolder, plan: Plan, annotated: list[AnnotatedImage]
+) -> list[tuple[PlannedImage, AnnotatedImage]]:
+    """Each annotated image with its place in the run.
+
+    Raises:
+        ConfigError: an image is not in the run, is ambiguous, or is annotated twice.
+    """
+    places = match_images(run, plan, [ImageName(a.name, a.image_id) for a in annotated])
+    matches = []
+    for image, place in zip(annotated, places, strict=True):
+        if place is None:
+            raise refuse(image.name, "the run has no such image", "name images as the run does")
+        matches.append((place, image))
+    return matches
+
+
 def _corrected_rows(
-    run: LabelledRun, matches: list[Match], on_image: Callable[[int, int], None]
+    run: LabelledRun,
+    matches: list[tuple[PlannedImage, AnnotatedImage]],
+    on_image: Callable[[int, int], None],
 ) -> list[LabelledRow]:
     """The new row of each matched image, in plan order."""
     categories = {category.name: category for category in run.categories}
-    by_shard: dict[int, dict[str, Match]] = defaultdict(dict)
-    for match in matches:
-        by_shard[match.shard][match.image_id] = match
+    by_shard: dict[int, dict[str, AnnotatedImage]] = defaultdict(dict)
+    for place, annotated in matches:
+        by_shard[place.shard][place.image_id] = annotated
     corrected: list[LabelledRow] = []
     for shard in sorted(by_shard):
         for row in _rows_of(run, shard, by_shard[shard]):
-            image = by_shard[shard][row["image_id"]].annotated
+            image = by_shard[shard][row["image_id"]]
             if not is_labelled(row):
                 raise refuse(
                     image.name,
@@ -120,9 +140,9 @@ def _corrected_rows(
     return corrected
 
 
-def _rows_of(run: LabelledRun, shard: int, wanted: dict[str, Match]) -> list[Row]:
+def _rows_of(run: LabelledRun, shard: int, wanted: dict[str, AnnotatedImage]) -> list[Row]:
     if shard not in run.commits.shards:
-        name = next(iter(wanted.values())).annotated.name
+        name = next(iter(wanted.values())).name
         raise refuse(name, "it has no labels yet", "finish the run with possam label first")
     rows = run.read_shard(shard)
     places = [i for i, x in enumerate(rows["image_id"].to_pylist()) if x in wanted]

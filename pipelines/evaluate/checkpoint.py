@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from pipelines.evaluate.config import EvaluateConfig
-from pipelines.evaluate.figures import ModelEvaluation
+from pipelines.evaluate.figures import Figures, ModelEvaluation
 from pipelines.train.data import open_images
 from possam_core.ahead import run_ahead
 from possam_core.evaluation.measurement import Measurement, measure_image
@@ -44,10 +44,13 @@ def evaluate_model(
         model=config.model,
         fingerprint=teacher.fingerprint,
         data=config.data,
-        vocabulary=images.vocabulary,
-        training_names=teacher.card.training_names or (),  # not known: no class counts as seen
         calibration=teacher.calibration,
-        measurement=total,
+        figures=Figures(
+            vocabulary=images.vocabulary,
+            # Not known: no class counts as seen.
+            is_seen=images.vocabulary.seen_in(teacher.card.training_names or ()),
+            measurement=total,
+        ),
     )
 
 

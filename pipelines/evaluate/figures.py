@@ -1,4 +1,4 @@
-"""All figures of a measured model."""
+"""All figures of measured labels: a model's on a data set, or a run's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,34 +45,17 @@ class GradeFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelEvaluation:
-    """The figures of a model on a data set."""
+class Figures:
+    """The figures of labels in the classes of a vocabulary."""
 
-    model: str
-    fingerprint: str  # sha256 of the checkpoint file
-    data: DataConfig
     vocabulary: Vocabulary
-    training_names: Sequence[str]
-    calibration: CalibrationConfig
+    is_seen: Sequence[bool | None]  # per class: in the training vocabulary; None: unknown
     measurement: Measurement
-
-    @property
-    def model_name(self) -> str:
-        """The model's name in titles."""
-        return self.model.rpartition("/")[2]
-
-    @property
-    def data_name(self) -> str:
-        """The data's name in titles."""
-        data = self.data
-        if data.source == "playground":
-            return f"{data.world}, seed {data.scene_seed}"
-        return str(data.annotations).rpartition("/")[2]
 
     @cached_property
     def categories(self) -> tuple[TrueCategory, ...]:
         """The classes of the data, and whether they are in the training vocabulary."""
-        return vocabulary_categories(self.vocabulary, self.training_names)
+        return vocabulary_categories(self.vocabulary, self.is_seen)
 
     @cached_property
     def quality(self) -> dict[str, PanopticQuality]:
@@ -81,12 +64,12 @@ class ModelEvaluation:
 
     @cached_property
     def mean_ious(self) -> dict[str, float | None]:
-        """mIoU of the same groups."""
+        """mIoU of the same groups; None for labels without a class for every pixel."""
         return mean_ious(self.measurement.pixel_pairs, category_groups(self.categories))
 
     @cached_property
     def average_precision(self) -> AveragePrecision:
-        """Average precision of things."""
+        """Average precision of things; None in it for labels without scored instances."""
         things = [c.id for c in self.categories if c.is_thing]
         return average_precision(self.measurement.instances, things)
 
@@ -106,27 +89,6 @@ class ModelEvaluation:
             )
             for c in self.categories
         ]
-
-    @cached_property
-    def grades(self) -> list[GradeFigures]:
-        """The figures of each grade that occurs, from A to D."""
-        found = []
-        for grade in GRADES:
-            images = [i for i in self.measurement.images if i.grade == grade]
-            if not images:
-                continue
-            counts = self.measurement.by_grade[grade]
-            expected = [i.expected_pq for i in images if i.expected_pq is not None]
-            found.append(
-                GradeFigures(
-                    grade=grade,
-                    num_images=len(images),
-                    quality=summarise(counts, {"all": counts.per_category})["all"],
-                    image_pq=mean_image_pq(images),
-                    expected_pq=sum(expected) / len(expected) if expected else None,
-                )
-            )
-        return found
 
     def worst_images(self, number: int) -> list[ImageResult]:
         """The images with the lowest PQ, the worst first."""
@@ -152,3 +114,49 @@ class ModelEvaluation:
     @cached_property
     def _names(self) -> dict[int, str]:
         return {c.id: c.name for c in self.categories}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEvaluation:
+    """The figures of a model on a data set."""
+
+    model: str
+    fingerprint: str  # sha256 of the checkpoint file
+    data: DataConfig
+    calibration: CalibrationConfig
+    figures: Figures
+
+    @property
+    def model_name(self) -> str:
+        """The model's name in titles."""
+        return self.model.rpartition("/")[2]
+
+    @property
+    def data_name(self) -> str:
+        """The data's name in titles."""
+        data = self.data
+        if data.source == "playground":
+            return f"{data.world}, seed {data.scene_seed}"
+        return str(data.annotations).rpartition("/")[2]
+
+    @cached_property
+    def grades(self) -> list[GradeFigures]:
+        """The figures of each grade that occurs, from A to D."""
+        found = []
+        measurement = self.figures.measurement
+        for grade in GRADES:
+            images = [i for i in measurement.images if i.grade == grade]
+            if not images:
+                continue
+            counts = measurement.by_grade[grade]
+            expected = [i.expected_pq for i in images if i.expected_pq is not None]
+            found.append(
+                GradeFigures(
+                    grade=grade,
+                    num_images=len(images),
+                    quality=summarise(counts, {"all": counts.per_category})["all"],
+                    image_pq=mean_image_pq(images),
+                    expected_pq=sum(expected) / len(expected) if expected else None,
+                )
+            )
+        return found

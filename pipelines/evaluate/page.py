@@ -1,14 +1,11 @@
-"""The page of a measured model: a folder of static files that opens from disk."""
+"""The page of measured labels: a folder of static files that opens from disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from pipelines.evaluate.checkpoint import open_teacher, predict_images
-from pipelines.evaluate.config import EvaluateConfig
-from pipelines.evaluate.figures import ModelEvaluation
-from pipelines.evaluate.pictures import draw_beside_truth
-from pipelines.evaluate.record import to_record
+from pipelines.evaluate.figures import Figures
 from pipelines.evaluate.tables import CLAIM_NAMES
 from pipelines.report.static_folder import (
     HEAD,
@@ -18,10 +15,7 @@ from pipelines.report.static_folder import (
     page_key,
     script_json,
 )
-from pipelines.train.data import open_images
-from possam_core.evaluation.confusion import count_segment_pairs
-from possam_core.evaluation.measurement import ImageResult, annotation
-from possam_core.evaluation.panoptic_quality import overlap_segments
+from possam_core.evaluation.measurement import ImageResult
 
 VIEWER_FILES = (
     "viewer.css",
@@ -30,6 +24,17 @@ VIEWER_FILES = (
 VIEWER = resources.files("pipelines.report") / "static"
 OWN = resources.files(__package__) / "static"
 OWN_FILES = ("evaluation.css", "figures.js", "charts.js", "worst.js", "evaluation.js")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageContent:
+    """What a page shows."""
+
+    title: str
+    record: Mapping[str, Any]  # of the figures
+    figures: Figures
+    worst: Sequence[ImageResult]
+    pictures: Iterable[Mapping[str, Any]]  # of the worst images, in their order
 
 
 class EvaluationPage:
@@ -43,15 +48,10 @@ class EvaluationPage:
         """
         self._folder = StaticFolder(location)
 
-    def write(self, evaluation: ModelEvaluation, config: EvaluateConfig) -> str:
-        """Write the page; return the address of the file to open.
-
-        The worst images are read and labelled again, so that measuring need not keep any.
-        """
-        worst = evaluation.worst_images(config.num_worst)
-        content = _content(evaluation, worst)
-        self._folder.put(HEAD, b"possam.evaluation(%s);\n" % script_json(content))
-        pictures = list(_pictures(evaluation, config, worst))
+    def write(self, content: PageContent) -> str:
+        """Write the page; return the address of the file to open."""
+        self._folder.put(HEAD, b"possam.evaluation(%s);\n" % script_json(_head(content)))
+        pictures = list(content.pictures)
         pages = range(0, len(pictures), PAGE_SIZE)
         for number, first in enumerate(pages):
             page = script_json(pictures[first : first + PAGE_SIZE])
@@ -63,34 +63,19 @@ class EvaluationPage:
             f'<script defer src="{page_key(number)}?v={self._folder.version}"></script>'
             for number in range(len(pages))
         )
-        return self._folder.finish(OWN / START, title=str(content["title"]), pages=links)
+        return self._folder.finish(OWN / START, title=content.title, pages=links)
 
 
-def _content(evaluation: ModelEvaluation, worst: list[ImageResult]) -> dict[str, Any]:
+def _head(content: PageContent) -> dict[str, Any]:
     """The content of the page without the pictures."""
-    record = to_record(evaluation)
-    del record["images"]  # only the worst are shown
+    figures = content.figures
+    record = {name: value for name, value in content.record.items() if name != "images"}
     return record | {
-        "title": f"{evaluation.model_name} on {evaluation.data_name}",
+        "title": content.title,
         "claims": CLAIM_NAMES,
-        "mistakes": evaluation.mistakes(evaluation.measurement.segment_pairs),
+        "mistakes": figures.mistakes(figures.measurement.segment_pairs),
         "worst": [
             {"name": i.name, "pq": i.pq, "grade": i.grade, "expected_pq": i.expected_pq}
-            for i in worst
+            for i in content.worst
         ],
     }
-
-
-def _pictures(
-    evaluation: ModelEvaluation, config: EvaluateConfig, worst: list[ImageResult]
-) -> Iterator[dict[str, Any]]:
-    """Photograph, truth and prediction of each of the worst images, and what went wrong."""
-    if not worst:
-        return
-    images = open_images(config.data)
-    predictor = open_teacher(config, images)
-    for _, image, forms in predict_images(predictor, images, [i.index for i in worst]):
-        truth, prediction = image.annotation(images.vocabulary), forms.panoptic
-        pairs = count_segment_pairs(overlap_segments(truth, annotation(prediction)))
-        picture = draw_beside_truth(image.pixels, truth, prediction, images.vocabulary)
-        yield picture | {"mistakes": evaluation.mistakes(pairs)}

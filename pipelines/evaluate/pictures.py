@@ -25,8 +25,13 @@ def draw_beside_truth(
     scores = {s.id: s.score for s in prediction.segments}
     categories = {s.id: s.category_id for s in prediction.segments}
     predicted = PanopticAnnotation(ids=prediction.ids, category_ids=categories)
-    layers = [_layer(truth, {}, vocabulary), _layer(predicted, scores, vocabulary)]
+    layers = [truth_layer(truth, vocabulary), _layer(predicted, scores, vocabulary)]
     return draw_picture(pixels, layers)
+
+
+def truth_layer(truth: PanopticAnnotation, vocabulary: Vocabulary) -> LabelLayer:
+    """The truth as a layer of a picture."""
+    return _layer(truth, {}, vocabulary)
 
 
 def _layer(

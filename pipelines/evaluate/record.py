@@ -3,33 +3,41 @@
 from dataclasses import asdict
 from typing import Any
 
-from pipelines.evaluate.figures import ClassFigures, ModelEvaluation
+from pipelines.evaluate.figures import ClassFigures, Figures, ModelEvaluation
 from possam_core.evaluation.reliability import NUM_BINS, Reliability
 
 
 def to_record(evaluation: ModelEvaluation) -> dict[str, Any]:
     """All figures, in [0, 1]; None: nothing to measure."""
-    measured = evaluation.measurement
-    precision = asdict(evaluation.average_precision)
+    figures = evaluation.figures
+    precision = asdict(figures.average_precision)
     del precision["per_category"]  # the classes have it
     return {
         "model": {"name": evaluation.model, "sha256": evaluation.fingerprint},
         "data": asdict(evaluation.data),
+        "calibration": asdict(evaluation.calibration),
+        "semantic": {name: {"miou": miou} for name, miou in figures.mean_ious.items()},
+        "instances": precision,
+        "grades": [asdict(grade) for grade in evaluation.grades],
+        **figures_record(figures),
+    }
+
+
+def figures_record(figures: Figures) -> dict[str, Any]:
+    """The figures that a model and a run have, in [0, 1]."""
+    measured = figures.measurement
+    return {
         "vocabulary": {
-            "name": evaluation.vocabulary.name,
-            "sha256": evaluation.vocabulary.fingerprint,
-            "num_classes": len(evaluation.vocabulary),
+            "name": figures.vocabulary.name,
+            "sha256": figures.vocabulary.fingerprint,
+            "num_classes": len(figures.vocabulary),
         },
         "num_images": len(measured.images),
-        "panoptic": {name: asdict(quality) for name, quality in evaluation.quality.items()},
-        "semantic": {name: {"miou": miou} for name, miou in evaluation.mean_ious.items()},
-        "instances": precision,
-        "classes": [class_record(of_class) for of_class in evaluation.classes],
-        "calibration": asdict(evaluation.calibration),
+        "panoptic": {name: asdict(quality) for name, quality in figures.quality.items()},
+        "classes": [class_record(of_class) for of_class in figures.classes],
         "reliability": {n: curve_record(c) for n, c in measured.reliability.items()},
-        "grades": [asdict(grade) for grade in evaluation.grades],
         "segment_pairs": [
-            {"true": evaluation.name_of(true), "predicted": evaluation.name_of(guess), "num": n}
+            {"true": figures.name_of(true), "predicted": figures.name_of(guess), "num": n}
             for (true, guess), n in sorted(measured.segment_pairs.counts.items(), key=_by_ids)
         ],
         "images": [asdict(image) for image in sorted(measured.images, key=lambda i: i.index)],

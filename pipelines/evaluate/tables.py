@@ -22,21 +22,21 @@ def to_terminal(evaluation: ModelEvaluation) -> RenderableType:
 
 
 def _quality(evaluation: ModelEvaluation) -> Table:
+    num_images = len(evaluation.figures.measurement.images)
     table = figures_table(
-        f"{evaluation.model_name} on {len(evaluation.measurement.images):,} images, in percent",
+        f"{evaluation.model_name} on {num_images:,} images, in percent",
         *("classes", "PQ", "SQ", "RQ", "mIoU", "number"),
     )
-    for name, q in evaluation.quality.items():
-        table.add_row(
-            name, *quality_percents(q), percent(evaluation.mean_ious[name]), str(q.num_classes)
-        )
+    mean_ious = evaluation.figures.mean_ious
+    for name, q in evaluation.figures.quality.items():
+        table.add_row(name, *quality_percents(q), percent(mean_ious[name]), str(q.num_classes))
     return table
 
 
 def _precision(evaluation: ModelEvaluation) -> Table:
     names = ("AP", "AP50", "AP75", "small", "medium", "large")
     table = figures_table("Average precision of things, in percent", *names)
-    ap = evaluation.average_precision
+    ap = evaluation.figures.average_precision
     figures = (ap.ap, ap.ap50, ap.ap75, ap.small, ap.medium, ap.large)
     table.add_row(*(percent(figure) for figure in figures))
     return table
@@ -44,7 +44,7 @@ def _precision(evaluation: ModelEvaluation) -> Table:
 
 def _reliability(evaluation: ModelEvaluation) -> Table:
     table = figures_table("Reliability, in percent", "of", "segments", "claimed", "true", "ECE")
-    for name, curve in evaluation.measurement.reliability.items():
+    for name, curve in evaluation.figures.measurement.reliability.items():
         number = sum(curve.num)
         sums = (sum(curve.claimed), sum(curve.found))
         means = [percent(s / number if number else None) for s in sums]

@@ -37,7 +37,7 @@ class Subject:
 
     place: int  # in the pages
     image: InputImage
-    layers: Sequence[LabelledRow | None]  # None: without labels; one at least has some
+    layers: Sequence["LabelledRow | LabelLayer | None"]  # None: without labels; one has some
 
 
 class ListedSegment(DrawnSegment):
@@ -97,7 +97,10 @@ def _draw_unit(
     drawn = []
     for image, content in zip(unit, contents, strict=True):
         subject = subjects[image.image_id]
-        layers = [None if row is None else LabelLayer.of(row) for row in subject.layers]
+        layers = [
+            layer if layer is None or isinstance(layer, LabelLayer) else LabelLayer.of(layer)
+            for layer in subject.layers
+        ]
         drawn.append((subject.place, draw_picture(_decode(content), layers)))
     return drawn
 

@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.run.folder import VOCABULARY_KEY, RunFolder
 from possam_core.errors import ConfigError
 from possam_core.vocabulary.vocabulary import Vocabulary
+from possam_core.vocabulary.vocabulary_class import VocabularyClass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +65,38 @@ def read_categories(run: RunFolder) -> tuple[Category, ...] | None:
     Raises:
         ConfigError: they cannot be parsed.
     """
+    if (frozen := read_frozen_vocabulary(run)) is None:
+        return None
+    return tuple(
+        Category(id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=is_seen)
+        for c, is_seen in zip(frozen.vocabulary.classes, frozen.is_seen, strict=True)
+    )
+
+
+def read_frozen_vocabulary(run: RunFolder) -> FrozenVocabulary | None:
+    """The vocabulary with which the run was planned; None if it did not record it.
+
+    Raises:
+        ConfigError: it cannot be parsed.
+    """
     try:
         content = run.read_json(VOCABULARY_KEY)
         if content is None:
             return None
-        return tuple(
-            Category(
-                id=int(record["id"]),
+        records = content["categories"]
+        classes = tuple(
+            VocabularyClass(
+                category_id=int(record["id"]),
                 name=str(record["name"]),
                 is_thing=bool(record["isthing"]),
-                is_seen=record["is_seen"],
+                synonyms=tuple(record.get("synonyms", ())),
+                parent=record.get("parent"),
             )
-            for record in content["categories"]
+            for record in records
+        )
+        return FrozenVocabulary(
+            vocabulary=Vocabulary(name=str(content["name"]), classes=classes),
+            is_seen=tuple(record["is_seen"] for record in records),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(

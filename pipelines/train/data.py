@@ -31,16 +31,35 @@ def open_images(config: DataConfig) -> LabelledImages:
     assert config.vocabulary is not None
     assert config.images is not None
     assert config.annotations is not None
-    vocabulary = find_vocabulary(config.vocabulary)
-    folder, _, name = config.annotations.rpartition("/")
-    read_json = open_reader(folder)
-    files = CocoFiles(
-        annotations=config.annotations,
+    files = open_files(config.annotations, images=config.images, masks=config.masks)
+    return CocoImages(files, find_vocabulary(config.vocabulary), limit=config.limit)
+
+
+def open_files(annotations: str, *, images: str | None, masks: str | None) -> CocoFiles:
+    """Readers of a data set in COCO panoptic format.
+
+    Args:
+        annotations: normalised address of the JSON.
+        images: folder of the images; None: only their truth is read.
+        masks: folder of the id PNGs; None: the JSON without its suffix.
+
+    Raises:
+        ConfigError: a folder is missing.
+    """
+    folder, _, name = annotations.rpartition("/")
+    read_json = open_reader(folder or "/")
+    beside = annotations.removesuffix(".json")
+    if masks is None and not is_s3(beside) and not Path(beside).is_dir():
+        raise ConfigError(
+            f"expected the id PNGs of {annotations} in {beside}, but there is no such folder; name"
+            " theirs as masks (--masks)"
+        )
+    return CocoFiles(
+        annotations=annotations,
         read_annotations=lambda: read_json(name),
-        read_image=open_reader(config.images),
-        read_mask=open_reader(config.masks or config.annotations.removesuffix(".json")),
+        read_image=None if images is None else open_reader(images),
+        read_mask=open_reader(masks or beside),
     )
-    return CocoImages(files, vocabulary, limit=config.limit)
 
 
 def open_reader(location: str) -> Reader:

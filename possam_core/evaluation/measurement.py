@@ -36,7 +36,7 @@ class ImageResult:
     name: str
     pq: float | None  # over the classes that occur in it, in [0, 1]; None: none, true or predicted
     expected_pq: float | None  # by the model's calibration
-    grade: str
+    grade: str | None  # None: there are no labels
     num_true: int  # segments, crowds left out
     num_predicted: int
 

@@ -5,7 +5,7 @@ Counts of images and of workers add up, so PQ of a whole corpus never needs its 
 Axes: H W pixels, G true and P predicted segments; in counts of shared pixels index 0 is void.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -180,11 +180,10 @@ def summarise(
 
 
 def vocabulary_categories(
-    vocabulary: Vocabulary, training_names: Iterable[str]
+    vocabulary: Vocabulary, is_seen: Sequence[bool | None]
 ) -> tuple[TrueCategory, ...]:
-    """The classes of `vocabulary`; `is_seen` is known only if there are seen and unseen ones."""
-    is_seen = vocabulary.seen_in(training_names)
-    has_both = len(set(is_seen)) == 2
+    """The classes of `vocabulary`; `is_seen` is kept only if there are seen and unseen ones."""
+    has_both = set(is_seen) == {True, False}
     return tuple(
         TrueCategory(
             id=c.category_id, name=c.name, is_thing=c.is_thing, is_seen=seen if has_both else None

@@ -108,15 +108,36 @@ def measure_reliability(
         class_scores: of each of its segments.
     """
     outcomes = find_outcomes(overlaps)
-    known, is_met = outcomes.is_known, outcomes.is_known & (outcomes.partner >= 0)
+    is_met = outcomes.is_known & (outcomes.partner >= 0)
     is_right = outcomes.partner == overlaps.predicted_categories
-    segments = segmentation.segments
-    predicted_iou = np.array([s.predicted_iou for s in segments], np.float64)  # None: NaN
-    has_iou = known & ~np.isnan(predicted_iou)
-    scores = np.array([s.score for s in segments], np.float64)
     of_class = np.array(class_scores, np.float64)
+    segments = segmentation.segments
+    return {
+        **measure_segment_claims(
+            overlaps,
+            predicted_ious=[s.predicted_iou for s in segments],
+            scores=[s.score for s in segments],
+        ),
+        CLASS_SCORE: count_claims(of_class[is_met], is_right[is_met]),
+    }
+
+
+def measure_segment_claims(
+    overlaps: SegmentOverlaps, *, predicted_ious: Sequence[float | None], scores: Sequence[float]
+) -> dict[str, Reliability]:
+    """The curves of one image that labels alone give: predicted IoU, and score.
+
+    Args:
+        overlaps: of the truth and the labels.
+        predicted_ious: of each segment of the labels; None: not known, so it claims nothing.
+        scores: of the same.
+    """
+    outcomes = find_outcomes(overlaps)
+    known = outcomes.is_known
+    is_right = outcomes.partner == overlaps.predicted_categories
+    predicted_iou = np.array(predicted_ious, np.float64)  # None: NaN
+    has_iou = known & ~np.isnan(predicted_iou)
     return {
         PREDICTED_IOU: count_claims(predicted_iou[has_iou], outcomes.best_iou[has_iou]),
-        CLASS_SCORE: count_claims(of_class[is_met], is_right[is_met]),
-        SCORE: count_claims(scores[known], is_right[known]),
+        SCORE: count_claims(np.array(scores, np.float64)[known], is_right[known]),
     }

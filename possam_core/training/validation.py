@@ -60,7 +60,8 @@ class Validation:
                 if workers.is_first and len(examples) < self.num_examples:
                     examples.append(example)
         total = sum(workers.gather(counts), PanopticQualityCounts())
-        categories = vocabulary_categories(self.images.vocabulary, model.card.training_names)
+        is_seen = self.images.vocabulary.seen_in(model.card.training_names)
+        categories = vocabulary_categories(self.images.vocabulary, is_seen)
         quality = summarise(total, category_groups(categories))
         return Evaluation({name: 100 * q.pq for name, q in quality.items()}, examples)
 

@@ -42,8 +42,8 @@ interface ClassRecord {
   tp: number;
   fp: number;
   fn: number;
-  iou: Share;
-  ap: Share;
+  iou?: Share; // of a model only, as AP
+  ap?: Share;
 }
 
 interface Bin {
@@ -68,28 +68,32 @@ type Mistake = [truth: string | null, guess: string | null, num: number];
 interface WorstImage {
   name: string;
   pq: Share;
-  grade: string;
+  grade: string | null; // null: without labels
   expected_pq: Share;
 }
 
 interface EvaluationRecord {
+  run?: string; // a run, or else a model
+  num_errors?: number;
+  num_without_truth?: number;
+  num_without_row?: number;
   model: { name: string; sha256: string };
   data: {
-    source: string;
-    limit: number | null;
-    world: string;
-    num_scenes: number | null;
-    scene_seed: number;
+    source?: string;
+    limit?: number | null;
+    world?: string;
+    num_scenes?: number | null;
+    scene_seed?: number;
     annotations: string | null;
     images: string | null;
   };
   vocabulary: { name: string; sha256: string; num_classes: number };
   num_images: number;
   panoptic: Record<string, Quality>;
-  semantic: Record<string, { miou: Share }>;
-  instances: Record<string, Share>;
+  semantic?: Record<string, { miou: Share }>;
+  instances?: Record<string, Share>;
   classes: ClassRecord[];
-  calibration: { temperature: number; expected_pq: object | null };
+  calibration?: { temperature: number; expected_pq: object | null };
   reliability: Record<string, { ece: Share; bins: Bin[] }>;
   grades: GradeRecord[];
   segment_pairs: { true: string | null; predicted: string | null; num: number }[];

@@ -16,14 +16,14 @@ function showFigures(record) {
     ["Images", count(record.num_images)],
     ["PQ", percent(all.pq)],
     .../** @type {Fact[]} */ (seen ? [["PQ seen", percent(seen.pq)], ["PQ unseen", percent(unseen.pq)]] : []),
-    ["AP", percent(record.instances.ap)],
-    ["mIoU", percent(record.semantic.all.miou)],
+    .../** @type {Fact[]} */ (record.instances ? [["AP", percent(record.instances.ap)]] : []),
+    .../** @type {Fact[]} */ (record.semantic ? [["mIoU", percent(record.semantic.all.miou)]] : []),
   ];
   const shown = definitions(totals);
   shown.className = "totals";
   byId("figures").replaceChildren(shown,
     element("p", { className: "soft", textContent: "All figures in percent; classes that neither occur nor are predicted are left out of means." }),
-    element("div", { className: "tables" }, makeTable(groupTable(record)), makeTable(precisionTable(record))),
+    element("div", { className: "tables" }, makeTable(groupTable(record)), ...(record.instances ? [makeTable(precisionTable(record.instances))] : [])),
     element("details", {}, element("summary", { textContent: "What was measured" }), definitions(provenance(record))));
 }
 
@@ -34,18 +34,18 @@ function showFigures(record) {
 function groupTable({ panoptic, semantic }) {
   return {
     title: "Groups of classes",
-    columns: ["classes", "PQ", "SQ", "RQ", "mIoU", "number"],
+    columns: ["classes", "PQ", "SQ", "RQ", ...(semantic ? ["mIoU"] : []), "number"],
     rows: Object.entries(panoptic).map(([name, q]) => [
-      name, ...[q.pq, q.sq, q.rq].map((share) => percent(q.num_classes ? share : null)), percent(semantic[name].miou), String(q.num_classes),
+      name, ...[q.pq, q.sq, q.rq].map((share) => percent(q.num_classes ? share : null)), ...(semantic ? [percent(semantic[name].miou)] : []), String(q.num_classes),
     ]),
   };
 }
 
 /**
- * @param {EvaluationRecord} record
+ * @param {Record<string, Share>} instances
  * @returns {TableContent}
  */
-function precisionTable({ instances }) {
+function precisionTable(instances) {
   const names = { ap: "0.50 to 0.95", ap50: "0.50", ap75: "0.75", small: "small things", medium: "medium things", large: "large things" };
   return { title: "Average precision of things", columns: ["IoU", "AP"], rows: Object.entries(names).map(([key, name]) => [name, percent(instances[key])]) };
 }
@@ -54,15 +54,20 @@ function precisionTable({ instances }) {
  * @param {EvaluationRecord} record
  * @returns {Fact[]}
  */
-function provenance({ model, data, vocabulary, calibration }) {
+function provenance({ run, model, data, vocabulary, calibration, ...record }) {
   const of = data.source === "playground" ? `${data.world}: ${data.num_scenes} scenes of seed ${data.scene_seed}` : `${data.annotations}, images in ${data.images}`;
-  const isCalibrated = calibration.expected_pq !== null;
-  return [
+  /** @type {Fact[]} */
+  const facts = [
     ["Model", `${model.name} (sha256 ${model.sha256})`],
     ["Data", data.limit ? `${of}; the first ${data.limit}` : of],
     ["Vocabulary", `${vocabulary.name}, ${vocabulary.num_classes} classes (sha256 ${vocabulary.sha256})`],
-    ["Calibration", isCalibrated ? `temperature ${calibration.temperature.toFixed(3)}` : "none in the checkpoint"],
   ];
+  if (calibration) facts.push(["Calibration", calibration.expected_pq === null ? "none in the checkpoint" : `temperature ${calibration.temperature.toFixed(3)}`]);
+  if (run) {
+    facts.unshift(["Run", run]);
+    facts.push(["Without labels", count(record.num_errors ?? 0)], ["Left out", `${count(record.num_without_truth ?? 0)} without ground truth, ${count(record.num_without_row ?? 0)} not in the run`]);
+  }
+  return facts;
 }
 
 /** @param {EvaluationRecord} record */
@@ -89,10 +94,13 @@ const classes = {
   sign: 1,
 };
 
+// Runs have no IoU of pixels and no AP.
+const shownColumns = () => CLASS_COLUMNS.filter(({ key }) => classes.rows.some((row) => row[key] !== undefined));
+
 /** @param {EvaluationRecord} record */
 function showClasses(record) {
   classes.rows = record.classes;
-  const head = element("tr", {}, ...CLASS_COLUMNS.map(({ key, label }) => {
+  const head = element("tr", {}, ...shownColumns().map(({ key, label }) => {
     const button = element("button", { type: "button", textContent: label });
     button.addEventListener("click", () => sortClasses(key));
     const cell = element("th", { scope: "col" }, button);
@@ -117,7 +125,7 @@ function sortClasses(key) {
  * @param {ClassRecord} b
  */
 function compareClasses(a, b) {
-  const [x, y] = [a[classes.sortBy], b[classes.sortBy]];
+  const [x, y] = [a[classes.sortBy] ?? null, b[classes.sortBy] ?? null];
   if (x === null || y === null) return Number(x === null) - Number(y === null) || (a.name < b.name ? -1 : 1);
   if (x !== y) return x < y ? -classes.sign : classes.sign;
   return a.name < b.name ? -1 : 1;
@@ -130,7 +138,7 @@ function listClasses() {
     if (cell.dataset.key === classes.sortBy) cell.ariaSort = classes.sign > 0 ? "ascending" : "descending";
     else cell.removeAttribute("aria-sort");
   }
-  byId("class-table").tBodies[0].replaceChildren(...kept.map((row) => element("tr", {}, ...CLASS_COLUMNS.map((column) => classCell(row, column)))));
+  byId("class-table").tBodies[0].replaceChildren(...kept.map((row) => element("tr", {}, ...shownColumns().map((column) => classCell(row, column)))));
   byId("class-count").textContent = `${kept.length} of ${classes.rows.length} classes`;
 }
 

@@ -17,7 +17,7 @@ function makeCard({ name, pq, grade, expected_pq: expected }) {
   const title = part(card, "h3", HTMLElement);
   title.textContent = name;
   title.title = name;
-  const facts = [`PQ ${percent(pq)}`, ...(expected === null ? [] : [`expected ${percent(expected)}`]), `grade ${grade}`];
+  const facts = [`PQ ${percent(pq)}`, ...(expected === null ? [] : [`expected ${percent(expected)}`]), grade === null ? "without labels" : `grade ${grade}`];
   part(card, ".facts", HTMLElement).textContent = facts.join(" · ");
   part(card, ".panels", HTMLElement).append(...PANELS.map((label) => {
     const panel = cloneOf("panel-template");

@@ -8,7 +8,7 @@ Axes: H W pixels of the image.
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,14 @@ from numpy import ndarray
 
 from possam_core.errors import GroundTruthError, nearest
 from possam_core.evaluation.coco_json import (
+    AnnotationRecord,
+    Record,
     annotations_of,
     is_crowd,
     missing_fields_named,
     parse_json,
 )
+from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.id_colours import read_id_png
 from possam_core.labels.masks import VOID_ID
@@ -55,14 +58,15 @@ class CocoFiles:
 
     annotations: str  # the JSON, for messages
     read_annotations: Callable[[], bytes]
-    read_image: Reader
     read_mask: Reader  # of id PNGs
+    read_image: Reader | None = None  # None: the images are elsewhere, and only their truth is read
 
 
 @dataclass(frozen=True, slots=True)
 class _Segments:
     """The segments of one image, in the JSON's order."""
 
+    image: Mapping[str, Any]  # its record
     image_name: str
     mask_name: str
     ids: ndarray
@@ -100,6 +104,25 @@ class CocoImages:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def image_records(self) -> list[Mapping[str, Any]]:
+        """What the JSON says of each image."""
+        return [segments.image for segments in self._images]
+
+    def read_annotation(self, index: int) -> PanopticAnnotation:
+        """The true segments of image `index`, with the category ids of the vocabulary.
+
+        Raises:
+            GroundTruthError: the PNG is missing or damaged, or has other ids than the JSON names.
+        """
+        segments = self._images[index]
+        classes = (self.vocabulary.classes[c] for c in segments.class_indices)
+        return PanopticAnnotation(
+            ids=self._read_ids(segments),
+            category_ids={i: c.category_id for i, c in enumerate(classes, start=1)},
+            crowd_ids=segments.crowds,
+        )
+
     def read(self, index: int) -> GroundTruthImage:
         """Image `index` with its segments.
 
@@ -109,6 +132,7 @@ class CocoImages:
         """
         segments = self._images[index]
         ids = self._read_ids(segments)
+        assert self._files.read_image is not None
         data = self._read(self._files.read_image, segments.image_name, "image")
         try:
             pixels = decode_image(data).pixels
@@ -189,29 +213,50 @@ def find_class(name: str, vocabulary: Vocabulary) -> int | None:
 
 
 def _parse(content: Any, vocabulary: Vocabulary, source: str, limit: int | None) -> list[_Segments]:
-    category_names = {c["id"]: str(c["name"]) for c in content["categories"]}
-    class_of = {i: find_class(name, vocabulary) for i, name in category_names.items()}
+    categories = {c["id"]: c for c in content["categories"]}
+    class_of = {i: find_class(str(c["name"]), vocabulary) for i, c in categories.items()}
+    checked: set[Any] = set()
     result = []
     for record in annotations_of(content, source, limit=limit):
-        class_indices = []
         for info in record.segments:
-            index = class_of[info["category_id"]]
-            if index is None:
-                name = category_names[info["category_id"]]
-                known = [n for c in vocabulary.classes for n in c.all_names]
-                hint = nearest(name, known, otherwise="add it to the vocabulary")
-                raise GroundTruthError(
-                    f"expected only classes of the vocabulary {vocabulary.name!r} in {source}, but"
-                    f" a segment of {record.file_name} is of the class {name!r}; {hint}"
+            if (category_id := info["category_id"]) not in checked:
+                checked.add(category_id)
+                where = f"{source}, but a segment of {record.file_name}"
+                _require_class(
+                    categories[category_id], class_of[category_id], vocabulary, where=where
                 )
-            class_indices.append(index)
-        result.append(
-            _Segments(
-                record.file_name,
-                record.png_name,
-                np.array(record.ids, np.int64),
-                tuple(class_indices),
-                frozenset(i for i, info in enumerate(record.segments, start=1) if is_crowd(info)),
-            )
-        )
+        result.append(_segments(record, class_of))
     return result
+
+
+def _require_class(
+    category: Record, class_index: int | None, vocabulary: Vocabulary, *, where: str
+) -> None:
+    """Return only if a category of the truth is a class of the vocabulary, and of its kind."""
+    name = str(category["name"])
+    if class_index is None:
+        known = [n for c in vocabulary.classes for n in c.all_names]
+        hint = nearest(name, known, otherwise="add it to the vocabulary")
+        raise GroundTruthError(
+            f"expected only classes of the vocabulary {vocabulary.name!r} in {where} is of the"
+            f" class {name!r}; {hint}"
+        )
+    entry = vocabulary.classes[class_index]
+    if bool(category.get("isthing", entry.is_thing)) != entry.is_thing:
+        kinds = ("a thing", "stuff") if entry.is_thing else ("stuff", "a thing")
+        raise GroundTruthError(
+            f"expected {name!r} to be {kinds[0]} as in the vocabulary {vocabulary.name!r} in"
+            f" {where} is {kinds[1]} of that class; correct one of the two"
+        )
+
+
+def _segments(record: AnnotationRecord, class_of: Mapping[Any, int | None]) -> _Segments:
+    found = (class_of[info["category_id"]] for info in record.segments)
+    return _Segments(
+        record.image,
+        record.file_name,
+        record.png_name,
+        np.array(record.ids, np.int64),
+        tuple(index for index in found if index is not None),
+        frozenset(i for i, info in enumerate(record.segments, start=1) if is_crowd(info)),
+    )

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipelines.evaluate import (
     ModelEvaluation,
     evaluate_model,
     to_record,
+    write_model_page,
 )
 from pipelines.evaluate.checkpoint import measure_images, open_teacher
 from pipelines.train.config import DataConfig
@@ -95,10 +97,8 @@ def test_shares_of_the_images_add_up_to_the_whole(evaluation: ModelEvaluation) -
         model=evaluation.model,
         fingerprint=evaluation.fingerprint,
         data=SCENES,
-        vocabulary=images.vocabulary,
-        training_names=evaluation.training_names,
         calibration=evaluation.calibration,
-        measurement=sum(shares, Measurement()),
+        figures=replace(evaluation.figures, measurement=sum(shares, Measurement())),
     )
     assert rounded(to_record(total)) == rounded(to_record(evaluation))
 
@@ -120,8 +120,10 @@ def test_a_bucket_in_coco_format_gives_the_figures_of_the_folder(
 
 
 def test_the_worst_images_come_first(evaluation: ModelEvaluation) -> None:
-    worst = evaluation.worst_images(3)
-    qualities = [image.pq for image in evaluation.measurement.images if image.pq is not None]
+    worst = evaluation.figures.worst_images(3)
+    qualities = [
+        image.pq for image in evaluation.figures.measurement.images if image.pq is not None
+    ]
     assert [image.pq for image in worst] == sorted(qualities)[:3]
 
 
@@ -130,10 +132,12 @@ def test_the_page_shows_figures_classes_confusion_and_the_worst_images(
 ) -> None:
     folder = tmp_path / "page"
     config = EvaluateConfig(model="possam-tiny", data=SCENES, report=str(folder), num_worst=2)
-    index = EvaluationPage(str(folder)).write(evaluation, config)
+    index = write_model_page(EvaluationPage(str(folder)), evaluation, config)
     watched = WatchedPage(browser)
     page = watched.open(index, state="drawn")
-    assert f"{100 * evaluation.quality['all'].pq:.1f}" in page.inner_text("#figures .totals")
+    assert f"{100 * evaluation.figures.quality['all'].pq:.1f}" in page.inner_text(
+        "#figures .totals"
+    )
     rows = page.locator("#class-table tbody tr")
     assert rows.count() == len(PLAYGROUND.vocabulary)
     page.click("#class-table th[data-key=iou] button")
@@ -157,7 +161,7 @@ def test_the_page_is_written_anew_over_an_earlier_one_and_over_nothing_else(
 ) -> None:
     place = str(tmp_path / "page")
     config = EvaluateConfig(model="possam-tiny", data=SCENES, report=place, num_worst=1)
-    written = [EvaluationPage(place).write(evaluation, config) for _ in range(2)]
+    written = [write_model_page(EvaluationPage(place), evaluation, config) for _ in range(2)]
     assert written[0] == written[1]
     (tmp_path / "other").mkdir()
     (tmp_path / "other/index.html").write_text("mine")
@@ -225,7 +229,7 @@ def test_wrong_combinations_are_refused_in_one_sentence(
     assert all(word in err for word in words)
 
 
-def test_a_run_takes_ground_truth_and_nothing_else(call: Call, make_run) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_takes_ground_truth_and_no_data(call: Call, make_run) -> None:  # type: ignore[no-untyped-def]
     small = make_run(2)
     truth = ("--ground-truth", small.ground_truth)
     code, out, _ = call(small.run, *truth)
@@ -235,7 +239,7 @@ def test_a_run_takes_ground_truth_and_nothing_else(call: Call, make_run) -> None
     gpu = ("--gpus-per-worker", 1)
     code, _, err = call(small.run, "--data", "playground", "--num-scenes", 3, *gpu)
     assert code == 2
-    assert "expected only --ground-truth" in err
+    assert "expected --ground-truth with the run" in err
     assert "--data, --num-scenes, --gpus-per-worker" in err
 
 
@@ -303,7 +307,7 @@ def test_a_checkpoint_is_calibrated_with_labelled_images_and_stays_the_same_othe
 
     data = DataConfig(source="playground", num_scenes=4, scene_seed=77)
     evaluation = evaluate_model(EvaluateConfig(model=str(output), data=data))
-    assert all(image.expected_pq is not None for image in evaluation.measurement.images)
+    assert all(image.expected_pq is not None for image in evaluation.figures.measurement.images)
 
 
 @pytest.mark.parametrize(

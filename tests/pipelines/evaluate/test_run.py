@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipelines.evaluate.run import EvaluationReport, evaluate_run
 from pipelines.run.committed import CORRECTION_SCHEMA
-from pipelines.run.folder import SCHEMA_VERSION, shard_key
+from pipelines.run.folder import SCHEMA_VERSION, VOCABULARY_KEY, shard_key
 from possam_core.checkpoints.header import model_fingerprint
 from possam_core.checkpoints.weights import save_model
 from possam_core.errors import ConfigError, GroundTruthError
@@ -31,7 +31,7 @@ def printed(report: EvaluationReport) -> str:
 def test_perfect_labels_score_one_for_every_group_of_classes(make_run):
     small = make_run(5)
     report = evaluate_run(str(small.run), small.ground_truth)
-    assert set(report.quality) == {"all", "things", "stuff", "seen", "unseen"}
+    assert set(report.quality) == {"all", "things", "stuff"}
     assert {(q.pq, q.sq, q.rq) for q in report.quality.values()} == {(1.0, 1.0, 1.0)}
     assert (report.num_images, report.num_errors) == (5, 0)
     assert "100.0" in printed(report)
@@ -70,7 +70,7 @@ def test_every_segment_of_an_image_with_an_error_is_missed(make_run):
     small = make_run(4, damage={1: b""})
     report = evaluate_run(str(small.run), small.ground_truth)
     truth = json.loads(small.ground_truth.read_text())
-    missed = sum(c.fn for c in report.counts.per_category.values())
+    missed = sum(c.fn for c in report.figures.measurement.segments.per_category.values())
     assert missed == len(truth["annotations"][1]["segments_info"])
     assert (report.num_images, report.num_errors) == (4, 1)
     assert "4 images, 1 of them without labels" in printed(report)
@@ -89,17 +89,18 @@ def test_images_that_only_one_side_knows_are_left_out_and_counted(make_run):
     assert "left out" in printed(report)
 
 
-def test_groups_seen_and_unseen_are_absent_where_the_truth_does_not_say(make_run):
+def test_groups_seen_and_unseen_are_those_that_the_run_records(make_run):
     small = make_run(2)
     truth = json.loads(small.ground_truth.read_text())
-    for category in truth["categories"]:
-        del category["seen"]
-    small.ground_truth.write_text(json.dumps(truth))
-    assert set(evaluate_run(str(small.run), small.ground_truth).quality) == {
-        "all",
-        "things",
-        "stuff",
-    }
+    unseen = truth["annotations"][0]["segments_info"][0]["category_id"]
+    path = small.run / VOCABULARY_KEY
+    content = json.loads(path.read_text())
+    for record in content["categories"]:
+        record["is_seen"] = record["id"] != unseen
+    path.write_text(json.dumps(content))
+    quality = evaluate_run(str(small.run), small.ground_truth).quality
+    assert set(quality) == {"all", "things", "stuff", "seen", "unseen"}
+    assert quality["unseen"].num_classes == 1
 
 
 def test_truth_of_other_classes_images_or_sizes_is_refused(make_run):
@@ -109,7 +110,7 @@ def test_truth_of_other_classes_images_or_sizes_is_refused(make_run):
     for category in truth["categories"]:
         category["name"] += "s"
     small.ground_truth.write_text(json.dumps(truth))
-    with pytest.raises(GroundTruthError, match="vocabulary of the ground truth"):
+    with pytest.raises(GroundTruthError, match="only classes of the vocabulary 'playground'"):
         evaluate_run(str(small.run), small.ground_truth)
 
     small.ground_truth.write_text(text.replace("scene-0000", "other-0000"))

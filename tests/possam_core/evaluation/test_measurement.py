@@ -44,7 +44,7 @@ def parts() -> list[Measurement]:
 
 def figures(measurement: Measurement) -> dict[str, float]:
     """Every kind of figure, flat."""
-    categories = vocabulary_categories(PLAYGROUND.vocabulary, ())
+    categories = vocabulary_categories(PLAYGROUND.vocabulary, PLAYGROUND.vocabulary.seen_in(()))
     groups = category_groups(categories)
     things = [c.id for c in categories if c.is_thing]
     flat: dict[str, float | None] = {"mean": mean_image_pq(measurement.images)}

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from possam_core.vocabulary.builtin import find_vocabulary
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 VOCABULARY = PLAYGROUND.vocabulary
+PUBLISHED = Path(__file__).parent / "published"  # id, kind and name of each class, as published
 
 
 @pytest.fixture
@@ -168,6 +170,62 @@ def test_published_names_find_their_classes(vocabulary: str, published: str, our
     index = find_class(published, known)
     assert index is not None
     assert known.classes[index].name == ours
+
+
+@pytest.mark.parametrize(
+    ("file", "vocabulary", "num_renamed"),
+    [
+        ("coco_panoptic.txt", "coco-panoptic", 29),
+        ("ade20k_panoptic.txt", "ade20k-150", 50),
+        ("ade20k_scene_parsing.txt", "ade20k-150", 83),
+    ],
+)
+def test_every_published_class_is_the_built_in_one_with_its_id_and_kind(
+    file: str, vocabulary: str, num_renamed: int
+) -> None:
+    known = find_vocabulary(vocabulary)
+    published = [line.split(" ", 2) for line in (PUBLISHED / file).read_text().splitlines()]
+    found = []
+    for _, _, name in published:
+        index = find_class(name, known)
+        assert index is not None, name
+        found.append(known.classes[index])
+    kinds = ["thing" if c.is_thing else "stuff" for c in found]
+    ids = [str(c.category_id) for c in found]
+    assert list(zip(ids, kinds, strict=True)) == [(id_, kind) for id_, kind, _ in published]
+    assert len(published) == len(known)
+    assert (
+        sum(c.name != name for c, (_, _, name) in zip(found, published, strict=True)) == num_renamed
+    )
+
+
+def test_truth_of_another_kind_than_the_class_is_refused(corpus: Path) -> None:
+    shown = generate_scene(9, 0).class_indices
+    first = next(VOCABULARY.classes[i] for i in shown if VOCABULARY.classes[i].is_thing)
+
+    def turn(content: dict[str, Any]) -> None:
+        for category in content["categories"]:
+            category["isthing"] = int(category["isthing"] and category["name"] != first.name)
+
+    rewrite(corpus, turn)
+    message = (
+        f"expected '{first.name}' to be a thing as in .* but a segment of scene-0000.* is stuff"
+    )
+    with pytest.raises(GroundTruthError, match=message):
+        open_corpus(corpus)
+
+
+def test_the_truth_alone_is_read_without_the_images(corpus: Path) -> None:
+    shutil.rmtree(corpus / "images")
+    scene, images = generate_scene(9, 1), open_corpus(corpus)
+    assert [record["file_name"] for record in images.image_records] == [
+        "scene-00000.jpg",
+        "scene-00001.jpg",
+    ]
+    annotation = images.read_annotation(1)
+    np.testing.assert_array_equal(annotation.ids, scene.ids)
+    ids = [VOCABULARY.classes[i].category_id for i in scene.class_indices]
+    assert annotation.category_ids == dict(enumerate(ids, start=1))
 
 
 def test_a_name_that_no_class_has_finds_none() -> None:
