@@ -4,6 +4,7 @@ Axes: H W pixels of the image.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,6 +15,18 @@ from possam_core.errors import nearest
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.rle import rle_counts
 
+Measured: TypeAlias = Literal[
+    "predicted_iou", "margin", "stability_score", "entropy", "clip_agrees"
+]
+# What the measures of the model's confidence become in a segment that a person has drawn.
+BEST: dict[Measured, Any] = {
+    "predicted_iou": 1.0,
+    "margin": 1.0,
+    "stability_score": 1.0,
+    "entropy": 0.0,
+    "clip_agrees": True,
+}
+
 
 def corrected_row(
     row: LabelledRow, regions: Sequence[Region], categories: Mapping[str, Category], *, image: str
@@ -21,7 +34,8 @@ def corrected_row(
     """The row of a labelled image with the annotator's segments.
 
     Regions of one stuff class become one segment. A person has checked the image, so the measures
-    of the model's confidence get their best values. `boundary_sharpness`, which cannot be
+    of the model's confidence get their best values, but those that the model does not know of any
+    segment of the image stay null. `boundary_sharpness`, which cannot be
     recomputed without the image's pixels, keeps the value of the model's labels.
 
     Args:
@@ -57,10 +71,11 @@ def corrected_row(
             segments.append((category, region.is_crowd))
         if not category.is_thing:
             stuff_ids[category.name] = segment_id
-    records = _records(ids, segments)
+    best = _best_of_known(row)
+    records = _records(ids, segments, best)
     corrected = row.copy()
     corrected["segments_info"] = records
-    corrected["quality"] = _quality(records, ids.size, row["quality"]["boundary_sharpness"])
+    corrected["quality"] = _quality(records, ids.size, row["quality"]["boundary_sharpness"], best)
     return corrected
 
 
@@ -72,7 +87,23 @@ def _category(region: Region, categories: Mapping[str, Category], image: str) ->
     return found
 
 
-def _records(ids: np.ndarray, segments: Sequence[tuple[Category, bool]]) -> list[SegmentInfo]:
+def _best_of_known(row: LabelledRow) -> dict[Measured, Any]:
+    """BEST with None for what the model does not know."""
+    segments = row["segments_info"]
+    if not segments:  # only the numbers of schema 2 tell that the model knows all
+        return {
+            name: best if row["quality"]["entropy"] is not None else None
+            for name, best in BEST.items()
+        }
+    return {
+        name: best if any(s[name] is not None for s in segments) else None
+        for name, best in BEST.items()
+    }
+
+
+def _records(
+    ids: np.ndarray, segments: Sequence[tuple[Category, bool]], best: Mapping[Measured, Any]
+) -> list[SegmentInfo]:
     geometry, counts = areas_and_boxes(ids), rle_counts(ids)
     return [
         {
@@ -83,20 +114,22 @@ def _records(ids: np.ndarray, segments: Sequence[tuple[Category, bool]]) -> list
             "iscrowd": is_crowd,
             "area": geometry[segment_id].area_px,
             "bbox": list(geometry[segment_id].bbox_xywh),
-            "is_seen": bool(category.is_seen),
+            "is_seen": category.is_seen,
             "segmentation": {"size": list(ids.shape), "counts": counts[segment_id]},
             "score": 1.0,
-            "predicted_iou": 1.0,
-            "margin": 1.0,
-            "stability_score": 1.0,
-            "entropy": 0.0,
-            "clip_agrees": True,
+            "predicted_iou": best["predicted_iou"],
+            "margin": best["margin"],
+            "stability_score": best["stability_score"],
+            "entropy": best["entropy"],
+            "clip_agrees": best["clip_agrees"],
         }
         for segment_id, (category, is_crowd) in enumerate(segments, start=1)
     ]
 
 
-def _quality(records: Sequence[SegmentInfo], num_px: int, sharpness: float) -> QualityRecord:
+def _quality(
+    records: Sequence[SegmentInfo], num_px: int, sharpness: float, best: Mapping[Measured, Any]
+) -> QualityRecord:
     coverage = sum(record["area"] for record in records) / num_px
     num_things = sum(record["isthing"] for record in records)
     return {
@@ -106,9 +139,9 @@ def _quality(records: Sequence[SegmentInfo], num_px: int, sharpness: float) -> Q
         "num_stuff": len(records) - num_things,
         "mean_score": 1.0,
         "min_score": 1.0,
-        "mean_predicted_iou": 1.0,
-        "entropy": 0.0,
-        "clip_agreement": 1.0,
+        "mean_predicted_iou": best["predicted_iou"],
+        "entropy": best["entropy"],
+        "clip_agreement": None if best["clip_agrees"] is None else 1.0,
         "boundary_sharpness": sharpness,
         "consistency": None,
         "grade": "A",

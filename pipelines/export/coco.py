@@ -26,7 +26,10 @@ def write_coco(whole: Whole, key: str, categories: list[dict[str, Any]]) -> None
         categories: the JSON's categories.
     """
     head = {
-        "info": {"description": f"labels of plan {whole.provenance['plan_id']}, made by possam"},
+        "info": {
+            "description": f"labels of plan {whole.provenance['plan_id']}, made by possam",
+            "teacher": whole.provenance["teacher"],
+        },
         "licenses": [],
         "categories": categories,
     }

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from pipelines.export.classes import ClassMap
+from pipelines.run.plan import NOT_KNOWN
 
 SIZES = (
     (10**3, "n<1K"),
@@ -87,8 +88,14 @@ def dataset_card(
 
 
 def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The values that fit into a table; lists and absent values are left out."""
-    return [(k, str(v)) for k, v in provenance.items() if isinstance(v, str | int | float)]
+    """The values that fit into a table, and the teacher; lists and absent values are left out."""
+    facts = [(k, str(v)) for k, v in provenance.items() if isinstance(v, str | int | float)]
+    teacher = provenance["teacher"]
+    if teacher is not None:
+        names = ("name", "revision", "licence")
+        facts += [(f"teacher, {n}", str(teacher[n] or NOT_KNOWN)) for n in names]
+        facts += [(f"teacher, sha256 of {n}", sha256) for n, sha256 in teacher["files"].items()]
+    return facts
 
 
 def _cell(text: str) -> str:

@@ -32,7 +32,7 @@ class LabelStudio:
                     opened = (folder / split).open("w", encoding="utf-8")
                     files[split] = stack.enter_context(opened)
                 files[split].write("[\n" if is_first else ",\n")
-                files[split].write(json.dumps(task(example), separators=(",", ":")))
+                files[split].write(json.dumps(task(example, unit.made_by), separators=(",", ":")))
                 yield split, {}
             for split, file in files.items():
                 file.write("\n]\n")
@@ -45,8 +45,8 @@ class LabelStudio:
         whole.folder.put("label_config.xml", label_config(colours).encode())
 
 
-def task(example: Example) -> Record:
-    """The task of correcting one image."""
+def task(example: Example, made_by: str) -> Record:
+    """The task of correcting one image, whose labels the model `made_by` has made."""
     ids = example.ids()
     results = [
         brush_result(
@@ -57,4 +57,4 @@ def task(example: Example) -> Record:
         )
         for segment in example.segments
     ]
-    return write_task(example.uri, example.facts(), results)
+    return write_task(example.uri, example.facts(), results, made_by=made_by)

@@ -27,6 +27,7 @@ class Unit:
     number: int  # of the shard
     classes: ClassMap
     folder: ExportFolder
+    made_by: str  # the name of the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

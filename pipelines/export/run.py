@@ -154,9 +154,10 @@ def _finish(
 
 def _provenance(job: ExportJob, report: ExportReport) -> dict[str, Any]:
     """Where the labels come from and how they were exported, without times or places."""
-    config = job.config
+    config, teacher = job.config, job.run.plan.settings.teacher
     return {
         **job.run.provenance,
+        "teacher": None if teacher is None else teacher.to_json(),
         "format": report.format,
         "where": job.run.where_text,
         "min_grade": config.min_grade,

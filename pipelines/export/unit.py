@@ -79,7 +79,9 @@ def export_unit(job: ExportJob, shard: int) -> PartHead:
         fetched = read_images(ImageReader(config.allowed_hosts), images)
         examples = _with_pictures(examples, fetched, tally.left_out)
     with trouble_named(config.output), ExportFolder(config.output) as folder:
-        unit = Unit(number=shard, classes=job.classes, folder=folder)
+        teacher = job.run.plan.settings.teacher
+        made_by = "possam" if teacher is None else teacher.name
+        unit = Unit(number=shard, classes=job.classes, folder=folder, made_by=made_by)
         records = list(config.format.writer.write_unit(tally.count(examples), unit))
         head = tally.head()
         folder.commit(part_key(shard), part_bytes(head, records))

@@ -33,16 +33,19 @@ UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # which Label Studio adds to 
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 
 
-def write_task(image: str, facts: Mapping[str, str | int], results: Sequence[Record]) -> Record:
+def write_task(
+    image: str, facts: Mapping[str, str | int], results: Sequence[Record], *, made_by: str
+) -> Record:
     """The task of correcting one image.
 
     Args:
         image: address of the image.
         facts: further fields of the task; annotations are matched by `image_id`.
         results: pre-annotations, by `brush_result`.
+        made_by: the model that made them.
     """
     data = {"image": image, **facts}
-    return {"data": data, "predictions": [{"model_version": "possam", "result": [*results]}]}
+    return {"data": data, "predictions": [{"model_version": made_by, "result": [*results]}]}
 
 
 def brush_result(

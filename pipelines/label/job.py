@@ -1,5 +1,6 @@
 """The labelling job: shards of planned images -> committed files of rows, one Ray Data stage."""
 
+import json
 import logging
 import time
 import warnings
@@ -167,6 +168,7 @@ class ShardLabeller:
 
     def _provenance(self, shard: int) -> dict[str, str]:
         settings = self.plan.settings
+        teacher = settings.teacher
         return {
             "plan_id": self.plan.plan_id,
             "round": str(self.plan.round),
@@ -176,6 +178,7 @@ class ShardLabeller:
             "vocabulary": settings.vocabulary,
             "vocabulary_sha256": settings.vocabulary_sha256,
             "possam_version": version("possam"),
+            **({"teacher": json.dumps(teacher.to_json())} if teacher else {}),
         }
 
 

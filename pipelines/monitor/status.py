@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pipelines.monitor.pace import CommitTimes, Pace
 from pipelines.run.folder import ATTEMPT_KEY, SHARD_KEY, RunFolder, data_folder
 from pipelines.run.manifest import current_manifest
-from pipelines.run.plan import Plan, load_rounds
+from pipelines.run.plan import Plan, TeacherRecord, load_rounds
 from pipelines.run.presence import GONE_AFTER_S
 from pipelines.storage.addresses import normalise_location
 from pipelines.storage.store import trouble_named
@@ -63,6 +63,7 @@ class RunStatus:
     location: str
     time: datetime  # when it was read
     plan_id: str
+    teacher: TeacherRecord | None  # None: the plan does not record it
     state: State
     rounds: tuple[RoundStatus, ...]
     num_bytes: int  # of all committed files
@@ -122,6 +123,7 @@ def _read(run: RunFolder) -> RunStatus:
         location=run.location,
         time=now,
         plan_id=plans[0].plan_id,
+        teacher=plans[0].settings.teacher,
         state=_state(rounds, workers, root_hash),
         rounds=rounds,
         num_bytes=commits.num_bytes,

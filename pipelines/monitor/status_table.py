@@ -43,6 +43,8 @@ def alarms(status: RunStatus) -> list[str]:
 
 def _lines(status: RunStatus) -> Iterator[tuple[str, str]]:
     yield "plan", status.plan_id
+    if status.teacher is not None:
+        yield "teacher", status.teacher.text
     for r in status.rounds:
         yield from _round_lines(r)
     expected = status.expected_bytes

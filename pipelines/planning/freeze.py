@@ -84,7 +84,7 @@ def freeze_plan(
         _write_dropped(run, candidates, dropped)
         kept = (drop(batch, first, dropped.values()) for first, batch in candidates.batches())
         parts = write_parts(run, kept, shard_size=settings.shard_size, limit=settings.limit)
-    names = ("model", "vocabulary", "vocabulary_source")  # their hashes count
+    names = ("model", "vocabulary", "vocabulary_source", "teacher")  # their hashes count
     labels_depend_on = {k: v for k, v in asdict(settings).items() if k not in names}
     parts.digest.update(json.dumps(labels_depend_on, sort_keys=True).encode())
     head = {

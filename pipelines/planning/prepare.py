@@ -10,7 +10,7 @@ from pipelines.corpus.source import read_source, require_corpus
 from pipelines.planning.freeze import freeze_plan
 from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder
-from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
+from pipelines.run.plan import Plan, PlanSettings, TeacherRecord, load_plan, refuse_other_settings
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import trouble_named
@@ -89,6 +89,9 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabular
         sample=config.sample,
         since=config.since,
         consistency_share=config.consistency_share,
+        teacher=TeacherRecord(
+            name=card.name, revision=card.revision, licence=card.licence, files=dict(card.files)
+        ),
     )
     is_seen = card.is_seen(vocabulary)
     return settings, FrozenVocabulary(vocabulary=vocabulary, is_seen=is_seen)

@@ -1,5 +1,6 @@
 """`open_run`: the labels of a run as images, tables and data sets."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -44,7 +45,8 @@ def open_run(location: str, *, where: Where = None) -> "LabelledRun":
             expression of `pyarrow.compute`, over `where.FLAT_SCHEMA`.
 
     Raises:
-        ConfigError: there is no run, it has another schema, or `where` is invalid.
+        ConfigError: there is no run, it has another schema, or `where` is invalid or names a
+            measure that the run's model does not know.
 
     Example:
         >>> from pipelines import open_run
@@ -57,7 +59,7 @@ def open_run(location: str, *, where: Where = None) -> "LabelledRun":
         plan = load_plan(run)
     assert plan is not None  # `find_commits` checked it
     opened = LabelledRun(location=run.location, where=where, plan=plan, commits=commits)
-    opened.filter  # noqa: B018 - refuses an invalid condition now
+    opened.filter.refuse_unknown(map(opened._newest, opened.shards()))
     return opened
 
 
@@ -98,6 +100,7 @@ class LabelledRun:
     def provenance(self) -> dict[str, str]:
         """Where the labels come from."""
         settings = self.plan.settings
+        teacher = settings.teacher
         return {
             "plan_id": self.plan.plan_id,
             "model": settings.model,
@@ -105,6 +108,7 @@ class LabelledRun:
             "vocabulary": settings.vocabulary,
             "vocabulary_sha256": settings.vocabulary_sha256,
             "schema_version": SCHEMA_VERSION,
+            **({"teacher": json.dumps(teacher.to_json())} if teacher else {}),
         }
 
     @cached_property

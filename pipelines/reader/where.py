@@ -1,6 +1,7 @@
 """Filter rows by a condition in SQL or an expression of pyarrow, over one flat row an image."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,6 +27,8 @@ FLAT_SCHEMA = pa.schema(
     ]
 )
 ROW_NUMBER = "_row"
+# Measures that a model may not know of any image.
+MAYBE_UNKNOWN = ("mean_predicted_iou", "entropy", "clip_agreement")
 
 # Conditions come from command lines and forms, and must not reach files or extensions.
 LOCKED: dict[str, str | bool | int | float | list[str]] = {
@@ -55,6 +58,31 @@ class Filter:
         self.where = where
         self._database = _connect() if isinstance(where, str) else None
         self.keep(ROW_SCHEMA.empty_table())
+
+    def refuse_unknown(self, tables: Iterable[pa.Table]) -> None:
+        """Return only if each measure that the condition names is known of an image.
+
+        Args:
+            tables: all rows, of `schema.ROW_SCHEMA`; read until one has the measure.
+
+        Raises:
+            ConfigError: there are segments, but of no image the measure is known.
+        """
+        words = set(re.findall(r"\w+", str(self.where).lower()))
+        missing = [name for name in MAYBE_UNKNOWN if name in words]
+        num_segments = 0
+        for rows in tables if missing else ():
+            quality = rows["quality"].combine_chunks()
+            num_segments += len(pc.list_flatten(rows["segments_info"]))
+            fields = {name: pc.struct_field(quality, name) for name in missing}
+            missing = [n for n, values in fields.items() if values.null_count == len(values)]
+            if not missing:
+                return
+        if missing and num_segments:
+            raise ConfigError(
+                f"expected a condition on what the model knows, got one on {' and '.join(missing)},"
+                " which this model does not estimate for any image; leave that out"
+            )
 
     def keep(self, rows: pa.Table) -> pa.Table:
         """Those of `rows`, which are of `schema.ROW_SCHEMA`, that meet the condition, in order.

@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.reader.where import MAYBE_UNKNOWN
 from pipelines.report.selection import KIND_NAMES, Candidate
 from pipelines.report.viewer import ErrorSummary, Facet, FacetValues, Kind, Measure, RowBlock
+from pipelines.run.plan import NOT_KNOWN
 from pipelines.schema import OK, QUALITY_TYPE
 from possam_core.labels.quality import GRADES
 
@@ -113,7 +115,12 @@ def measures() -> tuple[Measure, ...]:
             kinds[field.name] = "count"
     kinds |= dict.fromkeys(SIZES, "count")
     return tuple(
-        Measure(key=key, label=LABELS.get(key) or readable(key.removeprefix("num_")), kind=kind)
+        Measure(
+            key=key,
+            label=LABELS.get(key) or readable(key.removeprefix("num_")),
+            kind=kind,
+            if_missing=NOT_KNOWN if key in MAYBE_UNKNOWN else "",
+        )
         for key, kind in kinds.items()
     )
 

@@ -1,7 +1,7 @@
 """`possam report`: a run, worst images first, as a folder that opens in a browser."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 from rich.console import Console
@@ -16,6 +16,7 @@ from pipelines.report.viewer import Head, Measure, Order, ViewerWriter
 from pipelines.run.committed import read_rows
 from pipelines.run.folder import RunFolder, shard_key
 from pipelines.run.parts import read_shard
+from pipelines.run.plan import TeacherRecord
 from pipelines.schema import is_labelled, to_rows
 from possam_core.errors import ConfigError
 from possam_core.labels.quality import GRADES
@@ -105,11 +106,18 @@ def provenance_of(run: LabelledRun) -> tuple[tuple[str, str], ...]:
     return (
         ("Images", settings.images),
         ("Model", f"{settings.model} (sha256 {settings.model_sha256})"),
+        *_teacher_facts(settings.teacher),
         ("Vocabulary", f"{settings.vocabulary} (sha256 {settings.vocabulary_sha256})"),
         ("Plan", f"{plan.plan_id}: {plan.num_images:,} images in {plan.num_shards:,} shards"),
         ("Made by", f"possam {version.decode()}"),
         ("Row schema", run.plan.schema_version),
     )
+
+
+def _teacher_facts(teacher: TeacherRecord | None) -> Iterator[tuple[str, str]]:
+    if teacher is not None:
+        yield "Teacher", teacher.text
+        yield "Files of the teacher", teacher.files_text
 
 
 def _subjects(

@@ -44,6 +44,7 @@ class Measure:
     key: str
     label: str
     kind: Kind = "share"
+    if_missing: str = ""  # shown for a labelled image without it; "": it is not shown then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

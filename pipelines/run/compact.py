@@ -34,6 +34,7 @@ PROVENANCE = (
     "model_sha256",
     "vocabulary",
     "vocabulary_sha256",
+    "teacher",
 )
 
 

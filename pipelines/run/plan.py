@@ -1,6 +1,7 @@
 """The plan of a run: the settings of its labels, and the images of each shard."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -8,6 +9,39 @@ from pipelines.run.folder import PLAN_FOLDER, SCHEMA_VERSIONS, RunFolder, plan_k
 from possam_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
+
+
+NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherRecord:
+    """The model that labels a run, as its plan and all that is made of the run name it."""
+
+    name: str
+    revision: str | None  # None: not known
+    licence: str | None  # of its weights; None: not known
+    files: Mapping[str, str]  # file name -> sha256
+
+    @property
+    def text(self) -> str:
+        """All but its files, in a few words."""
+        revision, licence = self.revision or NOT_KNOWN, self.licence or NOT_KNOWN
+        return f"{self.name} (revision {revision}, licence {licence})"
+
+    @property
+    def files_text(self) -> str:
+        """Its files with their sha256."""
+        return ", ".join(f"{name} (sha256 {sha256})" for name, sha256 in self.files.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "revision": self.revision,
+            "licence": self.licence,
+            "files": dict(self.files),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +60,14 @@ class PlanSettings:
     sample: float | None = None
     since: str | None = None
     consistency_share: float = 0.0
+    teacher: TeacherRecord | None = None  # the model, for people; None: of schema 2
 
     def differences(self, other: "PlanSettings") -> list[str]:
         """A phrase for each setting with which `other` would give other labels."""
         mine, theirs = asdict(self), asdict(other)
         found = []
         for name in mine:
-            if name.endswith(("_sha256", "_source")):
+            if name == "teacher" or name.endswith(("_sha256", "_source")):
                 continue
             hashed = f"{name}_sha256"
             if hashed in mine:
@@ -116,6 +151,9 @@ def refuse_other_settings(run: RunFolder, plan: Plan, settings: PlanSettings) ->
 
 
 def _parse_plan(content: Any, settings: Any) -> Plan:
+    teacher = settings.get("teacher")
+    if teacher is not None:
+        settings = settings | {"teacher": TeacherRecord(**teacher)}
     return Plan(
         plan_id=content["plan_id"],
         schema_version=content["schema_version"],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.monitor.status import read_status
+from pipelines.run.plan import TeacherRecord
 from pipelines.stats.drift import Drift, population_stability_index
 from pipelines.stats.run import run_statistics
 from pipelines.stats.statistics import Statistics
@@ -17,6 +18,7 @@ class StatisticsReport:
 
     location: str
     num_planned: int  # images of the whole run, counted or not
+    teacher: TeacherRecord | None  # None: the plan does not record it
     images_per_s: float | None  # from the first commit to the last; None: there is only one commit
     statistics: Statistics
     reference: str | None  # location of the run to compare with
@@ -28,6 +30,7 @@ class StatisticsReport:
         return {
             "location": self.location,
             "num_planned": self.num_planned,
+            "teacher": None if self.teacher is None else self.teacher.to_json(),
             "images_per_s": self.images_per_s,
             "statistics": self.statistics.to_json(),
             "tables": {name: tables[name].to_pylist() for name in SCHEMAS},
@@ -55,6 +58,7 @@ def report_statistics(
     return StatisticsReport(
         location=status.location,
         num_planned=status.rounds[0].num_images,
+        teacher=status.teacher,
         images_per_s=status.pace.images_per_s,
         statistics=statistics,
         reference=reference,

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.run.plan import NOT_KNOWN
 from pipelines.stats.drift import MUCH_DRIFT, SOME_DRIFT, Drift
 from pipelines.stats.histogram import Histogram
 from pipelines.stats.report import StatisticsReport
@@ -19,7 +20,6 @@ MAX_PAIRS = 10
 MAX_SHIFTS = 5
 CONSISTENCY = "consistency"  # of sampled images alone, so of none is no surprise
 NOTHING = "-"
-NOT_KNOWN = "not known"
 QUANTILES_SHOWN = ("p05", "p50", "p95")
 
 
@@ -50,6 +50,8 @@ def _headline(report: StatisticsReport) -> str:
     )
     if found.num_corrected:
         sentence += f", {found.num_corrected:,} corrected by people"
+    if report.teacher is not None:
+        sentence += f"; labelled by {report.teacher.text}"
     if report.images_per_s is not None:
         sentence += f"; {report.images_per_s:,.1f} images/s from the first commit to the last"
     return sentence

@@ -32,6 +32,7 @@ def make_status(num_committed: int) -> RunStatus:
     return RunStatus(
         location="/run",
         time=NOON,
+        teacher=None,
         plan_id="p",
         state="running",
         rounds=(corpus,),

@@ -35,16 +35,19 @@ function makeCharts() {
 
 /** @param {Chart} chart */
 function showMeasure(chart) {
-  chart.figure.dataset.measure = chart.measure.key;
-  result.bins = new Map(charts.map(({ measure, bins }) => [measure.key, bins]));
+  const { measure, bins } = chart;
+  chart.figure.dataset.measure = measure.key;
+  part(chart.figure, ".missing", HTMLElement).textContent = bins.numMissing ? `${bins.numMissing.toLocaleString("en-US")} ${measure.if_missing}` : "";
+  result.bins = new Map(charts.map(({ measure: m, bins: b }) => [m.key, b]));
 }
 
 /**
- * The bin of each row; counts are whole numbers, so their bins are centred on them.
+ * The bin of each row that has the measure; counts are whole numbers, so their bins are centred on them.
  * @param {Measure} measure
  * @returns {Bins}
  */
-function makeBins({ key, kind }) {
+function makeBins(measure) {
+  const { key, kind } = measure;
   const column = table.measures[key];
   let [low, high] = kind === "share" ? [0, 1] : [Infinity, -Infinity];
   for (const value of column) {
@@ -64,7 +67,9 @@ function makeBins({ key, kind }) {
   });
   const all = new Uint32Array(numBins);
   for (const bin of binOf) if (bin !== NO_BIN) all[bin]++;
-  return { low, width, binOf, all, counts: new Uint32Array(numBins) };
+  let numMissing = 0;
+  column.forEach((_, row) => { numMissing += Number(isMissing(measure, row)); });
+  return { low, width, binOf, all, numMissing, counts: new Uint32Array(numBins) };
 }
 
 /**

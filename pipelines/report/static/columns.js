@@ -80,6 +80,17 @@ function formatValue(measure, value) {
   return measure.kind === "percent" ? `${value.toFixed(1)} %` : value.toFixed(2);
 }
 
+/**
+ * Whether a row lacks a measure although its image is labelled, so has others.
+ * @param {Measure} measure
+ * @param {number} row
+ */
+function isMissing(measure, row) {
+  const values = table.measures;
+  return Boolean(measure.if_missing) && Number.isNaN(values[measure.key][row])
+    && table.head.measures.some(({ key }) => !Number.isNaN(values[key][row]));
+}
+
 /** @type {Map<string, Uint32Array>} */
 const orderCache = new Map();
 

@@ -27,9 +27,9 @@ function openDetail() {
  * @param {Picture | null} picture
  */
 function aboutOf(row, picture) {
-  const measures = table.head.measures.filter(({ key }) => !Number.isNaN(table.measures[key][row]));
+  const measures = table.head.measures.filter((m) => isMissing(m, row) || !Number.isNaN(table.measures[m.key][row]));
   /** @type {Fact[]} */
-  const facts = measures.map((m) => [m.label, formatValue(m, table.measures[m.key][row])]);
+  const facts = measures.map((m) => [m.label, isMissing(m, row) ? m.if_missing : formatValue(m, table.measures[m.key][row])]);
   for (const facet of Object.values(table.facets)) {
     const names = namesOf(facet.key, row);
     if (names.length && facet.key !== "class") facts.push([facet.label, names.join(", ")]);

@@ -36,6 +36,7 @@ interface Bins extends BinCounts {
   low: number;
   width: number;
   all: Uint32Array;
+  numMissing: number; // labelled images without the measure
 }
 
 interface Chart {

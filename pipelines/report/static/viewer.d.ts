@@ -6,6 +6,7 @@ interface Measure {
   key: string;
   label: string;
   kind: Kind;
+  if_missing: string; // shown for a labelled image without it; "": it is not shown then
 }
 
 interface FacetHead {

@@ -17,8 +17,23 @@ ROW = {
     "image_id": "12",
     "width": 4,
     "height": 2,
-    "segments_info": [{"id": 5}],
-    "quality": {"coverage": 0.1, "boundary_sharpness": 0.3, "consistency": 0.5, "grade": "D"},
+    "segments_info": [
+        {
+            "id": 5,
+            "predicted_iou": 0.5,
+            "margin": 0.5,
+            "stability_score": 0.5,
+            "entropy": 0.5,
+            "clip_agrees": False,
+        }
+    ],
+    "quality": {
+        "coverage": 0.1,
+        "entropy": 0.5,
+        "boundary_sharpness": 0.3,
+        "consistency": 0.5,
+        "grade": "D",
+    },
 }
 
 
@@ -66,6 +81,33 @@ def test_quality_is_counted_again_where_it_can_be():
     assert quality["consistency"] is None
     assert quality["boundary_sharpness"] == 0.3  # the machine's: this needs the pixels
     assert ROW["quality"]["grade"] == "D"
+
+
+def test_what_the_model_does_not_know_stays_unknown_when_a_person_corrects_it():
+    """A teacher without predicted IoU and without CLIP, whose training classes nobody knows."""
+    segment = ROW["segments_info"][0] | {"predicted_iou": None, "clip_agrees": None}
+    cup = Category(id=7, name="cup", is_thing=True, is_seen=None)
+    row = corrected_row(
+        ROW | {"segments_info": [segment]}, [region("cup", LEFT)], {"cup": cup}, image="a.jpg"
+    )
+    (drawn,) = row["segments_info"]
+    assert (drawn["predicted_iou"], drawn["clip_agrees"], drawn["is_seen"]) == (None,) * 3
+    assert (drawn["score"], drawn["margin"], drawn["entropy"]) == (1.0, 1.0, 0.0)
+    quality = row["quality"]
+    assert (quality["mean_predicted_iou"], quality["clip_agreement"]) == (None, None)
+    assert (quality["mean_score"], quality["entropy"], quality["grade"]) == (1.0, 0.0, "A")
+
+
+@pytest.mark.parametrize(("entropy", "expected"), [(None, None), (1.0, 0.0)])
+def test_of_an_image_without_segments_only_schema_2_says_that_the_model_knows(entropy, expected):
+    quality = ROW["quality"] | {"entropy": entropy}
+    row = corrected_row(
+        ROW | {"segments_info": [], "quality": quality},
+        [region("cup", LEFT)],
+        CATEGORIES,
+        image="a.jpg",
+    )
+    assert row["segments_info"][0]["entropy"] == row["quality"]["entropy"] == expected
 
 
 def test_an_image_may_be_left_without_segments():

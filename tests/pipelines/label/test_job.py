@@ -161,6 +161,9 @@ def test_files_have_the_pinned_schema_and_say_where_they_come_from(finished: Fin
         assert metadata["plan_id"] == plan["plan_id"]
         assert metadata["shard"] == str(shard)
         assert metadata["model_sha256"] == plan["settings"]["model_sha256"]
+        teacher = json.loads(metadata["teacher"])
+        assert teacher == plan["settings"]["teacher"]
+        assert plan["settings"]["model_sha256"] in teacher["files"].values()
 
 
 def test_the_plan_lists_each_image_with_its_place(finished: FinishedRun) -> None:

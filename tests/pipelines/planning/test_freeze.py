@@ -17,7 +17,7 @@ from pipelines.planning.freeze import freeze_plan
 from pipelines.run import parts
 from pipelines.run.folder import RunFolder, plan_key
 from pipelines.run.parts import read_shard
-from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
+from pipelines.run.plan import Plan, PlanSettings, TeacherRecord, load_plan, refuse_other_settings
 from pipelines.schema import INPUT_SCHEMA
 from possam_core.errors import ConfigError
 
@@ -231,3 +231,21 @@ def test_a_plan_of_another_schema_is_refused_before_anything_is_mixed(run: RunFo
 def test_a_plan_with_another_share_of_changed_copies_gives_other_labels() -> None:
     asked = replace(SETTINGS, consistency_share=0.1)
     assert SETTINGS.differences(asked) == ["consistency_share 0.0 -> 0.1"]
+
+
+def test_the_plan_keeps_what_is_known_of_the_teacher_and_labels_do_not_depend_on_it(
+    tmp_path: Path,
+) -> None:
+    teacher = TeacherRecord(name="fc-clip", revision="v2", licence=None, files={"a.pth": "ab"})
+    named = replace(SETTINGS, teacher=teacher)
+    first, second = (
+        freeze_plan(RunFolder(str(tmp_path / name), create=True), settings, batches(FIVE))
+        for name, settings in (("a", SETTINGS), ("b", named))
+    )
+    assert (first.settings.teacher, second.settings.teacher) == (None, teacher)
+    assert first.plan_id == second.plan_id
+    assert SETTINGS.differences(named) == []
+    assert (teacher.text, teacher.files_text) == (
+        "fc-clip (revision v2, licence not known)",
+        "a.pth (sha256 ab)",
+    )

@@ -14,7 +14,7 @@ from pipelines.planning.freeze import freeze_plan
 from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder
 from pipelines.run.parts import read_shard
-from pipelines.run.plan import PlanSettings, load_plan
+from pipelines.run.plan import PlanSettings, TeacherRecord, load_plan
 from possam_core.images.decode import ImageError, ImageErrorCode, decode_image
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.segmentation import PanopticSegmentation
@@ -31,13 +31,14 @@ class Labels:
     ids: np.ndarray  # of segments; 0 is void
     names: Sequence[str]  # of the classes of segments 1, 2, ...
     score: float = 0.9  # of each segment
+    unknown: Sequence[str] = ()  # what the model does not know of any segment
 
 
-def halves(left: str, right: str, *, score: float = 0.9) -> Labels:
+def halves(left: str, right: str, *, score: float = 0.9, unknown: Sequence[str] = ()) -> Labels:
     """Labels of a 64 x 48 image, half of it one thing and half another."""
     ids = np.ones((48, 64), np.int32)
     ids[:, 32:] = 2
-    return Labels(ids=ids, names=(left, right), score=score)
+    return Labels(ids=ids, names=(left, right), score=score, unknown=unknown)
 
 
 def picture(number: int) -> bytes:
@@ -54,6 +55,7 @@ def write_run(
     classes: Sequence[str] = ("cat", "dog", "sky", "grass"),
     shard_size: int = 16,
     images: Path | None = None,
+    teacher: TeacherRecord | None = None,
 ) -> str:
     """Commit these labels of images of those names; category ids are places in `classes`."""
     images = images or folder / "images"
@@ -69,6 +71,7 @@ def write_run(
         vocabulary="animals",
         vocabulary_sha256=vocabulary.fingerprint,
         shard_size=shard_size,
+        teacher=teacher,
     )
     frozen = FrozenVocabulary(vocabulary=vocabulary, is_seen=(True,) * len(vocabulary))
     freeze_plan(run, settings, read_source(str(images)), vocabulary=frozen)
@@ -100,6 +103,7 @@ def _segmentation(labels: Labels, classes: Sequence[str]) -> PanopticSegmentatio
             area_px=geometry[number].area_px,
             bbox_xywh=geometry[number].bbox_xywh,
             score=labels.score,
+            **dict.fromkeys(labels.unknown),
         )
         for number, name in enumerate(labels.names, start=1)
     )
