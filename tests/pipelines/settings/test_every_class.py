@@ -29,6 +29,7 @@ NEEDED: dict[str, dict[str, Any]] = {  # by class, the settings without a defaul
         "usual_score": 1.0,
         "usual_predicted_iou": 1.0,
     },
+    "EvaluateRunConfig": {"run": "r", "ground_truth": "g.json"},
     "ExportConfig": {"run": "r", "output": "o"},
     "LabelConfig": {"images": "i", "output": "o"},
     "LoopConfig": {"num_steps": 1},
