@@ -189,6 +189,11 @@ def load_teacher(
         CheckpointError: as for `load_predictor`.
         TeacherError: your own code gives no teacher.
         ConfigError: there is no such device.
+
+    Example:
+        >>> from possam_core import load_teacher
+        >>> load_teacher("possam-tiny").card.licence
+        'Apache-2.0'
     """
     if is_own_teacher(model):
         _require_device(device)

@@ -34,7 +34,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposals:
-    """The masks of one image with their classes, before any pixel is given to one of them."""
+    """The masks of one image with their classes, before any pixel is given to one of them.
+
+    Example:
+        >>> import torch
+        >>> from possam_core import Proposals
+        >>> masks = torch.tensor([[[True, False]], [[True, True]]])  # (Q, H, W), may overlap
+        >>> scores, classes = torch.tensor([0.9, 0.6]), torch.tensor([0, 1])
+        >>> found = Proposals.of_hard_masks(masks, classes, scores, num_classes=2)
+        >>> found.frame.image_hw
+        (1, 2)
+    """
 
     masks: ScoredMasks
     frame: Frame  # where the image lies on the masks' canvas
@@ -89,7 +99,13 @@ def frame_of(batch: ImageBatch, index: int) -> Frame:
 class Teacher(ABC):
     """A model with one vocabulary, ready to label images.
 
-    Subclasses set `card` and `vocabulary`, and may set `merging` and `calibration`.
+    Subclasses set `card` and `vocabulary`, and may set `merging` and `calibration`;
+    docs/teachers.md has one in twenty lines.
+
+    Example:
+        >>> from possam_core import Teacher, load_teacher
+        >>> isinstance(load_teacher("possam-tiny"), Teacher)
+        True
     """
 
     card: TeacherCard
