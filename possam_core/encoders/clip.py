@@ -7,6 +7,7 @@ Axes: B images, S side of the canvas, C dense channels, h w feature grid, D join
 K classes, N names (a class has one or more), T prompt templates.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from torch.nn import functional
 
 from possam_core.encoders.clip_config import ClipConfig, clip_architecture
 from possam_core.encoders.clip_weights import fetch_tag, fit_to_towers, read_clip_file
+from possam_core.encoders.shared_beginning import encode_alike_sentences
 from possam_core.encoders.text_cache import default_text_cache, read_or_embed, text_key
 from possam_core.errors import CheckpointError, ConfigError
 from possam_core.images.batch import ImageBatch, normalise
@@ -27,6 +29,8 @@ from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import PROMPT_TEMPLATES, Vocabulary
 
 __all__ = ["ClipConfig", "ClipEncoder", "load_clip_weights"]
+
+logger = logging.getLogger(__name__)
 
 TEXT_CHUNK = 128  # prompts encoded at once
 MIN_CACHED_PROMPTS = 256  # encoding fewer is faster than hashing the text tower
@@ -166,14 +170,28 @@ class ClipEncoder(nn.Module):
         return TextEmbeddings(embeddings, class_of_name, len(vocabulary))
 
     def _embed_names(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+        if self.config.model is not None:  # small towers take no time, and keep their bits
+            return self._embed_by_template(names)
         prompts = [template.format(name) for name in names for template in PROMPT_TEMPLATES]
         by_template = self.encode_prompts(prompts)  # (N * T, D)
         by_template = by_template.reshape(len(names), len(PROMPT_TEMPLATES), -1)
         return functional.normalize(by_template.mean(dim=1), dim=-1)
 
+    def _embed_by_template(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+        total = torch.zeros(len(names), self.config.embed_dim, device=self.pixel_mean.device)
+        num_templates = len(PROMPT_TEMPLATES)
+        for number, template in enumerate(PROMPT_TEMPLATES, start=1):
+            tokens = self.tokenizer([template.format(name) for name in names]).to(total.device)
+            total += encode_alike_sentences(self.clip, tokens)
+            logger.info(
+                "%d names embedded in %d of %d prompts each", len(names), number, num_templates
+            )
+        return functional.normalize(total, dim=-1)
+
     def _text_key(self, names: Sequence[tuple[int, str]]) -> str:
         architecture = clip_architecture(self.config)
         del architecture["vision_cfg"]
+        architecture["encoded"] = "beginnings once"  # as whole sentences, the last bits differ
         tensors = {k: v for k, v in self.clip.state_dict().items() if not k.startswith("visual.")}
         return text_key(names, PROMPT_TEMPLATES, architecture=architecture, tensors=tensors)
 
