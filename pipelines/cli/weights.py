@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from possam_core.checkpoints.header import PART_NAMES, bundled_models, file_sha256, read_header
+from possam_core.checkpoints.header import PART_NAMES, bundled_models, read_header
+from possam_core.checkpoints.model_file import file_sha256
 from possam_core.checkpoints.published import PUBLISHED, PublishedWeights, fetched_file, remote_file
 from possam_core.errors import CheckpointError, nearest
 
