@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.forms.checks import mistakes_in
-from possam_core.checkpoints.header import resolve_model
+from possam_core.checkpoints.header import require_model
 from possam_core.errors import ConfigError, PossamError
 from possam_core.vocabulary.builtin import find_vocabulary
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -61,6 +61,8 @@ class VocabularyChoice(StrEnum):
     ADE20K_847 = "ade20k-847"
     CITYSCAPES = "cityscapes"
     COCO_PANOPTIC = "coco-panoptic"
+    FC_CLIP_ADE20K_150 = "fc-clip-ade20k-150"
+    FC_CLIP_COCO = "fc-clip-coco"
     LVIS = "lvis"
     PASCAL_CONTEXT_459 = "pascal-context-459"
     PASCAL_CONTEXT_59 = "pascal-context-59"
@@ -126,7 +128,7 @@ class ModelFields:
 
     def problems(self) -> list[str]:
         """Every mistake in these fields."""
-        found = mistakes_in(lambda: resolve_model(self.model), lambda: self.vocabulary_source)
+        found = mistakes_in(lambda: require_model(self.model), lambda: self.vocabulary_source)
         try:
             vocabulary = self._whole_vocabulary()
         except PossamError as error:

@@ -75,10 +75,11 @@ def evaluate(
 
 def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
     """What `subject` names; where there is no run, `--data` means a checkpoint."""
-    from possam_core.checkpoints.header import MODEL_FILE_SUFFIXES, SUFFIX, bundled_models
+    from possam_core.checkpoints.header import SUFFIX, named_models
+    from possam_core.checkpoints.model_file import MODEL_FILE_SUFFIXES
 
     is_file = subject.endswith((SUFFIX, *MODEL_FILE_SUFFIXES)) or subject.startswith("hf://")
-    if is_file or subject in bundled_models():
+    if is_file or subject in named_models():
         return "checkpoint"
     return "run" if data is None or _holds_run(subject) else "checkpoint"
 

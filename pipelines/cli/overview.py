@@ -90,7 +90,7 @@ COMMANDS = {  # in the order of the page
         "training:training_app",
         "Train a model; the same command again resumes an interrupted training.",
     ),
-    "weights": Entry("assets:weights_app", "Published weights of the frozen encoders."),
+    "weights": Entry("assets:weights_app", "Published weights: encoders, and FC-CLIP."),
     "vocabulary": Entry("assets:vocabulary_app", "Vocabularies: built in, and your own."),
     "config": Entry("assets:config_app", "The configuration file."),
 }

@@ -4,11 +4,23 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from possam_core.checkpoints.header import PART_NAMES, bundled_models, file_sha256, read_header
-from possam_core.checkpoints.published import PUBLISHED, PublishedWeights, fetched_file, remote_file
+from possam_core.checkpoints.fc_clip_file import FC_CLIP, fetched_model_file
+from possam_core.checkpoints.header import PART_NAMES, bundled_models, read_header
+from possam_core.checkpoints.model_file import file_sha256
+from possam_core.checkpoints.published import (
+    FC_CLIP_HEAD,
+    FC_CLIP_HEAD_PAGE,
+    FC_CLIP_LICENCE,
+    FC_CLIP_TOWER,
+    PUBLISHED,
+    PublishedWeights,
+    fetched_file,
+    remote_file,
+)
 from possam_core.errors import CheckpointError, nearest
 
 CHUNK_BYTES = 1 << 20
@@ -24,7 +36,7 @@ def find_weights(name: str) -> PublishedWeights:
     for weights in PUBLISHED:
         if weights.name == name:
             return weights
-    names = [w.name for w in PUBLISHED]
+    names = [FC_CLIP, *(w.name for w in PUBLISHED)]
     hint = nearest(name, names, otherwise="see `possam weights list`")
     raise CheckpointError(f"expected one of {', '.join(names)}, got {name!r}; {hint}")
 
@@ -41,6 +53,14 @@ def describe_weights() -> str:
             f"  sha256 {weights.sha256}\n"
             f"  {f'found at {file}' if file.exists() else 'not fetched'}"
         )
+    model_file = fetched_model_file()
+    blocks.append(
+        f"{FC_CLIP}: whole model, a head ({FC_CLIP_HEAD}, 83 MB) on {FC_CLIP_TOWER}; licence:"
+        f" {FC_CLIP_LICENCE}\n"
+        f"  head published at {FC_CLIP_HEAD_PAGE}\n"
+        "  sha256 pinned when it is fetched\n"
+        f"  {f'found at {model_file}' if model_file.exists() else 'not fetched'}"
+    )
     return "\n".join(blocks)
 
 
@@ -63,17 +83,26 @@ def fetch_weights(weights: PublishedWeights, on_bytes: Callable[[int], None]) ->
     target = fetched_file(weights)
     if target.exists():
         return verify_weights(weights)
+    remedy = "fetch it again, or ask its publisher"
+    return fetch_url(
+        weights.url, target, on_bytes, lambda file: _require_sha256(weights, file, remedy)
+    )
+
+
+def fetch_url(
+    url: str, target: Path, on_bytes: Callable[[int], None], check: Callable[[Path], object]
+) -> Path:
+    """Download a file to `target`, in place of what is there, if `check` does not raise.
+
+    Raises:
+        CheckpointError: the address does not answer, or `check` refuses its content.
+    """
     try:
-        with urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as reply:
-            _copy(
-                reply,
-                target,
-                on_bytes,
-                lambda f: _require_sha256(weights, f, "fetch it again, or ask its publisher"),
-            )
-    except OSError as error:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply:
+            _copy(reply, target, on_bytes, check)
+    except (OSError, HTTPException, ValueError) as error:
         raise CheckpointError(
-            f"expected {weights.url} to answer with {weights.file_name}, but it failed"
+            f"expected {url} to answer with {target.name}, but it failed"
             f" ({error}); check the network, or copy the file to {target}"
         ) from error
     return target
@@ -107,7 +136,7 @@ def _copy(
 ) -> None:
     """Write all of `source` to `target` if `check` does not raise; else leave nothing behind."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f"partial-{target.name}")  # its ending says how to read it
     try:
         with partial.open("wb") as file:
             while chunk := source.read(CHUNK_BYTES):

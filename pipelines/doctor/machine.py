@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from pipelines.doctor.check import Check
-from possam_core.checkpoints.header import file_sha256, resolve_model
+from possam_core.checkpoints.header import read_card
 from possam_core.processes import default_workers, usable_cpus
 
 SHOWN_LIBRARIES = ("torch", "ray", "pillow", "pyarrow", "obstore")
@@ -52,15 +52,9 @@ def check_libraries() -> Check:
 
 
 def check_model(model: str) -> Check:
-    """The model's files exist; the sha256 is the one that a plan records."""
-    parts = resolve_model(model)
-    size = parts.checkpoint.stat().st_size
-    return Check(
-        name="model",
-        verdict="ok",
-        finding=f"{model} is {parts.checkpoint}, {size / 1e6:,.1f} MB,"
-        f" sha256 {file_sha256(parts.checkpoint)}",
-    )
+    """The model's files exist, and are those that were pinned; a plan records their sha256."""
+    files = ", ".join(f"{name} (sha256 {sha})" for name, sha in read_card(model).files.items())
+    return Check(name="model", verdict="ok", finding=f"{model} is {files}")
 
 
 def check_memory() -> Check:

@@ -15,6 +15,7 @@ from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import trouble_named
 from possam_core.checkpoints.card import TeacherCard
+from possam_core.checkpoints.fc_clip_file import find_fc_clip
 from possam_core.checkpoints.header import is_own_teacher, read_card
 from possam_core.errors import ConfigError, VocabularyError
 from possam_core.vocabulary.builtin import find_vocabulary
@@ -76,6 +77,7 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabular
     """
     card = describe_model(config)
     vocabulary = resolve_vocabulary(config.vocabulary, card)
+    _check_tensors(config.model, vocabulary)
     settings = PlanSettings(
         images=config.images,
         model=_absolute(config.model),
@@ -127,6 +129,15 @@ def resolve_vocabulary(name: str | None, card: TeacherCard) -> Vocabulary:
             " with --vocabulary"
         )
     return card.vocabulary
+
+
+def _check_tensors(model: str, vocabulary: Vocabulary) -> None:
+    """FC-CLIP's files come from elsewhere, so that they fit is known before anything is written."""
+    fc_clip = find_fc_clip(model)
+    if fc_clip is not None:
+        from possam_core.teachers.fc_clip.files import check_fc_clip  # torch: others do without
+
+        check_fc_clip(fc_clip, vocabulary)
 
 
 def _absolute(name: str) -> str:

@@ -3,20 +3,32 @@
 Free of torch, so that commands which only plan start fast. Tensors are the matter of `weights.py`.
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from possam_core.checkpoints.card import TeacherCard
-from possam_core.checkpoints.published import fetched_file, find_by_sha256, remote_file
-from possam_core.errors import CheckpointError, PossamError, nearest, one_line
+from possam_core.checkpoints.fc_clip_file import FC_CLIP, find_fc_clip
+from possam_core.checkpoints.model_file import (
+    file_sha256,
+    is_model_file,
+    named_file,
+    read_model_file,
+    require_keys,
+)
+from possam_core.checkpoints.published import (
+    PUBLISHED,
+    fetched_file,
+    find_by_sha256,
+    remote_file,
+)
+from possam_core.errors import CheckpointError, PossamError, nearest
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -24,9 +36,10 @@ BUNDLED_LICENCE = "Apache-2.0"
 HEADER_KEY = "possam"
 SUFFIX = ".safetensors"
 REMOTE_SCHEMES = ("s3://", "hf://")
-MODEL_FILE_SUFFIXES = (".yaml", ".yml")
 MODEL_FILE_KEYS = ("checkpoint", "sam", "clip")
 OWN_TEACHER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pkl")
+LABELS = "run `possam weights fetch fc-clip` for photographs and name fc-clip, or try possam-tiny"
 PART_NAMES = {"sam": "SAM", "clip": "CLIP"}
 
 
@@ -55,8 +68,13 @@ def bundled_models() -> tuple[str, ...]:
     )
 
 
+def named_models() -> tuple[str, ...]:
+    """Every name that stands for a model: those of the package, and FC-CLIP as it was fetched."""
+    return (*bundled_models(), FC_CLIP)
+
+
 def resolve_model(model: str) -> ModelParts:
-    """The files behind a bundled name, a local path, `s3://` or `hf://`, in that order.
+    """PosSAM's files behind a bundled name, a local path, `s3://` or `hf://`, in that order.
 
     Nothing is downloaded: a remote address means the copy that `possam weights fetch` made.
 
@@ -67,13 +85,17 @@ def resolve_model(model: str) -> ModelParts:
     Raises:
         CheckpointError: something is missing; the message says what, and where it may come from.
     """
-    bundled = bundled_models()
-    if model in bundled:
+    if find_fc_clip(model) is not None:
+        raise CheckpointError(
+            f"expected a checkpoint of PosSAM, got {model}, which is FC-CLIP; label and evaluate"
+            " with it, or name another"
+        )
+    if model in bundled_models():
         folder = resources.files(__package__)
         return ModelParts(checkpoint=Path(str(folder / f"{model}{SUFFIX}")))
     path = Path(model)
     if path.is_file():
-        named = _read_model_file(path) if path.suffix in MODEL_FILE_SUFFIXES else {}
+        named = _named_files(path) if is_model_file(path) else {}
         return _with_encoders(named.pop("checkpoint", path), named)
     if model.startswith(REMOTE_SCHEMES):
         copy = remote_file(model)
@@ -83,11 +105,17 @@ def resolve_model(model: str) -> ModelParts:
                 f" weights fetch {model}`"
             )
         return _with_encoders(copy, {})
-    hint = nearest(model, bundled, otherwise="check the name or the path")
-    raise CheckpointError(
-        f"expected a bundled model ({', '.join(bundled)}), the path of a checkpoint or model file,"
-        f" or an s3:// or hf:// address, got {model!r}; {hint}"
-    )
+    raise _no_model(model)
+
+
+def require_model(model: str) -> None:
+    """Return only if the files of a model are there.
+
+    Raises:
+        CheckpointError: as for `read_card`.
+    """
+    if not is_own_teacher(model) and find_fc_clip(model) is None:
+        resolve_model(model)
 
 
 def is_own_teacher(model: str) -> bool:
@@ -96,12 +124,19 @@ def is_own_teacher(model: str) -> bool:
 
 
 def model_fingerprint(model: str) -> str:
-    """sha256 of the checkpoint file, which names the content of its encoders in turn."""
-    return file_sha256(resolve_model(model).checkpoint)
+    """That of its card; of PosSAM, the sha256 of the checkpoint file."""
+    return read_card(model).fingerprint
 
 
 def read_card(model: str) -> TeacherCard:
-    """What is known of a model, from its header alone."""
+    """What is known of a model without its tensors: from its header, or from its model file.
+
+    Raises:
+        CheckpointError: there is no such model, or its files do not belong together.
+    """
+    fc_clip = find_fc_clip(model)
+    if fc_clip is not None:
+        return fc_clip.read_card()
     path = resolve_model(model).checkpoint
     header = read_header(path)
     try:
@@ -128,6 +163,8 @@ def promised_grades(model: str) -> dict[str, dict[str, Any]] | None:
     By grade, `images`, `pq` of all of them together, and means over images of their own
     `image_pq` and of the `expected_pq`; None: it was not calibrated.
     """
+    if find_fc_clip(model) is not None:
+        return None
     path = resolve_model(model).checkpoint
     try:
         content = read_header(path)
@@ -148,7 +185,11 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="numpy") as file:
             content: dict[str, Any] = json.loads((file.metadata() or {})[HEADER_KEY])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+    except KeyError as error:
+        raise _foreign_weights(path, "the weights of another network") from error
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        if is_zipfile(path) or path.suffix in TORCH_SUFFIXES:
+            raise _foreign_weights(path, "weights that torch saved") from error
         raise CheckpointError(
             f"expected a PosSAM checkpoint at {path}, but it cannot be read as one"
             f" ({type(error).__name__}: {error}); copy it again or name another"
@@ -175,38 +216,35 @@ def unfit_header(path: Path, error: Exception) -> CheckpointError:
     )
 
 
-def file_sha256(path: Path) -> str:
-    """Of the whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_model_file(path: Path) -> dict[str, Path]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(
-            f"expected YAML in the model file {path}, but it cannot be read"
-            f" ({one_line(error)}); mend it"
-        ) from error
-    if not isinstance(content, dict) or not set(content) <= set(MODEL_FILE_KEYS):
-        given = ", ".join(map(str, content)) if isinstance(content, dict) else repr(content)
-        raise CheckpointError(
-            f"expected only {', '.join(MODEL_FILE_KEYS)} in the model file {path}, got {given};"
-            " see docs/model.md"
+def _no_model(model: str) -> CheckpointError:
+    encoder = next((w for w in PUBLISHED if w.name == model), None)
+    if encoder is not None:
+        return CheckpointError(
+            f"expected a model that labels, got {model!r}, which is {PART_NAMES[encoder.part]}'s"
+            f" encoder, one part of a model; {LABELS}"
         )
+    hint = nearest(model, named_models(), otherwise="check the name or the path")
+    return CheckpointError(
+        f"expected a model's name ({', '.join(named_models())}), the path of a checkpoint or"
+        f" model file, an s3:// or hf:// address, or module:function, got {model!r}; {hint}"
+    )
+
+
+def _foreign_weights(path: Path, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"expected a PosSAM checkpoint at {path}, got {found}, such as SAM's, CLIP's or FC-CLIP's,"
+        f" which are parts of a model; name them in a model file (docs/teachers.md), or {LABELS}"
+    )
+
+
+def _named_files(path: Path) -> dict[str, Path]:
+    content = read_model_file(path)
+    require_keys(path, content, MODEL_FILE_KEYS)
     if "checkpoint" not in content:
         raise CheckpointError(
             f"expected 'checkpoint' in the model file {path}, got none; name the trained head"
         )
-    files = {key: path.parent / str(value) for key, value in content.items()}
-    for key, file in files.items():
-        if not file.is_file():
-            raise CheckpointError(
-                f"expected a file at {file}, which {path} names as {key}, but there is none;"
-                " correct the path, which is relative to the model file"
-            )
-    return files
+    return {key: named_file(path, key, value) for key, value in content.items()}
 
 
 def _with_encoders(checkpoint: Path, named: dict[str, Path]) -> ModelParts:

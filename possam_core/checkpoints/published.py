@@ -75,6 +75,15 @@ PUBLISHED: tuple[PublishedWeights, ...] = (
     ),
 )
 
+FC_CLIP_TOWER = "convnext_large_d_320"  # the CLIP that FC-CLIP's published head was trained on
+FC_CLIP_HEAD = "fcclip_cocopan.pth"
+# As FC-CLIP's README links it, row ConvNeXt-Large.
+FC_CLIP_HEAD_URL = (
+    "https://drive.google.com/uc?export=download&id=1-91PIns86vyNaL3CzMmDD39zKGnPMtvj"
+)
+FC_CLIP_HEAD_PAGE = "https://github.com/bytedance/fc-clip"
+FC_CLIP_LICENCE = "head: none stated for the file, FC-CLIP's code is Apache-2.0; CLIP: MIT"
+
 
 def weights_folder() -> Path:
     """`$POSSAM_WEIGHTS`, or the user's cache."""
@@ -87,6 +96,11 @@ def weights_folder() -> Path:
 def fetched_file(weights: PublishedWeights) -> Path:
     """Where `possam weights fetch` puts a file: published names alone are not unique."""
     return weights_folder() / weights.name / weights.file_name
+
+
+def find_published(name: str) -> PublishedWeights:
+    """The published file of that name, which must be one of `PUBLISHED`."""
+    return next(w for w in PUBLISHED if w.name == name)
 
 
 def find_by_sha256(sha256: str) -> PublishedWeights | None:

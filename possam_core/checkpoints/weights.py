@@ -23,12 +23,12 @@ from possam_core.checkpoints.header import (
     PART_NAMES,
     FrozenWeights,
     ModelParts,
-    file_sha256,
     frozen_weights,
     read_header,
     resolve_model,
     unfit_header,
 )
+from possam_core.checkpoints.model_file import file_sha256
 from possam_core.encoders.clip import load_clip_weights
 from possam_core.encoders.sam import load_sam_weights
 from possam_core.errors import CheckpointError, PossamError

@@ -20,8 +20,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from possam_core.encoders.clip_config import ClipConfig, clip_architecture
-from possam_core.encoders.clip_weights import fetch_tag, fit_to_towers, read_clip_file
+from possam_core.encoders.clip_weights import fetch_tag, fit_to_towers
 from possam_core.encoders.shared_beginning import encode_alike_sentences
+from possam_core.encoders.tensor_file import read_tensors
 from possam_core.encoders.text_cache import default_text_cache, read_or_embed, text_key
 from possam_core.errors import CheckpointError, ConfigError
 from possam_core.images.batch import ImageBatch, normalise
@@ -223,7 +224,11 @@ def load_clip_weights(
             config.model, str(source), quick_gelu=quick_gelu, allow_download=allow_download
         )
     tensors = fit_to_towers(
-        read_clip_file(path), encoder.clip, path=path, model=config.model, quick_gelu=quick_gelu
+        read_tensors(path, what="CLIP"),
+        encoder.clip,
+        path=path,
+        model=config.model,
+        quick_gelu=quick_gelu,
     )
     encoder.clip.load_state_dict(tensors)
     encoder.requires_grad_(False).eval()

@@ -1,15 +1,12 @@
-"""Published CLIP weights: files read without running code from them, tags of `open_clip`."""
+"""Published CLIP weights: tags of `open_clip`, and tensors fitted to its towers."""
 
 import math
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import open_clip
-import safetensors.torch
 import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,45 +16,6 @@ from possam_core.errors import CheckpointError, one_line
 OPENAI_EXTRAS = frozenset({"input_resolution", "context_length", "vocab_size"})
 POSITIONS = "visual.positional_embedding"
 KEYS_SHOWN = 3  # mismatched keys in a message
-
-
-def read_clip_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file or of one that `torch.save` wrote, by name.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, would run code to load, or holds
-            anything but named tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        if zipfile.is_zipfile(path) and _is_torchscript(path):
-            raise CheckpointError(
-                f"expected weights in {path}, got a TorchScript archive, which is a program; use"
-                " the same weights as .safetensors, or, if you trust the file, run"
-                f" torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pt') and load"
-                " that"
-            )
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # unpickling a damaged file raises almost anything
-        kind = (
-            "unreadable" if isinstance(error, (OSError, SafetensorError)) else "not plain weights"
-        )
-        reason = one_line(error)[:120]
-        raise CheckpointError(
-            f"expected CLIP weights in {path}, but it is {kind} ({type(error).__name__}: {reason});"
-            " copy it again or name another"
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]  # of a training run
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(
-            f"expected tensors by name in {path}, got {type(content).__name__} of other things;"
-            " save the model's state_dict"
-        )
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def fetch_tag(model: str, tag: str, *, quick_gelu: bool, allow_download: bool) -> Path:
@@ -168,8 +126,3 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     as_map = positions[1:].T.reshape(1, -1, side, side).float()
     resized = functional.interpolate(as_map, size=grid, mode="bicubic", antialias=True)
     return torch.cat([positions[:1].float(), resized[0].flatten(1).T])
-
-
-def _is_torchscript(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -3,19 +3,17 @@
 Axes: B images, S side of the canvas, C channels, h w feature grid.
 """
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from possam_core.encoders.mobile_sam import UNUSED_KEY, MobileSamEncoder, official_key
 from possam_core.encoders.sam_vit import SamVit
+from possam_core.encoders.tensor_file import read_tensors
 from possam_core.errors import CheckpointError, ConfigError, PossamError
 from possam_core.images.batch import ImageBatch, normalise
 from possam_core.settings import Setting, require_valid
@@ -184,7 +182,7 @@ def load_sam_weights(encoder: SamEncoder, path: Path) -> None:
     names = {official_key(k) if is_mobile else k: k for k in encoder.encoder.state_dict()}
     found = {
         key.removeprefix(CHECKPOINT_PREFIX): tensor
-        for key, tensor in _read_tensors(path).items()
+        for key, tensor in read_tensors(path, what="SAM").items()
         if key.startswith(CHECKPOINT_PREFIX)
     }
     if is_mobile:
@@ -205,24 +203,6 @@ def load_sam_weights(encoder: SamEncoder, path: Path) -> None:
                 " choose the entry of SAM_CONFIGS that the checkpoint was trained with"
             )
     encoder.encoder.load_state_dict({names[key]: tensor for key, tensor in found.items()})
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError) as error:
-        raise CheckpointError(
-            f"expected the weights of a SAM at {path}, but they cannot be read"
-            f" ({type(error).__name__}); copy the file again or name another"
-        ) from error
-    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
-        raise CheckpointError(
-            f"expected {path} to map names to tensors, as SAM's checkpoints do, got"
-            f" {type(tensors).__name__}; name a checkpoint as published"
-        )
-    return tensors
 
 
 def _first(keys: set[str]) -> str:

@@ -13,21 +13,17 @@ lists them. Two things differ between their weights and ours:
 Axes: C channels of the queries.
 """
 
-import io
 import logging
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int64
-from safetensors.torch import load_file
 from torch import Tensor
 
+from possam_core.encoders.tensor_file import read_tensors
 from possam_core.errors import CheckpointError
 from possam_core.model import PosSAM
 from possam_core.teachers.fc_clip.names import PREDICTOR, rules_for
@@ -36,17 +32,6 @@ logger = logging.getLogger(__name__)
 
 BACKBONES = ("backbone.", "frozen_backbone.")  # PosSAM has other encoders
 NAMES_SHOWN = 6
-# What a pickle of NumPy arrays needs, under its names in all versions of NumPy.
-PICKLED = {
-    (f"numpy.{core}.multiarray", name)
-    for core in ("core", "_core")
-    for name in ("_reconstruct", "scalar")
-} | {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +50,7 @@ def load_warm_start(model: PosSAM, path: Path) -> WarmStart:
     Raises:
         CheckpointError: the file cannot be read safely, or nothing in it fits.
     """
-    found = read_published_weights(path)
+    found = read_tensors(path, what="decoder")
     own = model.state_dict()
     order = query_order(model.config.decoder.width)
     taken, other, news = [], [], dict[str, Tensor]()
@@ -111,44 +96,6 @@ def query_order(width: int) -> Int64[Tensor, " C"]:
     sines = 2 * torch.arange(quarter)
     rows = torch.cat([sines, sines + 1])
     return torch.cat([rows, rows + 2 * quarter])
-
-
-def read_published_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file as published: `.safetensors`, torch's format, or a pickle of arrays.
-
-    Raises:
-        CheckpointError: it cannot be read, or only by running code in it.
-    """
-    try:
-        content: Any = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
-    except Exception as error:  # a damaged pickle raises anything
-        raise CheckpointError(
-            f"expected decoder weights at {path}, but they cannot be read safely"
-            f" ({type(error).__name__}: {error}); copy the file again or name another"
-        ) from error
-    weights = content.get("model", content) if isinstance(content, dict) else {}
-    return {
-        str(name): torch.as_tensor(value)
-        for name, value in weights.items()
-        if isinstance(value, Tensor | np.ndarray)
-    }
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles arrays and plain values, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PICKLED:
-            raise pickle.UnpicklingError(
-                f"it needs {module}.{name}, which is not allowed in a pickle of arrays"
-            )
-        return super().find_class(module, name)
-
-
-def _unpickle(path: Path) -> Any:
-    if path.suffix == ".pkl":  # as detectron2 writes them
-        return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _reordering_projections(own: Mapping[str, Tensor], order: Tensor) -> dict[str, Tensor]:

@@ -20,13 +20,13 @@ class LoadedTensors:
     unused: tuple[str, ...]  # known, and needed for training alone
 
 
-def load_fc_clip_tensors(
+def check_fc_clip_tensors(
     network: FcClip, tensors: Mapping[str, Tensor], *, source: str
 ) -> LoadedTensors:
-    """Load the head, and CLIP's towers if they are there; nothing is loaded if anything is wrong.
+    """Return only if the tensors are those of the network, which may have none of its own yet.
 
     Args:
-        network: of the architecture of the tensors.
+        network: of the architecture of the tensors; it may be on torch's device `meta`.
         tensors: by their official names.
         source: what they are from, for messages.
 
@@ -41,12 +41,29 @@ def load_fc_clip_tensors(
             f"expected FC-CLIP's tensors in {source}, in the shapes of the architecture, but"
             f" {wrong}; name the file of that architecture, or the architecture of that file"
         )
-    own = network.state_dict()
-    news = {r.ours: used[r.theirs].float().reshape(own[r.ours].shape) for r in rules_for(own)}
-    if has_clip:
-        news |= {name: used[CLIP + name.removeprefix("clip.clip.")].float() for name in _clip(own)}
-    network.load_state_dict(news, strict=has_clip)
     return LoadedTensors(has_clip=has_clip, unused=unused)
+
+
+def load_fc_clip_tensors(
+    network: FcClip, tensors: Mapping[str, Tensor], *, source: str
+) -> LoadedTensors:
+    """Load the head, and CLIP's towers if they are there; nothing is loaded if anything is wrong.
+
+    Args:
+        network: of the architecture of the tensors.
+        tensors: by their official names.
+        source: what they are from, for messages.
+
+    Raises:
+        CheckpointError: as for `check_fc_clip_tensors`.
+    """
+    loaded = check_fc_clip_tensors(network, tensors, source=source)
+    own = network.state_dict()
+    news = {r.ours: tensors[r.theirs].float().reshape(own[r.ours].shape) for r in rules_for(own)}
+    if loaded.has_clip:
+        news |= {n: tensors[CLIP + n.removeprefix("clip.clip.")].float() for n in _clip(own)}
+    network.load_state_dict(news, strict=loaded.has_clip)
+    return loaded
 
 
 def their_shapes(network: FcClip, *, with_clip: bool) -> dict[str, torch.Size]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from possam_core.checkpoints.header import model_fingerprint, resolve_model
 from possam_core.checkpoints.weights import load_model
@@ -68,7 +69,7 @@ def test_encoders_of_another_training_are_refused(folder: Path) -> None:
     [
         ("sam: sam.pth", "expected 'checkpoint'"),
         ("checkpoint: head.safetensors\nhead: x", "expected only checkpoint, sam, clip"),
-        ("just text", "got 'just text'"),
+        ("just text", "expected names of files .* got 'just text'"),
         ("a: [", "cannot be read"),
         ("checkpoint: no.safetensors", "names as checkpoint, but there is none"),
         ("checkpoint: tiny.safetensors\nsam: sam.pth", "holds its own"),
@@ -93,3 +94,29 @@ def test_a_head_with_a_tensor_missing_or_too_much_is_refused(folder: Path) -> No
     save_head(head, model, sam=folder / "sam.pth", clip=folder / "clip.bin")
     with pytest.raises(CheckpointError, match=r"ldp\.spare is missing or too much"):
         load_model(str(head))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("vit_b", r"got 'vit_b', which is SAM's encoder, one part of a model; run `possam weights"),
+        ("convnext_large_d_320", r"which is CLIP's encoder, one part of a model; run"),
+        ("fcclip", r"possam-tiny, fc-clip\), the path .* got 'fcclip'; did you mean 'fc-clip'"),
+        ("no/such/file.safetensors", "check the name or the path"),
+    ],
+)
+def test_what_is_no_model_is_answered_with_what_exists(model: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as caught:
+        resolve_model(model)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_a_part_are_answered_with_what_to_fetch(folder: Path) -> None:
+    save_file({"image_encoder.pos_embed": torch.zeros(1)}, folder / "mobile_sam.safetensors")
+    old = folder / "sam_vit_b.pth"
+    torch.save({"a": torch.zeros(1)}, old, _use_new_zipfile_serialization=False)
+    for file in (folder / "sam.pth", folder / "clip.bin", old, folder / "mobile_sam.safetensors"):
+        with pytest.raises(CheckpointError, match=r"parts of a model.* fetch fc-clip") as caught:
+            resolve_model(str(file))
+        assert "KeyError" not in str(caught.value)
+        assert "\n" not in str(caught.value)

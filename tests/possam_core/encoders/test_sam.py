@@ -255,7 +255,7 @@ def test_weights_of_another_architecture_are_refused(
 
 @pytest.mark.parametrize("name", ["absent.pth", "absent.safetensors"])
 def test_absent_weights_are_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CheckpointError, match=r"cannot be read \(FileNotFoundError\)"):
+    with pytest.raises(CheckpointError, match=r"cannot be read \(FileNotFoundError"):
         load_sam_weights(make_encoder(), tmp_path / name)
 
 
@@ -266,17 +266,17 @@ def test_damaged_weights_are_refused_in_one_sentence(
 ) -> None:
     path = write_sam(tmp_path / f"sam{suffix}", make_encoder())
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="copy it again"):
         load_sam_weights(make_encoder(), path)
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "module.pth")  # a pickled object, not tensors
-    with pytest.raises(CheckpointError, match=r"cannot be read \(UnpicklingError\)"):
+    with pytest.raises(CheckpointError, match=r"not plain weights.* \(UnpicklingError"):
         load_sam_weights(make_encoder(), tmp_path / "module.pth")
-    torch.save({"model": {}}, tmp_path / "nested.pth")
-    with pytest.raises(CheckpointError, match="map names to tensors"):
-        load_sam_weights(make_encoder(), tmp_path / "nested.pth")
+    torch.save({"step": 3}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"expected tensors by name .* got int under 'step'"):
+        load_sam_weights(make_encoder(), tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize(

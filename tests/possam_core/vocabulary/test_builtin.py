@@ -13,6 +13,8 @@ THINGS_AND_STUFF = {
     "ade20k-847": (651, 196),
     "cityscapes": (8, 11),
     "coco-panoptic": (80, 53),
+    "fc-clip-ade20k-150": (100, 50),
+    "fc-clip-coco": (80, 53),
     "lvis": (1203, 0),
     "pascal-context-459": (387, 72),
     "pascal-context-59": (37, 22),
@@ -40,14 +42,17 @@ def test_a_built_in_vocabulary_is_complete_and_has_no_errors(name: str) -> None:
     assert [f for f in lint_vocabulary(vocabulary) if f.level == "error"] == []
 
 
-@pytest.mark.parametrize("name", sorted({*THINGS_AND_STUFF} - {"coco-panoptic", "cityscapes"}))
+@pytest.mark.parametrize(
+    "name", sorted({*THINGS_AND_STUFF} - {"coco-panoptic", "fc-clip-coco", "cityscapes"})
+)
 def test_ids_count_from_1_where_the_public_list_does(name: str) -> None:
     ids = [c.category_id for c in find_vocabulary(name).classes]
     assert ids == list(range(1, len(ids) + 1))
 
 
-def test_ids_of_coco_have_its_gaps() -> None:
-    ids = [c.category_id for c in find_vocabulary("coco-panoptic").classes]
+@pytest.mark.parametrize("name", ["coco-panoptic", "fc-clip-coco"])
+def test_ids_of_coco_have_its_gaps(name: str) -> None:
+    ids = [c.category_id for c in find_vocabulary(name).classes]
     assert ids == sorted(set(ids))
     assert (ids[0], ids[79], ids[80], ids[-1]) == (1, 90, 92, 200)
     assert not {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91} & set(ids)
