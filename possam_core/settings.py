@@ -97,7 +97,7 @@ class Setting:
         if low is not None and high is not None:
             is_closed = self.gt is None and self.lt is None
             if is_closed and isinstance(low, int) and isinstance(high, int) and high > 1:
-                return f"{low} to {high}"
+                return f"{low:,} to {high:,}"
             opening, closing = (
                 "(" if self.gt is not None else "[",
                 ")" if self.lt is not None else "]",

@@ -58,7 +58,7 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
             ["limit must be at least 1, got -1", "num_workers must be at least 1, got -1"],
         ),
         ({"sample": 1.5}, ["sample must be in (0, 1], got 1.5; 0.01 is one image in a hundred"]),
-        ({"shard_size": 100_001}, ["shard_size must be 1 to 100000, got 100001"]),
+        ({"shard_size": 100_001}, ["shard_size must be 1 to 100,000, got 100001"]),
         (
             {"consistency_share": nan},
             ["consistency_share must be a finite number, in [0, 1], got nan"],
