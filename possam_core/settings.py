@@ -25,6 +25,11 @@ class OutOfBoundsError(ConfigError):
     """A value that its setting does not allow; the message begins after the setting's name."""
 
 
+def _anything(_text: str) -> str:
+    """Every text is as it should be."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One setting for people: what it is, and which values make sense."""
@@ -40,22 +45,49 @@ class Setting:
     example: object = None
     unset: str = ""  # what None means, where the field allows it
     flag: str = ""  # of the command; empty: made from the field's name
+    allows_empty: bool = False  # of a text: empty means something
+    wanted_of: Callable[[str], str] = _anything  # of a text: what it should be; empty: it is
+    pattern: str = ""  # of a text, for the JSON schema; `wanted_of` decides
 
     def check(self, value: object) -> None:
-        """Return only if every number that `value` is or holds is within the bounds.
+        """Return only if every number and text that `value` is or holds is allowed.
+
+        A text is empty only where that means something: what is not wanted is left out.
 
         Raises:
             OutOfBoundsError: one is not; the message lacks the name of the setting.
         """
-        for number in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                continue
-            if isinstance(number, int) and abs(number) > LARGEST_INT:
-                raise OutOfBoundsError("must be a whole number of 64 bits, got a larger one")
-            if not self._holds(number):
-                remedy = f"; {self.advice}" if self.advice else ""
-                wanted = self.bounds or ("a finite number" if self.finite else "a number")
-                raise OutOfBoundsError(f"must be {wanted}, got {number}{remedy}")
+        for each in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(each, str):
+                self._check_text(each)
+            elif isinstance(each, int | float) and not isinstance(each, bool):
+                self._check_number(each)
+
+    def _check_number(self, number: float) -> None:
+        if isinstance(number, int) and abs(number) > LARGEST_INT:
+            raise OutOfBoundsError("must be a whole number of 64 bits, got a larger one")
+        if self._holds(number):
+            return
+        kind = "a finite number" if self.finite else "a number"
+        wanted = self.bounds or kind
+        if self.bounds and not math.isfinite(number):
+            wanted = f"{kind}, {self.bounds}"
+        raise OutOfBoundsError(f"must be {wanted}, got {number}{self._remedy}")
+
+    def _check_text(self, text: str) -> None:
+        if not text.strip():
+            if self.allows_empty:
+                return
+            instead = f"leave it out ({self.unset})" if self.unset else "fill it in"
+            raise OutOfBoundsError(f"must not be empty, got {text!r}; {instead}")
+        if "\0" in text:
+            raise OutOfBoundsError(f"must hold no NUL character, got {text!r}; delete it")
+        if wanted := self.wanted_of(text):
+            raise OutOfBoundsError(f"must be {wanted}, got {text!r}{self._remedy}")
+
+    @property
+    def _remedy(self) -> str:
+        return f"; {self.advice}" if self.advice else ""
 
     @property
     def bounds(self) -> str:
@@ -65,7 +97,7 @@ class Setting:
         if low is not None and high is not None:
             is_closed = self.gt is None and self.lt is None
             if is_closed and isinstance(low, int) and isinstance(high, int) and high > 1:
-                return f"{low} to {high}"
+                return f"{low:,} to {high:,}"
             opening, closing = (
                 "(" if self.gt is not None else "[",
                 ")" if self.lt is not None else "]",
@@ -78,6 +110,10 @@ class Setting:
             return f"less than {high:g}" if self.lt is not None else f"at most {high:g}"
         return ""
 
+    def title_of(self, name: str) -> str:
+        """The title in forms and editors of the field called `name`."""
+        return self.title or name.replace("_", " ").capitalize()
+
     @property
     def json_bounds(self) -> dict[str, float]:
         """The bounds in the words of JSON schema."""
@@ -88,6 +124,16 @@ class Setting:
             "exclusiveMaximum": self.lt,
         }
         return {name: bound for name, bound in bounds.items() if bound is not None}
+
+    def _json_limits(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """What JSON schema can say of this setting's checks, for one part of its schema."""
+        kind = schema.get("type")
+        if kind == "string" and "enum" not in schema:
+            least = {} if self.allows_empty else {"minLength": 1}
+            return least | ({"pattern": self.pattern} if self.pattern else {})
+        if kind == "integer" and self.le is None and self.lt is None:
+            return self.json_bounds | {"maximum": LARGEST_INT}
+        return self.json_bounds if kind in ("integer", "number") else {}
 
     def _holds(self, value: float) -> bool:
         return not (
@@ -117,8 +163,7 @@ class Setting:
         """Pydantic's hook: title, description, bounds and example of the JSON schema."""
         schema = handler(core_schema)
         for part in (schema, schema.get("items", {}), *schema.get("anyOf", ())):
-            if part.get("type") in ("integer", "number"):
-                part |= self.json_bounds
+            part |= self._json_limits(part)
         schema["description"] = self.help
         if self.title:
             schema["title"] = self.title

@@ -35,9 +35,10 @@ def location_problems(images: str, output: str) -> list[str]:
     found = [
         f"{name}: {mistake}"
         for name, value in (("images", images), ("output", output))
+        if value.strip()  # `out_of_bounds` names an empty one
         for mistake in mistakes_in(partial(normalise_location, value))
     ]
-    if found:
+    if found or not (images.strip() and output.strip()):
         return found
     return mistakes_in(
         lambda: require_corpus(normalise_location(images)),

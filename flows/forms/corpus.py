@@ -98,7 +98,6 @@ def problems(form: LabelCorpusForm) -> list[str]:
         *location_problems(form.images, form.output),
         *_model_fields(form).problems(),
         *out_of_bounds(form),
-        *mistakes_in(partial(LabelConfig, images="/c", output="/o", since=form.since or None)),
         *ray_address_problems(form.ray_address),
         *_canary_problems(form),
         *_reference_problems(form),

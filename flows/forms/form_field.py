@@ -49,7 +49,7 @@ class FormField:
     ) -> dict[str, Any]:
         """Pydantic's hook for the schema that Prefect draws; no check is added to the field."""
         schema = handler(core_schema)
-        title = self.title or self.setting.title or self.name.replace("_", " ").capitalize()
+        title = self.title or self.setting.title_of(self.name)
         schema |= {"title": title, "description": self.description, **self._bounds()}
         example = self.setting.example if self.example is None else self.example
         if example is not None:  # of a list, one item
@@ -110,5 +110,14 @@ def form_field(
 ) -> FormField:
     """A field that no class of settings has; arguments as for `Setting`."""
     return FormField(
-        setting=Setting(title=title, help=help, ge=ge, gt=gt, le=le, advice=advice, example=example)
+        setting=Setting(
+            title=title,
+            help=help,
+            ge=ge,
+            gt=gt,
+            le=le,
+            advice=advice,
+            example=example,
+            allows_empty=True,  # each form says itself what an empty text means
+        )
     )

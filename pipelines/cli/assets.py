@@ -182,7 +182,7 @@ def schema(
 ) -> None:
     """Print the JSON schema of a job's settings: names, descriptions, bounds and defaults."""
     from pipelines.cli.jobs import JOBS, settings_class
-    from pipelines.settings.load import config_schema
+    from pipelines.settings.json_schema import config_schema
 
     if job is None:
         print_json({name: config_schema(settings_class(name)) for name in JOBS})

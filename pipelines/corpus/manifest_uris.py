@@ -66,7 +66,8 @@ class UriRules:
             if not is_allowed(host, int(port or DEFAULT_PORTS[scheme]), self.allowed_hosts):
                 raise ConfigError(
                     f"expected only allowed web hosts in {self.manifest}, got {host_and_port!r};"
-                    " add it to allowed_hosts if its images may be fetched"
+                    " if its images may be fetched, add it with --allowed-host, or to allowed_hosts"
+                    " in the file of settings"
                 )
 
     def _files(self, paths: pa.StringArray) -> pa.StringArray:

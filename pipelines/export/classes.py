@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.formats.coco_panoptic import category_record
 from pipelines.run.classes import Category
-from pipelines.settings.load import read_settings
+from pipelines.settings.yaml_file import read_settings
 from possam_core.errors import ConfigError, nearest
 
 YAML_SUFFIXES = (".yaml", ".yml")

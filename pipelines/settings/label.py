@@ -9,8 +9,16 @@ from pipelines.corpus.glob_pattern import folder_of
 from pipelines.settings.prices import PriceConfig
 from pipelines.settings.shared_fields import AllowedHosts, Model, Precision
 from pipelines.storage.addresses import is_remote, normalise_location
-from possam_core.errors import ConfigError
 from possam_core.settings import Setting, require_valid
+
+
+def _unless_a_time(text: str) -> str:
+    """Empty if `text` is a time in ISO 8601; else what it should be."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return "a date or time such as 2026-01-31 or 2026-01-31T12:00"
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,8 @@ class LabelConfig:
             help="plan only what was modified from then on, ISO 8601; UTC unless it says otherwise",
             example="2026-10-01",
             unset="all",
+            wanted_of=_unless_a_time,
+            pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}",
         ),
     ] = None
     consistency_share: Annotated[
@@ -136,9 +146,9 @@ class LabelConfig:
     def __post_init__(self) -> None:
         for name in ("images", "output"):
             object.__setattr__(self, name, normalise_location(getattr(self, name)))
+        require_valid(self, _overlap(self.images, self.output))
         if self.since is not None:
             object.__setattr__(self, "since", _utc(self.since))
-        require_valid(self, _overlap(self.images, self.output))
 
 
 def _overlap(images: str, output: str) -> str:
@@ -159,10 +169,5 @@ def _true_place(location: str) -> str:
 
 def _utc(time: str) -> str:
     """An ISO 8601 time with its zone, which is UTC if `time` has none."""
-    try:
-        parsed = datetime.fromisoformat(time)
-    except ValueError as error:
-        raise ConfigError(
-            f"since must be a date or time such as 2026-01-31 or 2026-01-31T12:00, got {time!r}"
-        ) from error
+    parsed = datetime.fromisoformat(time)
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).isoformat()

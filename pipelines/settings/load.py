@@ -6,28 +6,35 @@ Every mistake is reported at once, with the place it came from and the nearest n
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
-from datetime import date, datetime
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from possam_core.errors import ConfigError, PossamError, nearest, one_line
-from possam_core.settings import OutOfBoundsError, prose_of
+from pipelines.settings.yaml_file import read_settings, shown
+from possam_core.errors import ConfigError, PossamError, nearest
+from possam_core.settings import OutOfBoundsError, types_of
 
 T = TypeVar("T")
 
-SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PYDANTIC_PREFIX = "Input should be "
-MAX_SHOWN_CHARS = 60  # of a wrong value
+EXPECTED = {  # by pydantic's name for the mistake, in the words of YAML
+    "bool_type": "true or false",
+    "dataclass_type": "a group of settings",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "string_type": "text",
+    "tuple_type": "a list",
+}
+COMMAND_LINE = " on the command line"
+FORMER_NAMES = {"use_gpu": "gpus_per_worker: 1 for a GPU, 0 for the CPU"}  # and how it is now
 EXPONENT = re.compile(  # what YAML takes for text if it has no dot or no sign after the e
     r"(?P<digits>[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))[eE](?P<exponent>[-+]?[0-9]{1,4})"
 )
 MAX_ZEROS = 12  # of a number that is easier to read without an exponent
-STRING_TAG, MERGE_TAG = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
 def load_config(cls: type[T], file: Path | None, flags: Mapping[str, object]) -> T:
@@ -45,7 +52,7 @@ def load_config(cls: type[T], file: Path | None, flags: Mapping[str, object]) ->
     settings = ({} if file is None else read_settings(file)) | given
     try:
         # Strictly, as JSON: a list may be a tuple, but `yes` is not 1, and "2" is not a number.
-        text = json.dumps(settings, default=_plain, ensure_ascii=False).encode()
+        text = json.dumps(settings, default=str, ensure_ascii=False).encode()
         return TypeAdapter(cls).validate_json(text, strict=True)
     except UnicodeEncodeError as error:
         wrong = error.object[error.start : error.end]
@@ -60,65 +67,6 @@ def load_config(cls: type[T], file: Path | None, flags: Mapping[str, object]) ->
         raise ConfigError(_together(mistakes)) from None
 
 
-def read_settings(file: Path) -> dict[str, object]:
-    """The mapping that a YAML file holds.
-
-    Raises:
-        ConfigError: there is no such file, or it is not a mapping.
-    """
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
-        json.dumps(content, default=_plain)  # fails on a list that contains itself
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"expected a readable settings file at {file}, but it could not be read ({error});"
-            " check the path"
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        where = one_line(error)
-        raise ConfigError(f"expected YAML in {file}, but it does not parse: {where}") from error
-    if not isinstance(content, dict):
-        got = "nothing" if content is None else f"a {type(content).__name__}"
-        raise ConfigError(
-            f"expected `name: value` lines in {file}, got {got};"
-            " possam config schema prints the names"
-        )
-    return content
-
-
-def config_schema(cls: type) -> dict[str, Any]:
-    """The JSON schema of the settings in `cls`, for editors and forms."""
-    schema = TypeAdapter(cls).json_schema()
-    if "description" in schema:
-        schema["description"] = prose_of(schema["description"])
-    return {"$schema": SCHEMA_DIALECT, **schema}
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses what YAML accepts without an error: a repeated name, and a name that is no string."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names: set[str] = set()
-        for key, _ in node.value:
-            if key.tag not in (STRING_TAG, MERGE_TAG):
-                reason = (
-                    f"expected the name of a setting, got {_shown(key.value)}; put it in quotes"
-                )
-            elif key.value in names:
-                reason = f"expected {key.value} once, found it twice; delete one"
-            else:
-                names.add(key.value)
-                continue
-            raise yaml.constructor.ConstructorError(problem=reason, problem_mark=key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _plain(value: object) -> str:
-    """Values that JSON lacks, as text: a date as midnight, so that it is valid as a time, too."""
-    is_day = isinstance(value, date) and not isinstance(value, datetime)
-    return f"{value}T00:00:00" if is_day else str(value)
-
-
 def _sentence(cls: type, mistake: Mapping[str, Any], *, place: str) -> str:
     """One error of pydantic, as our own sentence."""
     loc = mistake["loc"]
@@ -127,14 +75,26 @@ def _sentence(cls: type, mistake: Mapping[str, Any], *, place: str) -> str:
     if isinstance(cause, OutOfBoundsError):
         return f"{name}{place} {cause}"
     if isinstance(cause, PossamError):
-        return str(cause)
+        return _about_group(str(cause), name, place) if loc else str(cause)
     if mistake["type"] == "missing":
         return f"expected {name}{place}, got none; it has no default"
     if mistake["type"] == "unexpected_keyword_argument":
         return f"expected the name of a setting{place}, got {name}; {_advice(cls, loc)}"
-    expected = mistake["msg"].removeprefix(PYDANTIC_PREFIX)
+    expected = EXPECTED.get(mistake["type"], mistake["msg"].removeprefix(PYDANTIC_PREFIX))
     advice = _number_advice(mistake["type"], mistake["input"])
-    return f"expected {name}{place} to be {expected}, got {_shown(mistake['input'])}{advice}"
+    return f"expected {name}{place} to be {expected}, got {shown(mistake['input'])}{advice}"
+
+
+def _about_group(sentence: str, group: str, place: str) -> str:
+    """A sentence of the class of a group, with the name and the place of the group.
+
+    Flags have no groups: what they name is in the sentence.
+    """
+    if place == COMMAND_LINE:
+        return sentence
+    if sentence.startswith(f"{group}."):
+        return f"{place.strip()}: {sentence}"
+    return f"{group}{place}: {sentence}"
 
 
 def _number_advice(kind: str, value: object) -> str:
@@ -152,24 +112,24 @@ def _number_advice(kind: str, value: object) -> str:
 
 
 def _advice(cls: type, loc: tuple[int | str, ...]) -> str:
-    """The name that is nearest to the last part of `loc`, or all names."""
+    """What to write instead of the last part of `loc`, which names no setting."""
     *parents, wrong = loc
     owner: Any = cls
     for parent in parents:
-        owner = get_type_hints(owner).get(str(parent)) if is_dataclass(owner) else None
-    known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
+        owner = types_of(owner)[str(parent)]  # a group, for something else has no names
+    known = [field.name for field in fields(owner)]
+    group, _, inner = str(wrong).partition(".")
+    if inner and group in known:
+        return f"write {inner} on a line of its own below {group}:"
+    if str(wrong) in FORMER_NAMES:
+        return f"it is now {FORMER_NAMES[str(wrong)]}"
     return nearest(str(wrong), known, otherwise=f"known are {', '.join(known)}")
 
 
 def _place(loc: tuple[int | str, ...], given: Mapping[str, object], file: Path | None) -> str:
     if file is None or (loc and loc[0] in given):
-        return " on the command line"
+        return COMMAND_LINE
     return f" in {file}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."
 
 
 def _together(mistakes: Iterable[str]) -> str:

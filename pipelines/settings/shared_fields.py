@@ -5,6 +5,7 @@ precision: Precision = "float32"
 
 from typing import Annotated, Literal
 
+from pipelines.storage.hosts import unless_a_host
 from possam_core.settings import Setting
 
 Model = Annotated[
@@ -34,5 +35,6 @@ AllowedHosts = Annotated[
         help="host whose web addresses may be read",
         flag="--allowed-host",
         example="images.example.org",
+        wanted_of=unless_a_host,
     ),
 ]

@@ -7,6 +7,20 @@ from collections.abc import Iterable
 DEFAULT_PORTS = {"http": 80, "https": 443}
 IDEOGRAPHIC_FULL_STOP = "\u3002"
 ENTRY = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>[0-9]+))?")
+HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # or IPv6
+
+
+def unless_a_host(entry: str) -> str:
+    """Empty if an address can match `entry`; else what it should be.
+
+    >>> unless_a_host("https://example.org/")
+    'a host such as example.org, .example.org (and all below it) or example.org:8080'
+    """
+    parts = ENTRY.fullmatch(entry)
+    name, port = (parts["host"], parts["port"]) if parts else (entry, None)
+    if HOST.fullmatch(host_spelling(name)) and (port is None or 0 < int(port) < 2**16):
+        return ""
+    return "a host such as example.org, .example.org (and all below it) or example.org:8080"
 
 
 def is_allowed(host: str, port: int, allowed_hosts: Iterable[str]) -> bool:

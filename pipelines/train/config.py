@@ -42,7 +42,14 @@ class DataConfig:
         Literal["playground", "workshop"], Setting("of a drawn source: what the scenes are of")
     ] = "playground"
     num_scenes: Annotated[
-        int | None, Setting("of a drawn source: scenes to draw", ge=1, unset="none", example=16000)
+        int | None,
+        Setting(
+            "of a drawn source: scenes to draw",
+            ge=1,
+            le=100_000_000,
+            unset="none",
+            example=16000,
+        ),
     ] = None
     scene_seed: Annotated[
         int, Setting("of a drawn source: the same seed gives the same scenes", ge=0)
@@ -147,7 +154,7 @@ class TrainConfig:
         Setting("restarts of all workers when one is lost; they go on from the last state", ge=0),
     ] = 0
     num_readers: Annotated[
-        int, Setting("threads of each worker that read and decode images", ge=1)
+        int, Setting("threads of each worker that read and decode images", ge=1, le=1000)
     ] = 4
     num_examples: Annotated[int, Setting("held-out images that TensorBoard shows", ge=0)] = 4
     feature_cache: Annotated[

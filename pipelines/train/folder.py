@@ -30,6 +30,10 @@ class BucketFolder:
         """Write or replace an object; return its address."""
         with trouble_named(self._folder.location):
             self._folder.replace(name, data)
+        return self.full_name(name)
+
+    def full_name(self, name: str) -> str:
+        """The address of an object, for messages."""
         return f"{self._folder.location}/{name}"
 
 

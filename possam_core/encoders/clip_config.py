@@ -39,9 +39,9 @@ class ClipConfig:
         ),
     ] = None
     embed_dim: Annotated[int, Setting("joint width of images and text", ge=1)] = 128
-    timm_model_name: Annotated[str, Setting("image tower as timm calls it; empty: a ViT")] = (
-        "possam_convnext_tiny"
-    )
+    timm_model_name: Annotated[
+        str, Setting("image tower as timm calls it; empty: a ViT", allows_empty=True)
+    ] = "possam_convnext_tiny"
     projection: Annotated[
         Literal["linear", "mlp"], Setting("last layers of a ConvNeXt, from pooled features on")
     ] = "linear"

@@ -15,6 +15,9 @@ class Folder(Protocol):
     def write(self, name: str, data: bytes) -> str:
         """Replace a file atomically; returns its full name."""
 
+    def full_name(self, name: str) -> str:
+        """The path or address of a file, for messages."""
+
 
 class LocalFolder:
     """A local folder, created on the first write."""
@@ -37,4 +40,8 @@ class LocalFolder:
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(file)
-        return str(file)
+        return self.full_name(name)
+
+    def full_name(self, name: str) -> str:
+        """The path of a file, for messages."""
+        return str(self.path / name)

@@ -4,7 +4,7 @@ import io
 import logging
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from possam_core.training.files import Folder
 from possam_core.training.workers import Workers
 
 logger = logging.getLogger(__name__)
+
+ELSEWHERE = "start again in another output; weights beside it, as last.safetensors, stay usable"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,21 +57,27 @@ def load_state(
     """Restore every worker from the state, or start at step 0 if there is none.
 
     Raises:
-        CheckpointError: the file is damaged, or of another architecture.
+        CheckpointError: the file is damaged, or of another version or architecture.
     """
     data = workers.from_first(folder.read(name) if workers.is_first else None)
     if data is None:
         workers.align(module)
         return Progress()
+    file = folder.full_name(name)
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        module_state, progress = state["module"], Progress(**state["progress"])
+        module_state, done = state["module"], dict(state["progress"])
     except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"expected the state of a training in {name}, but it cannot be read"
-            f" ({type(error).__name__}); delete it to start again"
+            f"expected the state of a training in {file}, but it is damaged; {ELSEWHERE}"
         ) from error
-    _require_fit(name, module_state, _learned(module, optimizer))
+    if done.keys() != {f.name for f in fields(Progress)}:
+        raise CheckpointError(
+            f"expected the state of a training by this version in {file}, but an earlier version"
+            f" wrote it, and it cannot be resumed; {ELSEWHERE}"
+        )
+    progress = Progress(**done)
+    _require_fit(file, module_state, _learned(module, optimizer))
     module.load_state_dict(module_state, strict=False)
     optimizer.load_state_dict(state["optimizer"])
     workers.align(module)  # also the weights that the state leaves out

@@ -29,10 +29,10 @@ class ScheduleConfig:
         wrong = ""
         if (self.kind == "step") != bool(self.drop_steps):
             wrong = (
-                "schedule.drop_steps must name steps for the kind 'step' and for no other, got"
+                "loop.schedule.drop_steps must name steps for the kind 'step' and for no other, got"
                 f" {list(self.drop_steps)} for {self.kind!r}"
             )
-        require_valid(self, wrong, prefix="schedule.")
+        require_valid(self, wrong, prefix="loop.schedule.")
 
 
 def learning_rate(step: int, *, peak: float, num_steps: int, schedule: ScheduleConfig) -> float:

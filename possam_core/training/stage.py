@@ -18,7 +18,7 @@ class LoopConfig:
 
     num_steps: Annotated[int, Setting("steps in all", ge=1, example=368750)]
     batch_size: Annotated[
-        int, Setting("images that a step learns from, of all workers together", ge=1)
+        int, Setting("images that a step learns from, of all workers together", ge=1, le=1_000_000)
     ] = 16
     images_at_once: Annotated[
         int | None,
@@ -28,12 +28,12 @@ class LoopConfig:
             unset="its share",
         ),
     ] = None
-    learning_rate: Annotated[float, Setting("peak of the rate, after warm-up", gt=0)] = 1e-3
+    learning_rate: Annotated[float, Setting("peak of the rate, after warm-up", gt=0, le=100)] = 1e-3
     schedule: Annotated[ScheduleConfig, Setting("how the rate runs over the steps")] = field(
         default_factory=ScheduleConfig
     )
     weight_decay: Annotated[
-        float, Setting("decay of weights; none on biases, norms and embeddings", ge=0)
+        float, Setting("decay of weights; none on biases, norms and embeddings", ge=0, le=100)
     ] = 0.05
     max_grad_norm: Annotated[float, Setting("longer gradients are cut to this norm", gt=0)] = 1.0
     precision: Annotated[

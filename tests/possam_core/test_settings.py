@@ -21,6 +21,12 @@ class Oven:
     tilt: Annotated[float, Setting(help="of the door")] = 0.0
     patience: Annotated[float, Setting(help="in hours", ge=0, finite=False)] = 0.0
     is_on: Annotated[bool, Setting(help="whether it is", ge=1)] = False
+    maker: Annotated[str | None, Setting(help="who made it", unset="nobody says")] = None
+    nickname: Annotated[str, Setting(help="empty: none", allows_empty=True)] = ""
+    doors: Annotated[
+        tuple[str, ...],
+        Setting(help="their sides", wanted_of=lambda side: "" if side in "lr" else "l or r"),
+    ] = ()
 
     def __post_init__(self) -> None:
         both = "steam needs degrees, got none" if self.steam and self.degrees is None else ""
@@ -30,6 +36,7 @@ class Oven:
 def test_values_at_the_bounds_are_accepted() -> None:
     Oven(shelves=1, degrees=1e-9, steam=0.0)
     Oven(shelves=12, patience=math.inf)
+    Oven(maker="Anna", nickname="", doors=("l", "r"))
 
 
 @pytest.mark.parametrize(
@@ -38,11 +45,16 @@ def test_values_at_the_bounds_are_accepted() -> None:
         ({"shelves": 0}, "oven.shelves must be 1 to 12, got 0; 3 suit most"),
         ({"shelves": 13}, "oven.shelves must be 1 to 12, got 13; 3 suit most"),
         ({"degrees": 0.0}, "oven.degrees must be more than 0, got 0.0"),
-        ({"degrees": math.inf}, "oven.degrees must be more than 0, got inf"),
+        ({"degrees": math.inf}, "oven.degrees must be a finite number, more than 0, got inf"),
         ({"steam": 1.0, "degrees": 9.0}, "oven.steam must be in [0, 1), got 1.0"),
         ({"tilt": math.nan}, "oven.tilt must be a finite number, got nan"),
         ({"tilt": -math.inf}, "oven.tilt must be a finite number, got -inf"),
-        ({"patience": math.nan}, "oven.patience must be 0 or more, got nan"),
+        ({"patience": math.nan}, "oven.patience must be a number, 0 or more, got nan"),
+        ({"maker": ""}, "oven.maker must not be empty, got ''; leave it out (nobody says)"),
+        ({"maker": " "}, "oven.maker must not be empty, got ' '; leave it out (nobody says)"),
+        ({"maker": "a\0b"}, "oven.maker must hold no NUL character, got 'a\\x00b'; delete it"),
+        ({"doors": ("l", "up")}, "oven.doors must be l or r, got 'up'"),
+        ({"doors": ("l", "")}, "oven.doors must not be empty, got ''; fill it in"),
         (
             {"shelves": 0, "steam": 0.5},
             "oven.shelves must be 1 to 12, got 0; 3 suit most; steam needs degrees, got none",
@@ -50,7 +62,7 @@ def test_values_at_the_bounds_are_accepted() -> None:
     ],
 )
 def test_a_value_out_of_bounds_is_refused_in_a_sentence(
-    settings: dict[str, float], message: str
+    settings: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         Oven(**settings)  # type: ignore[arg-type]
@@ -95,3 +107,8 @@ def test_the_json_schema_holds_help_bounds_and_example() -> None:
         {"type": "null"},
     ]
     assert fields["steam"]["examples"] == [0.5]
+    assert fields["maker"]["anyOf"] == [{"minLength": 1, "type": "string"}, {"type": "null"}]
+    assert "minLength" not in fields["nickname"]
+    assert TypeAdapter(Annotated[int, Setting(help="images", ge=1)]).json_schema()["maximum"] == (
+        2**63 - 1
+    )

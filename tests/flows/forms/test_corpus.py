@@ -40,7 +40,7 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
 @pytest.mark.parametrize(
     ("change", "sentences"),
     [
-        ({"images": ""}, ["images: expected a local path or an s3:// address, got ''"]),
+        ({"images": ""}, ["images must not be empty, got ''"]),
         ({"images": "/no/where"}, ["/no/where does not exist"]),
         ({"output": "gs://b/run"}, ["output: expected a local path or an s3:// address"]),
         ({"checkpoint": "possam-tyni"}, ["did you mean 'possam-tiny'?"]),
@@ -58,11 +58,17 @@ def test_a_form_needs_no_more_than_images_and_output(form: LabelCorpusForm) -> N
             ["limit must be at least 1, got -1", "num_workers must be at least 1, got -1"],
         ),
         ({"sample": 1.5}, ["sample must be in (0, 1], got 1.5; 0.01 is one image in a hundred"]),
-        ({"shard_size": 100_001}, ["shard_size must be 1 to 100000, got 100001"]),
-        ({"consistency_share": nan}, ["consistency_share must be in [0, 1], got nan"]),
+        ({"shard_size": 100_001}, ["shard_size must be 1 to 100,000, got 100001"]),
+        (
+            {"consistency_share": nan},
+            ["consistency_share must be a finite number, in [0, 1], got nan"],
+        ),
         (
             {"since": "yesterday", "error_budget": inf},
-            ["error_budget must be in [0, 1], got inf", "since must be a date or time"],
+            [
+                "since must be a date or time",
+                "error_budget must be a finite number, in [0, 1], got inf",
+            ],
         ),
         ({"gpus_per_worker": -2.0}, ["gpus_per_worker must be 0 or more, got -2.0"]),
         ({"error_budget": 5.0}, ["error_budget must be in [0, 1], got 5.0"]),

@@ -88,7 +88,7 @@ def test_a_value_that_stands_for_not_given_is_in_bounds_and_no_setting() -> None
 def test_every_field_out_of_bounds_is_named_as_the_form_calls_it() -> None:
     assert out_of_bounds(BakeForm(minutes=1, wet=nan, shelves=-1)) == [
         "minutes must be at least 5, got 1; 20 suit most",
-        "wet must be in (0, 1), got nan",
+        "wet must be a finite number, in (0, 1), got nan",
         "shelves must be at least 1, got -1",
     ]
 

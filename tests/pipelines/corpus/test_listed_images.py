@@ -179,7 +179,7 @@ def test_web_addresses_need_an_allowed_host(
         with pytest.raises(ConfigError) as error:
             read_rows(path, allowed_hosts=hosts)
         assert refused in str(error.value)
-        assert ("add it to allowed_hosts" in str(error.value)) == (refused != "plain host name")
+        assert ("add it with --allowed-host" in str(error.value)) == (refused != "plain host name")
 
 
 @pytest.mark.parametrize(

@@ -33,5 +33,7 @@ def test_without_prices_nothing_is_given_and_nothing_costs() -> None:
 
 @pytest.mark.parametrize("wrong", [-0.01, float("nan"), float("inf")])
 def test_a_price_below_zero_or_without_end_is_refused_by_name(wrong: float) -> None:
-    with pytest.raises(ConfigError, match=r"prices\.put_per_1000 must be 0 or more, got"):
+    with pytest.raises(
+        ConfigError, match=r"prices\.put_per_1000 must be (a finite number, )?0 or more, got"
+    ):
         PriceConfig(put_per_1000=wrong)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import fsspec
@@ -24,6 +24,7 @@ from pipelines.train.job import run_train
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import CheckpointError, ConfigError, GroundTruthError
 from possam_core.playground import write_corpus
+from possam_core.training.resume import Progress
 from possam_core.vocabulary.vocabulary import load_vocabulary
 
 POSSAM = Path(sys.executable).with_name("possam")
@@ -217,7 +218,11 @@ def test_bad_input_is_one_sentence_that_names_it(
 
 def test_a_state_of_another_architecture_is_refused(tmp_path: Path, tiny_model: str) -> None:
     config = make_config(tmp_path, tiny_model)
-    state = {"module": {"head": torch.zeros(1)}, "optimizer": {}, "progress": {"step": 1}}
+    state = {
+        "module": {"head": torch.zeros(1)},
+        "optimizer": {},
+        "progress": asdict(Progress(step=1)),
+    }
     (tmp_path / "run").mkdir()
     torch.save(state, tmp_path / "run/possam.state.pt")
     with pytest.raises(CheckpointError, match=r"possam\.state\.pt to be of this architecture"):

@@ -243,8 +243,25 @@ def test_a_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
     torch.save({"step": 3}, stream)
     for damaged in (b"noise", stream.getvalue()):
         (tmp_path / "line.state.pt").write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"line\.state\.pt.*delete it"):
+        with pytest.raises(
+            CheckpointError, match=r"line\.state\.pt, but it is damaged; start again"
+        ):
             train_stage(Line().stage(), make_config(), LocalFolder(tmp_path))
+
+
+def test_a_state_of_an_earlier_version_is_refused_and_the_weights_beside_it_are_kept(
+    tmp_path: Path,
+) -> None:
+    progress = {"step": 3, "num_spoiled": 0, "num_spoiled_in_a_row": 0, "best": {}}
+    state = {"module": {}, "optimizer": {}, "progress": progress}
+    torch.save(state, tmp_path / "line.state.pt")
+    with pytest.raises(CheckpointError) as caught:
+        train_stage(Line().stage(), make_config(), LocalFolder(tmp_path))
+    assert str(caught.value) == (
+        f"expected the state of a training by this version in {tmp_path}/line.state.pt, but an"
+        " earlier version wrote it, and it cannot be resumed; start again in another output;"
+        " weights beside it, as last.safetensors, stay usable"
+    )
 
 
 def test_every_wrong_setting_of_a_loop_is_named() -> None:
