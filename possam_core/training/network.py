@@ -8,6 +8,7 @@ from typing import Annotated
 
 import torch
 
+from possam_core.checkpoints.fc_clip_file import find_fc_clip
 from possam_core.checkpoints.header import resolve_model
 from possam_core.checkpoints.published import PUBLISHED, fetched_file
 from possam_core.checkpoints.weights import load_model, save_head, save_model
@@ -51,9 +52,14 @@ class NetworkConfig:
     clip_weights: Annotated[
         str | None, Setting("file of the CLIP", unset="where `possam weights fetch` puts it")
     ] = None
-    warm_start: Annotated[
+    init_from: Annotated[
         str | None,
-        Setting("file of decoder weights in Mask2Former's or FC-CLIP's naming", unset="none"),
+        Setting(
+            "decoder weights to start from: fc-clip once fetched, or a file in Mask2Former's or"
+            " FC-CLIP's naming",
+            unset="none",
+            example="fc-clip",
+        ),
     ] = None
     sam_learns_until: Annotated[
         float,
@@ -112,8 +118,9 @@ def build_network(config: NetworkConfig, vocabulary: Vocabulary, *, seed: int) -
         if config.checkpoint is None
         else _from_checkpoint(config.checkpoint, card, fresh_head=config.fresh_head)
     )
-    if config.warm_start:
-        load_warm_start(network.model, Path(config.warm_start))
+    if config.init_from:
+        fc_clip = find_fc_clip(config.init_from)
+        load_warm_start(network.model, fc_clip.head if fc_clip else Path(config.init_from))
     if config.sam_learns_until > 0:  # SAM will differ from the published file
         return Network(model=network.model)
     return network

@@ -70,7 +70,7 @@ def load_warm_start(model: PosSAM, path: Path) -> WarmStart:
         shown = ", ".join(sorted(other or found)[:3])
         raise CheckpointError(
             f"expected decoder weights in Mask2Former's naming and of this size in {path}, but"
-            f" nothing fits: it holds {shown or 'nothing'}; leave out warm_start or name other"
+            f" nothing fits: it holds {shown or 'nothing'}; leave out init_from or name other"
             " weights"
         )
     if not any("input_proj." in name for name in taken if name.startswith(PREDICTOR)):

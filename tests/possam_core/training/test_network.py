@@ -64,7 +64,7 @@ def test_a_checkpoint_holds_sam_if_it_is_trained(tmp_path: Path) -> None:
 
 def test_a_warm_start_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path = str(write_checkpoint(tmp_path / "small.safetensors"))
-    config = NetworkConfig(checkpoint=path, warm_start=str(tmp_path / "none.pth"))
+    config = NetworkConfig(checkpoint=path, init_from=str(tmp_path / "none.pth"))
     with pytest.raises(CheckpointError, match=r"none\.pth"):
         build_network(config, SEEN, seed=0)
 

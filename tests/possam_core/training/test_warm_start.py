@@ -15,8 +15,10 @@ from possam_core.decoder.pixel_decoder import PixelDecoderConfig
 from possam_core.decoder.position_encoding import sine_position_encoding
 from possam_core.errors import CheckpointError
 from possam_core.model import PosSAM
+from possam_core.teachers.fc_clip.network import FcClip
 from possam_core.training.warm_start import load_warm_start, query_order
 from tests.factories import small_model
+from tests.fc_clip_reference import SMALL, SMALL_CONFIG
 
 PREDICTOR, PIXELS = "sem_seg_head.predictor.", "sem_seg_head.pixel_decoder."
 WIDTH, QUERIES = 32, 8
@@ -133,6 +135,30 @@ def test_maps_reach_the_queries_as_in_their_decoder(tmp_path: Path) -> None:
     features = torch.randn(1, WIDTH, 2, 2)
     for projection in model.mask_decoder.input_projections:
         torch.testing.assert_close(projection(features), features[:, query_order(WIDTH)])
+
+
+def test_all_of_fc_clip_is_taken_or_listed(tmp_path: Path) -> None:
+    weights = SMALL.tensors(FcClip(SMALL_CONFIG)) | {"criterion.empty_weight": torch.ones(134)}
+    torch.save({"model": weights}, tmp_path / "head.pth")
+    small = small_model()
+    config = replace(
+        small.config,
+        clip=replace(small.config.clip, embed_dim=64),
+        pyramid_channels=64,
+        pixel_decoder=SMALL_CONFIG.pixel_decoder,
+        decoder=SMALL_CONFIG.decoder,
+    )
+    model = PosSAM(config, small.card)
+    report = load_warm_start(model, tmp_path / "head.pth")
+    assert report.unknown == ("criterion.empty_weight",)
+    assert report.of_other_shape == (  # of the tower's widths
+        PIXELS + "adapter_1.weight",
+        PIXELS + "input_proj.1.0.weight",
+        PIXELS + "input_proj.2.0.weight",
+    )
+    head = {name for name in weights if not name.startswith("backbone.")}
+    assert set(report.taken) == head - set(report.unknown) - set(report.of_other_shape)
+    assert torch.equal(model.ldp.void, weights["void_embedding.weight"][0])
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".pth"])
