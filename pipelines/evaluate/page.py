@@ -41,7 +41,7 @@ class EvaluationPage:
         Raises:
             ConfigError: it cannot be written, or holds a run or another page.
         """
-        self._folder = StaticFolder(location)
+        self._folder = StaticFolder(location, flag="--report")
 
     def write(self, evaluation: ModelEvaluation, config: EvaluateConfig) -> str:
         """Write the page; return the address of the file to open.
