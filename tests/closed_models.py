@@ -1,4 +1,4 @@
-"""Tiny models of transformers with weights from a seed, as folders like those that are published."""
+"""Tiny models of transformers with weights from a seed, in folders like the published ones."""
 
 import json
 from collections.abc import Sequence

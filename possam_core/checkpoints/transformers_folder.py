@@ -58,7 +58,7 @@ class TransformersFolder:
         content = {"files": files, "classes": self.vocabulary.fingerprint, "outputs": self.outputs}
         own_names = [name for entry in self.vocabulary.classes for name in entry.all_names]
         return TeacherCard(
-            name=self.path.name,
+            name=_name(self.path),
             fingerprint=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
             revision=self.revision,
             licence=self.licence,
@@ -252,6 +252,13 @@ def _licence(folder: Path) -> str | None:
         return None
     licence = content.get("license") if isinstance(content, dict) else None
     return licence if isinstance(licence, str) else None
+
+
+def _name(folder: Path) -> str:
+    """That of the folder, or as the hub has it where the hub's tools keep many revisions."""
+    if COMMIT.fullmatch(folder.name) is None:
+        return folder.name
+    return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
 
 
 def _revision(folder: Path) -> str | None:

@@ -1,10 +1,12 @@
 """A closed-vocabulary teacher from a folder of the library transformers."""
 
 from collections.abc import Iterable
+from pickle import UnpicklingError
 from typing import Any
 
 import open_clip
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -20,6 +22,17 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 # Tensors of the loss and of OneFormer's text tower, which no label depends on.
 TRAINING_ONLY = ("criterion.", "model.text_mapper.")
 NUM_SHOWN = 3
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    KeyError,
+    AttributeError,
+    SafetensorError,
+    StrictDataclassError,
+    UnpicklingError,
+)
 TASK = "the task is panoptic"
 REASON_LENGTH = 200  # characters of the library's own message
 
@@ -71,7 +84,7 @@ def _load_network(folder: TransformersFolder) -> nn.Module:
             output_loading_info=True,
             **changes,
         )
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"expected a model of the library {TRANSFORMERS} in {folder.path}, but it cannot be"
             f" loaded ({type(error).__name__}: {one_line(error)[:REASON_LENGTH]}); download the"
