@@ -50,10 +50,11 @@ from possam_core.encoders.sam import SAM_CONFIGS, load_sam_weights
 from possam_core.evaluation.panoptic_quality import PanopticQuality
 from possam_core.mase import MaseConfig
 from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
-from possam_core.training.data.coco_images import CocoFiles, CocoImages, find_class
+from possam_core.training.data.coco_images import CocoFiles, CocoImages
 from possam_core.training.schedule import ScheduleConfig
 from possam_core.training.stage import LoopConfig
 from possam_core.vocabulary.builtin import find_vocabulary
+from possam_core.vocabulary.published_names import find_class
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 

@@ -22,6 +22,7 @@ EXTRA_OF = {
     "botocore": "s3",
     "fsspec": "s3",
     "s3fs": "s3",
+    "transformers": "transformers",
 }
 
 

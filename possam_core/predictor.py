@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from possam_core.checkpoints.card import TeacherCard
-from possam_core.checkpoints.fc_clip_file import find_fc_clip
-from possam_core.checkpoints.header import is_own_teacher, read_card
+from possam_core.checkpoints.header import find_other, is_own_teacher, read_card
+from possam_core.checkpoints.transformers_folder import TransformersFolder
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import ConfigError
 from possam_core.images.batch import ImageBatch, make_batch
@@ -19,6 +19,7 @@ from possam_core.labels.panoptic import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM, Precision
+from possam_core.teachers.closed.files import open_closed
 from possam_core.teachers.fc_clip.files import open_fc_clip
 from possam_core.teachers.own import load_own_teacher
 from possam_core.teachers.teacher import Proposals, Teacher, frame_of
@@ -182,8 +183,8 @@ def load_teacher(
     """Any model that labels, for `vocabulary` or else its own.
 
     Args:
-        model: as for `load_predictor`, `fc-clip` or its model file, or `module:function` of your
-            own code.
+        model: as for `load_predictor`, `fc-clip` or its model file, a folder of the library
+            transformers or its model file, or `module:function` of your own code.
         vocabulary: the classes to look for.
         device: to label on.
         precision: of encoders and decoders; your own code decides for itself.
@@ -191,7 +192,8 @@ def load_teacher(
     Raises:
         CheckpointError: as for `load_predictor`.
         TeacherError: your own code gives no teacher.
-        VocabularyError: none is named and the model has none, or a name is too long for CLIP.
+        VocabularyError: none is named and the model has none, a name is too long for CLIP, or a
+            closed model has other classes.
         ConfigError: there is no such device.
 
     Example:
@@ -202,11 +204,13 @@ def load_teacher(
     if is_own_teacher(model):
         _require_device(device)
         return load_own_teacher(model, vocabulary, device=device)
-    fc_clip = find_fc_clip(model)
-    if fc_clip is not None:
-        _require_device(device)
-        return open_fc_clip(fc_clip, vocabulary, device=device, precision=precision)
-    return load_predictor(model, vocabulary, device=device, precision=precision)
+    other = find_other(model)
+    if other is None:
+        return load_predictor(model, vocabulary, device=device, precision=precision)
+    _require_device(device)
+    if isinstance(other, TransformersFolder):
+        return open_closed(other, vocabulary, device=device, precision=precision)
+    return open_fc_clip(other, vocabulary, device=device, precision=precision)
 
 
 def _require_device(device: str) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from flows.forms.checks import mistakes_in
 from possam_core.checkpoints.header import require_model
+from possam_core.checkpoints.transformers_folder import is_transformers_folder
 from possam_core.errors import ConfigError, PossamError
 from possam_core.vocabulary.builtin import find_vocabulary
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -149,4 +150,5 @@ class ModelFields:
 
 def _absolute(name: str) -> str:
     """The absolute path if `name` is a file here, so that it is found from elsewhere."""
-    return str(Path(name).absolute()) if Path(name).is_file() else name
+    is_path = Path(name).is_file() or is_transformers_folder(name)
+    return str(Path(name).absolute()) if is_path else name

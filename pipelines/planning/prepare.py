@@ -15,8 +15,8 @@ from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import trouble_named
 from possam_core.checkpoints.card import TeacherCard
-from possam_core.checkpoints.fc_clip_file import find_fc_clip
-from possam_core.checkpoints.header import is_own_teacher, read_card
+from possam_core.checkpoints.header import find_other, is_own_teacher, read_card
+from possam_core.checkpoints.transformers_folder import TransformersFolder, is_transformers_folder
 from possam_core.errors import ConfigError, VocabularyError
 from possam_core.vocabulary.builtin import find_vocabulary
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -119,10 +119,13 @@ def resolve_vocabulary(name: str | None, card: TeacherCard) -> Vocabulary:
     """The built-in vocabulary `name`, that of the YAML file `name`, or the model's own.
 
     Raises:
-        VocabularyError: there is no such vocabulary, or the model has no classes of its own.
+        VocabularyError: there is no such vocabulary, the model has no classes of its own, or is a
+            closed one with others.
     """
     if name is not None:
-        return find_vocabulary(name)
+        vocabulary = find_vocabulary(name)
+        card.require_labelled(vocabulary)
+        return vocabulary
     if card.vocabulary is None:
         raise VocabularyError(
             f"expected a vocabulary for the model {card.name}, which has none of its own; name one"
@@ -132,17 +135,22 @@ def resolve_vocabulary(name: str | None, card: TeacherCard) -> Vocabulary:
 
 
 def _check_tensors(model: str, vocabulary: Vocabulary) -> None:
-    """FC-CLIP's files come from elsewhere, so that they fit is known before anything is written."""
-    fc_clip = find_fc_clip(model)
-    if fc_clip is not None:
-        from possam_core.teachers.fc_clip.files import check_fc_clip  # torch: others do without
+    """Files that come from elsewhere are known to fit before anything is written."""
+    other = find_other(model)
+    if isinstance(other, TransformersFolder):
+        from possam_core.teachers.closed.files import open_closed  # torch: others do without
 
-        check_fc_clip(fc_clip, vocabulary)
+        open_closed(other, vocabulary)
+    elif other is not None:
+        from possam_core.teachers.fc_clip.files import check_fc_clip
+
+        check_fc_clip(other, vocabulary)
 
 
 def _absolute(name: str) -> str:
-    """The absolute path if `name` is a file, so that a retry in another folder finds it."""
-    return str(Path(name).absolute()) if Path(name).is_file() else name
+    """The absolute path if `name` is one, so that a retry in another folder finds it."""
+    is_path = Path(name).is_file() or is_transformers_folder(name)
+    return str(Path(name).absolute()) if is_path else name
 
 
 def _find_plan(config: LabelConfig) -> tuple[RunFolder | None, Plan | None]:

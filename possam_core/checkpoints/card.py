@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from possam_core.errors import VocabularyError, nearest
+from possam_core.vocabulary.published_names import match_classes
 from possam_core.vocabulary.vocabulary import Vocabulary
+
+NUM_SHOWN = 10  # classes of a model in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +35,48 @@ class TeacherCard:
         if self.training_names is None:
             return (None,) * len(vocabulary)
         return vocabulary.seen_in(self.training_names)
+
+    def require_labelled(self, vocabulary: Vocabulary) -> None:
+        """Return only if the model can label `vocabulary`; one that is not closed labels any.
+
+        Raises:
+            VocabularyError: it cannot.
+        """
+        if self.is_closed:
+            self.own_classes(vocabulary)
+
+    def own_classes(self, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """Per class of `vocabulary`, the index of the same class in the model's own.
+
+        Classes are the same if a name or synonym is, or the published name of it.
+
+        Raises:
+            VocabularyError: the two are not the same classes, each once.
+        """
+        own = self.vocabulary
+        if own is None:
+            raise VocabularyError(f"the closed model {self.name} must say which classes it labels")
+        matched = match_classes([c.all_names for c in vocabulary.classes], own)
+        indices = tuple(index for index in matched if index is not None)
+        if len(indices) == len(vocabulary) == len(own):
+            return indices
+        raise VocabularyError(
+            f"expected the {len(own)} classes that the model {self.name} labels"
+            f" ({_shown([c.name for c in own.classes])}), but the vocabulary {vocabulary.name!r}"
+            f" {_difference(vocabulary, own, matched)}; leave the vocabulary out to label them"
+        )
+
+
+def _difference(vocabulary: Vocabulary, own: Vocabulary, matched: tuple[int | None, ...]) -> str:
+    foreign = [c.name for c, i in zip(vocabulary.classes, matched, strict=True) if i is None]
+    if not foreign:
+        lacking = [c.name for i, c in enumerate(own.classes) if i not in matched]
+        return f"lacks {_shown(lacking)}"
+    known = [name for entry in own.classes for name in entry.all_names]
+    hint = nearest(foreign[0], known, otherwise="")
+    return f"has {_shown(foreign)}" + (f" ({foreign[0]!r}: {hint})" if hint else "")
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - NUM_SHOWN} more" if len(names) > NUM_SHOWN else ""
+    return ", ".join(names[:NUM_SHOWN]) + more

@@ -14,6 +14,7 @@ from typing import Any
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.checkpoints.model_file import (
     TEACHER,
+    TRANSFORMERS,
     file_sha256,
     is_model_file,
     named_file,
@@ -118,7 +119,8 @@ def find_fc_clip(model: str) -> FcClipFile | None:
     if not is_model_file(path):
         return None
     content = read_model_file(path)
-    return _parse(path, content) if TEACHER in content else None
+    is_ours = content.get(TEACHER, TRANSFORMERS) != TRANSFORMERS
+    return _parse(path, content) if is_ours else None
 
 
 def fetched_model_file() -> Path:
@@ -130,8 +132,8 @@ def _parse(path: Path, content: dict[str, Any]) -> FcClipFile:
     teacher = content[TEACHER]
     if teacher not in (FC_CLIP, OVRCOAT):
         raise CheckpointError(
-            f"expected {FC_CLIP} or {OVRCOAT} as {TEACHER} in the model file {path}, got"
-            f" {teacher!r}; correct it"
+            f"expected {FC_CLIP}, {OVRCOAT} or {TRANSFORMERS} as {TEACHER} in the model file"
+            f" {path}, got {teacher!r}; correct it"
         )
     require_keys(path, content, KEYS)
     for kind, noun, keys in ((int, "a whole number", SIZES), (str, "text", (*PINS, *TEXTS))):

@@ -14,7 +14,7 @@ from zipfile import is_zipfile
 from safetensors import SafetensorError, safe_open
 
 from possam_core.checkpoints.card import TeacherCard
-from possam_core.checkpoints.fc_clip_file import FC_CLIP, find_fc_clip
+from possam_core.checkpoints.fc_clip_file import FC_CLIP, FcClipFile, find_fc_clip
 from possam_core.checkpoints.model_file import (
     file_sha256,
     is_model_file,
@@ -28,6 +28,7 @@ from possam_core.checkpoints.published import (
     find_by_sha256,
     remote_file,
 )
+from possam_core.checkpoints.transformers_folder import TransformersFolder, find_transformers
 from possam_core.errors import CheckpointError, PossamError, nearest
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -85,10 +86,10 @@ def resolve_model(model: str) -> ModelParts:
     Raises:
         CheckpointError: something is missing; the message says what, and where it may come from.
     """
-    if find_fc_clip(model) is not None:
+    if find_other(model) is not None:
         raise CheckpointError(
-            f"expected a checkpoint of PosSAM, got {model}, which is FC-CLIP; label and evaluate"
-            " with it, or name another"
+            f"expected a checkpoint of PosSAM, got {model}, which is another model; label and"
+            " evaluate with it, or name a checkpoint"
         )
     if model in bundled_models():
         folder = resources.files(__package__)
@@ -108,13 +109,24 @@ def resolve_model(model: str) -> ModelParts:
     raise _no_model(model)
 
 
+def find_other(model: str) -> FcClipFile | TransformersFolder | None:
+    """The files behind the name or path of a model that is not PosSAM; None: it may be PosSAM.
+
+    Raises:
+        CheckpointError: something is wrong with them.
+    """
+    if model in bundled_models():
+        return None
+    return find_fc_clip(model) or find_transformers(model)
+
+
 def require_model(model: str) -> None:
     """Return only if the files of a model are there.
 
     Raises:
         CheckpointError: as for `read_card`.
     """
-    if not is_own_teacher(model) and find_fc_clip(model) is None:
+    if not is_own_teacher(model) and find_other(model) is None:
         resolve_model(model)
 
 
@@ -134,9 +146,9 @@ def read_card(model: str) -> TeacherCard:
     Raises:
         CheckpointError: there is no such model, or its files do not belong together.
     """
-    fc_clip = find_fc_clip(model)
-    if fc_clip is not None:
-        return fc_clip.read_card()
+    other = find_other(model)
+    if other is not None:
+        return other.read_card()
     path = resolve_model(model).checkpoint
     header = read_header(path)
     try:
@@ -163,7 +175,7 @@ def promised_grades(model: str) -> dict[str, dict[str, Any]] | None:
     By grade, `images`, `pq` of all of them together, and means over images of their own
     `image_pq` and of the `expected_pq`; None: it was not calibrated.
     """
-    if find_fc_clip(model) is not None:
+    if find_other(model) is not None:
         return None
     path = resolve_model(model).checkpoint
     try:
@@ -225,8 +237,9 @@ def _no_model(model: str) -> CheckpointError:
         )
     hint = nearest(model, named_models(), otherwise="check the name or the path")
     return CheckpointError(
-        f"expected a model's name ({', '.join(named_models())}), the path of a checkpoint or"
-        f" model file, an s3:// or hf:// address, or module:function, got {model!r}; {hint}"
+        f"expected a model's name ({', '.join(named_models())}), the path of a checkpoint, model"
+        f" file or folder of transformers, an s3:// or hf:// address, or module:function, got"
+        f" {model!r}; {hint}"
     )
 
 

@@ -10,6 +10,7 @@ from possam_core.errors import CheckpointError, one_line
 
 MODEL_FILE_SUFFIXES = (".yaml", ".yml")
 TEACHER = "teacher"  # the key that names a model other than PosSAM
+TRANSFORMERS = "transformers"  # its value for a folder of that library
 
 
 def is_model_file(path: Path) -> bool:

@@ -67,17 +67,31 @@ def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> Ima
         PossamError: there is no image, or one has no pixels.
     """
     require_pixels(images)
-    pixels = torch.zeros((len(images), 3, canvas, canvas), dtype=torch.uint8)
-    valid = torch.zeros((len(images), canvas, canvas), dtype=torch.bool)
-    sizes = []
-    for i, image in enumerate(images):
-        height, width = resized_size((image.shape[0], image.shape[1]), canvas)
+    sizes = [resized_size((image.shape[0], image.shape[1]), canvas) for image in images]
+    return place_images(images, sizes, canvas_hw=(canvas, canvas))
+
+
+def place_images(
+    images: Sequence[UInt8[ndarray, "_ _ 3"]],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    canvas_hw: tuple[int, int],
+) -> ImageBatch:
+    """Resize each image to its height and width (bilinear, antialiased) and pad with zeros.
+
+    Args:
+        images: with pixels.
+        sizes: of each image on the canvas, none larger than that.
+        canvas_hw: height and width of the canvas.
+    """
+    pixels = torch.zeros((len(images), 3, *canvas_hw), dtype=torch.uint8)
+    valid = torch.zeros((len(images), *canvas_hw), dtype=torch.bool)
+    for i, (image, (height, width)) in enumerate(zip(images, sizes, strict=True)):
         chw = _as_tensor(image).permute(2, 0, 1)[None]
         pixels[i, :, :height, :width] = functional.interpolate(
             chw, size=(height, width), mode="bilinear", antialias=True
         )[0]
         valid[i, :height, :width] = True
-        sizes.append((height, width))
     return ImageBatch(
         pixels, valid, tuple(sizes), tuple((im.shape[0], im.shape[1]) for im in images)
     )

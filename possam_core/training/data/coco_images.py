@@ -7,10 +7,8 @@ Axes: H W pixels of the image.
 """
 
 import io
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,29 +29,10 @@ from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.id_colours import read_id_png
 from possam_core.labels.masks import VOID_ID
 from possam_core.training.data.labelled import GroundTruthImage
-from possam_core.vocabulary.builtin import SELECTION_SIGN, find_vocabulary
+from possam_core.vocabulary.published_names import find_class
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 Reader = Callable[[str], bytes]  # raises FileNotFoundError where there is no such file
-
-ENDINGS = re.compile(r"(-other)?(-merged|-stuff)?$")  # of COCO's stuff
-# Names in COCO and ADE20K of the few classes that have other names in our vocabularies.
-PUBLISHED_NAMES = {
-    "blind": "window blind",
-    "falls": "waterfall",
-    "floor wood": "wooden floor",
-    "playingfield": "playing field",
-    "pool": "swimming pool",
-    "screen": "projection screen",
-    "trade name": "brand name",
-    "tub": "bathtub",
-    "wall brick": "brick wall",
-    "wall stone": "stone wall",
-    "wall tile": "tiled wall",
-    "wall wood": "wooden wall",
-}
-# Vocabularies with the classes of another, id for id, under names of their own.
-SAME_CLASSES = {"fc-clip-coco": "coco-panoptic", "fc-clip-ade20k-150": "ade20k-150"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,44 +174,6 @@ class CocoImages:
         renumbered = np.concatenate([[0], order + 1]).astype(np.int32)
         result: Int32[ndarray, "H W"] = renumbered[places]
         return result
-
-
-def find_class(name: str, vocabulary: Vocabulary) -> int | None:
-    """The class index of a category by its published name, or None."""
-    by_name = {c.name: i for i, c in enumerate(vocabulary.classes)}
-    if name not in by_name and (same := _by_same_class(name, vocabulary)) is not None:
-        return same
-    by_synonym = {n: i for i, c in enumerate(vocabulary.classes) for n in c.synonyms}
-    candidates = [part.strip() for part in name.split(",")]
-    plain = [ENDINGS.sub("", part).replace("-", " ") for part in candidates]
-    renamed = [PUBLISHED_NAMES[part] for part in plain if part in PUBLISHED_NAMES]
-    for names, index in (
-        (candidates, by_name),
-        (plain, by_name),
-        (renamed, by_name),
-        (candidates + plain, by_synonym),
-    ):
-        for candidate in names:
-            if candidate in index:
-                return index[candidate]
-    return None
-
-
-def _by_same_class(name: str, vocabulary: Vocabulary) -> int | None:
-    """By the id of the class in the vocabulary that has the same classes."""
-    other = SAME_CLASSES.get(vocabulary.name.partition(SELECTION_SIGN)[0])
-    if other is None:
-        return None
-    known = _builtin(other)
-    index = find_class(name, known)
-    if index is None:
-        return None
-    ids = [c.category_id for c in vocabulary.classes]
-    category_id = known.classes[index].category_id
-    return ids.index(category_id) if category_id in ids else None
-
-
-_builtin = cache(find_vocabulary)  # asked for every category
 
 
 def _parse(content: Any, vocabulary: Vocabulary, source: str, limit: int | None) -> list[_Segments]:
