@@ -18,6 +18,8 @@ from rich.console import Console
 from pipelines.monitor.advice import ADVICE, CAN_RETRY
 from pipelines.redaction import without_secrets
 from pipelines.report.thumbnails import Thumbnail, make_thumbnails
+from pipelines.run.committed import open_committed
+from pipelines.run.grading import standing, why_uncalibrated
 from pipelines.settings.label import LabelConfig
 from pipelines.stats import Statistics
 from pipelines.stats.thresholds import mean_grade, mean_score
@@ -45,7 +47,8 @@ def create_run_artifacts(
     from pipelines.report import write_report  # imports torch, which takes seconds
 
     where = without_secrets(config.output)
-    overview = overview_table(statistics)
+    uncalibrated = why_uncalibrated(open_committed(config.output))
+    overview = overview_table(statistics, uncalibrated)
     create_table_artifact(overview, key=f"{key}-statistics", description=where)
     if statistics.segments:
         create_table_artifact(class_table(statistics), key=f"{key}-classes", description=where)
@@ -56,7 +59,12 @@ def create_run_artifacts(
     create_link_artifact(without_secrets(link), key=f"{key}-page", description=where)
     thumbnails = make_thumbnails(config.output, NUM_THUMBNAILS, allowed_hosts=config.allowed_hosts)
     text = report_text(
-        statistics, thumbnails, title=f"The {key}: {where}", page=page, shortfalls=missed
+        statistics,
+        thumbnails,
+        title=f"The {key}: {where}",
+        page=page,
+        shortfalls=missed,
+        uncalibrated=uncalibrated,
     )
     create_markdown_artifact(without_secrets(text), key=f"{key}-report", description=where)
 
@@ -74,7 +82,7 @@ def counts(statistics: Statistics) -> dict[str, Any]:
     }
 
 
-def overview_table(statistics: Statistics) -> Table:
+def overview_table(statistics: Statistics, uncalibrated: str | None = None) -> Table:
     """One row for each figure."""
     num_errors = statistics.num_images - statistics.num_ok
     rows = [
@@ -83,6 +91,7 @@ def overview_table(statistics: Statistics) -> Table:
         ("errors", f"{num_errors:,} ({num_errors / max(1, statistics.num_images):.1%})"),
         *((f"error {code}", f"{n:,}") for code, n in sorted(statistics.errors.items())),
         ("segments", f"{statistics.num_segments:,}"),
+        ("grades", standing(uncalibrated)),
         *((f"grade {grade}", f"{n:,}") for grade, n in sorted(statistics.grades.items())),
         ("mean grade (4 is A, 1 is D)", _number(mean_grade(statistics))),
         ("mean score", _number(mean_score(statistics))),
@@ -114,6 +123,7 @@ def report_text(
     title: str,
     page: str,
     shortfalls: Sequence[str],
+    uncalibrated: str | None = None,
 ) -> str:
     """A page in Markdown: verdict, pictures, grades, errors with advice.
 
@@ -123,6 +133,7 @@ def report_text(
         title: what the run is called.
         page: address of the HTML report.
         shortfalls: thresholds that it misses.
+        uncalibrated: why its grades promise nothing; None: they do.
     """
     parts = [f"# {title}", *_verdict(shortfalls)]
     if thumbnails:
@@ -132,6 +143,8 @@ def report_text(
         f"{statistics.num_ok:,} of {statistics.num_images:,} images are labelled, with"
         f" {statistics.num_segments:,} segments. Grades: {grades or 'none'}."
     )
+    if uncalibrated is not None:
+        parts.append(f"**Its grades are {standing(uncalibrated)}.**")
     if statistics.errors:
         parts.append("## Images without labels\n\n" + "\n".join(_error_lines(statistics)))
     parts.append(f"Every image, worst first: `{page}`")

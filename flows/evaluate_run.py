@@ -19,6 +19,7 @@ from pipelines.evaluate.run import EvaluationReport
 from pipelines.evaluate.truth import require_truth
 from pipelines.redaction import without_secrets
 from pipelines.run.committed import open_committed
+from pipelines.run.grading import standing
 from possam_core.errors import ConfigError, PossamError
 from possam_core.evaluation.percent import percent
 
@@ -87,7 +88,8 @@ def evaluate(run: str, ground_truth: str) -> float:
     report = evaluation.evaluate_run(run, ground_truth)
     where = without_secrets(run)
     create_table_artifact(quality_table(report), key="panoptic-quality", description=where)
-    create_table_artifact(grade_table(report), key="grade-calibration", description=where)
+    grades = f"{where}: {standing(report.uncalibrated)}"
+    create_table_artifact(grade_table(report), key="grade-calibration", description=grades)
     return 100 * report.quality["all"].pq
 
 

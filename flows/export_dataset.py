@@ -19,6 +19,7 @@ from pipelines.export import ExportConfig, ExportFormat, ExportReport, run_expor
 from pipelines.export.classes import choose_classes
 from pipelines.reader import open_run
 from pipelines.redaction import without_secrets
+from pipelines.run.grading import require_calibrated
 from possam_core.errors import ConfigError
 
 
@@ -44,6 +45,7 @@ class ExportDatasetForm:
     min_grade: Annotated[
         GradeChoice, field_of(ExportConfig, "min_grade", help="A is best; D: all grades")
     ] = GradeChoice.D
+    uncalibrated: Annotated[bool, field_of(ExportConfig, "uncalibrated")] = False
     classes: Annotated[str, field_of(ExportConfig, "classes", not_given="")] = ""
     val_share: Annotated[float, field_of(ExportConfig, "val_share")] = 0.0
     labels_only: Annotated[bool, field_of(ExportConfig, "labels_only")] = False
@@ -55,13 +57,13 @@ def problems(form: ExportDatasetForm) -> list[str]:
     """Every mistake in the form, a sentence each; empty: the form is valid."""
 
     def choose() -> None:
-        run = open_run(form.run, where=form.where or None)
+        run = open_run(form.run, where=form.where or None, uncalibrated=form.uncalibrated)
+        if form.min_grade is not GradeChoice.D and not form.uncalibrated:
+            require_calibrated(run.uncalibrated)
         choose_classes(run.categories, form.classes or None)
 
-    return [
-        *(out_of_bounds(form) or mistakes_in(partial(export_config, form))),
-        *mistakes_in(choose),
-    ]
+    wrong = out_of_bounds(form) or mistakes_in(partial(export_config, form))
+    return [*wrong, *mistakes_in(choose)]
 
 
 def export_config(form: ExportDatasetForm) -> ExportConfig:

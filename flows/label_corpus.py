@@ -17,7 +17,7 @@ from flows.forms.checks import one_message
 from flows.forms.corpus import LabelCorpusForm, label_config, problems
 from flows.labelling import label, stop_ray_jobs
 from flows.logs import package_logs_in_run
-from flows.quality_gate import CANARY, CORPUS, judge, summarise
+from flows.quality_gate import CANARY, CORPUS, judge, require_judgeable, summarise
 from pipelines.planning.canary import canary_config, plan_canary
 from pipelines.planning.prepare import prepare
 from pipelines.run.plan import Plan
@@ -42,6 +42,7 @@ def label_corpus(form: LabelCorpusForm) -> None:
             raise ConfigError(one_message(found))
         config = label_config(form)
         planned = plan(config)
+        require_judgeable(form, planned)
         events.started(planned)
         # Read before anything is labelled: the reference may be missing.
         reference = summarise(form.reference) if form.reference else None

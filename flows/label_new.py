@@ -30,6 +30,7 @@ from flows.forms.fields import (
     ReferenceField,
     ShardSizeField,
     SingleWriterField,
+    UncalibratedField,
     VocabularyField,
     VocabularyFileField,
 )
@@ -38,7 +39,7 @@ from flows.forms.form_field import field_of
 from flows.forms.model import AS_PRESET, Preset, VocabularyChoice
 from flows.labelling import label, stop_jobs_on_cluster
 from flows.logs import package_logs_in_run
-from flows.quality_gate import CORPUS, judge, summarise
+from flows.quality_gate import CORPUS, judge, require_judgeable, summarise
 from pipelines.planning.series import Series
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import load_plan
@@ -82,6 +83,7 @@ class LabelNewForm:
     max_error_share: MaxErrorShareField = 0.2
     min_mean_score: MinMeanScoreField = 0.0
     min_mean_grade: MinMeanGradeField = 0.0
+    uncalibrated: UncalibratedField = False
     reference: ReferenceField = ""
     max_drift: MaxDriftField = 0.25
     ray_address: RayAddressField = ""
@@ -149,6 +151,7 @@ def label_and_judge(
     events = RunEvents(config.output)
     plan = load_plan(RunFolder(config.output))
     assert plan is not None  # the series has planned the run
+    require_judgeable(form, plan)
     events.started(plan)
     try:
         label(config, form.ray_address, CORPUS)

@@ -19,6 +19,7 @@ from pipelines.monitor.status import read_status
 from pipelines.planning.canary import is_canary_of
 from pipelines.redaction import without_secrets
 from pipelines.run.folder import RunFolder
+from pipelines.run.grading import starting_note
 from pipelines.run.plan import Plan, load_plan
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import normalise_location
@@ -44,6 +45,8 @@ def label(config: LabelConfig, ray_address: str, stage: str) -> None:
     """
     plan = load_plan(RunFolder(config.output))
     assert plan is not None  # the caller has planned the run
+    if note := starting_note(plan.settings):
+        get_run_logger().warning(note)
     label_round(plan, config, ray_address, key=f"{stage}-progress")
 
 

@@ -7,19 +7,21 @@ from flows.artifacts import create_run_artifacts
 from flows.events import RunEvents
 from flows.failures import task_body
 from flows.forms.corpus import LabelCorpusForm, thresholds
+from pipelines.run.grading import not_calibrated_here, objection
+from pipelines.run.plan import Plan
 from pipelines.settings.label import LabelConfig
 from pipelines.stats import Statistics, run_statistics
 from pipelines.stats.thresholds import shortfalls
-from possam_core.errors import PossamError
+from possam_core.errors import ConfigError, PossamError
 
 CANARY, CORPUS = "canary", "corpus"  # the stages that are labelled and judged
 
 
 @task(cache_policy=NO_CACHE)
 @task_body
-def summarise(location: str) -> Statistics:
-    """The statistics of a run."""
-    return run_statistics(location)
+def summarise(location: str, uncalibrated: bool = False) -> Statistics:
+    """The statistics of a run; with `uncalibrated`, its grades as they are."""
+    return run_statistics(location, uncalibrated=uncalibrated)
 
 
 @task(cache_policy=NO_CACHE)
@@ -27,6 +29,19 @@ def summarise(location: str) -> Statistics:
 def report(config: LabelConfig, statistics: Statistics, missed: list[str], stage: str) -> None:
     """Write the HTML report, and show the run in the UI."""
     create_run_artifacts(config, statistics, missed, key=stage)
+
+
+def require_judgeable(form: LabelCorpusForm, plan: Plan) -> None:
+    """Return only if a mean grade that is asked for can be calibrated, as far as is known yet.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if form.min_mean_grade and not form.uncalibrated and (reason := objection(plan.settings)):
+        raise ConfigError(
+            f"min_mean_grade needs calibrated grades, but these are {not_calibrated_here(reason)},"
+            " and uncalibrated takes them as they are"
+        )
 
 
 def judge(
@@ -42,7 +57,8 @@ def judge(
         PossamError: it misses some.
     """
     statistics = summarise(config.output)
-    missed = shortfalls(statistics, thresholds(form), reference)
+    judged = summarise(config.output, uncalibrated=True) if form.uncalibrated else statistics
+    missed = shortfalls(judged, thresholds(form), reference)
     report(config, statistics, missed, stage)
     if stage == CORPUS:
         events.finished(statistics)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipelines.corpus.image import InputImage, make_image_id
 from pipelines.corpus.source import read_source
+from possam_core.labels.calibration_set import CalibrationSet, Spread
 from possam_core.labels.panoptic import MergeConfig
 from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.playground import PLAYGROUND
@@ -33,6 +34,15 @@ SEGMENT = Segment(
     entropy=0.1,
     clip_agrees=True,
     is_seen=True,
+)
+
+
+# Of a model that any images and the playground's classes suit.
+CALIBRATED = CalibrationSet(
+    vocabulary="playground",
+    vocabulary_sha256=PLAYGROUND.vocabulary.fingerprint,
+    num_images=100,
+    measures={"mean_score": Spread(mean=0.5, deviation=1.0)},
 )
 
 

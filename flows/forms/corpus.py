@@ -23,6 +23,7 @@ from flows.forms.fields import (
     ReferenceField,
     ShardSizeField,
     SingleWriterField,
+    UncalibratedField,
     VocabularyField,
     VocabularyFileField,
 )
@@ -70,6 +71,7 @@ class LabelCorpusForm:
     max_error_share: MaxErrorShareField = 0.2
     min_mean_score: MinMeanScoreField = 0.0
     min_mean_grade: MinMeanGradeField = 0.0
+    uncalibrated: UncalibratedField = False
     reference: ReferenceField = ""
     max_drift: MaxDriftField = 0.25
     ray_address: RayAddressField = ""

@@ -44,6 +44,10 @@ ConsistencyShareField = Annotated[float, field_of(LabelConfig, "consistency_shar
 MaxErrorShareField = Annotated[float, field_of(Thresholds, "max_error_share")]
 MinMeanScoreField = Annotated[float, field_of(Thresholds, "min_mean_score", not_given=0.0)]
 MinMeanGradeField = Annotated[float, field_of(Thresholds, "min_mean_grade", not_given=0.0)]
+UncalibratedField = Annotated[
+    bool,
+    form_field("Uncalibrated grades", "Judge by grades even where they are not calibrated"),
+]
 ReferenceField = Annotated[
     str,
     form_field(

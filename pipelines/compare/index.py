@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from pipelines.compare.comparison import OUTCOMES, readable
 from pipelines.compare.image_pair import ImagePair
-from pipelines.report.index import Names
+from pipelines.report.index import SHOWN_GRADES, Names
 from pipelines.report.viewer import Facet, FacetValues, Measure, RowBlock
+from pipelines.run.grading import shown_grade
 from pipelines.schema import Row
-from possam_core.labels.quality import GRADES
 
 LEAST_FLOW = 0.01  # share of an image; smaller changes are not listed
 KIND_NAMES = ("changed most", "random sample", "none")
@@ -53,9 +53,13 @@ class Pair:
 class PairIndex:
     """Turns pairs of rows into blocks of the index."""
 
-    def __init__(self, base: str) -> None:
-        """Start an empty index; images below `base` are named relative to it."""
+    def __init__(self, base: str, uncalibrated: tuple[str | None, str | None]) -> None:
+        """Start an empty index; images below `base` are named relative to it.
+
+        `uncalibrated` says of A and B why their grades promise nothing; None: they do.
+        """
         self.base = base
+        self._uncalibrated = uncalibrated
         self._names = {"class": Names(), "flow": Names()}
 
     def add(self, pairs: Sequence[Pair]) -> RowBlock:
@@ -72,8 +76,8 @@ class PairIndex:
             },
             facets={
                 "outcome": _facet([[OUTCOMES.index(pair.outcome)] for pair in pairs]),
-                "grade_a": _facet([_grade(pair.a) for pair in pairs]),
-                "grade_b": _facet([_grade(pair.b) for pair in pairs]),
+                "grade_a": _facet([_grade(pair.a, self._uncalibrated[0]) for pair in pairs]),
+                "grade_b": _facet([_grade(pair.b, self._uncalibrated[1]) for pair in pairs]),
                 "flow": _facet([self._flows(pair.labels) for pair in pairs]),
                 "class": _facet([self._classes(pair) for pair in pairs]),
             },
@@ -84,8 +88,8 @@ class PairIndex:
         """The facets of all rows so far; `with_pictures` adds one for the kind of picture."""
         found = [
             Facet(key="outcome", label="Labelled", names=OUTCOMES, is_ordered=True),
-            Facet(key="grade_a", label="Grade in A", names=GRADES, is_ordered=True),
-            Facet(key="grade_b", label="Grade in B", names=GRADES, is_ordered=True),
+            Facet(key="grade_a", label="Grade in A", names=SHOWN_GRADES, is_ordered=True),
+            Facet(key="grade_b", label="Grade in B", names=SHOWN_GRADES, is_ordered=True),
             Facet(key="flow", label="Became", names=tuple(self._names["flow"])),
             Facet(key="class", label="Class in A or B", names=tuple(self._names["class"])),
         ]
@@ -119,8 +123,11 @@ def _score(row: Row) -> float | None:
     return _rounded(row["quality"]["mean_score"] if row["quality"] else None, 3)
 
 
-def _grade(row: Row) -> list[int]:
-    return [GRADES.index(row["quality"]["grade"])] if row["quality"] else []
+def _grade(row: Row, uncalibrated: str | None) -> list[int]:
+    if row["quality"] is None:
+        return []
+    shown = shown_grade(row["quality"]["grade"], row["quality"]["reasons"], uncalibrated)
+    return [SHOWN_GRADES.index(shown)]
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

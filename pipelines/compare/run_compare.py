@@ -106,7 +106,7 @@ class _Comparer:
     def __init__(self, a: LabelledRun, b: LabelledRun, writer: ViewerWriter) -> None:
         self._a, self._b, self._writer = a, b, writer
         self._partner = Partner(b)
-        self._index = PairIndex(base_of(a))
+        self._index = PairIndex(base_of(a), (a.uncalibrated, b.uncalibrated))
         self._num_only_in_a = 0
         self.comparison = Comparison()
         self.selection = Selection(size=MAX_IMAGES)

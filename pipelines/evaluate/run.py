@@ -16,6 +16,7 @@ from pipelines.evaluate.truth import RunTruth
 from pipelines.export.example import path_in_corpus
 from pipelines.redaction import without_secrets
 from pipelines.run.committed import open_committed, read_machine_rows
+from pipelines.run.grading import standing, why_uncalibrated
 from pipelines.run.plan import PlanSettings, load_plan
 from pipelines.schema import is_labelled, to_rows
 from possam_core.checkpoints.header import model_fingerprint, promised_grades
@@ -24,7 +25,7 @@ from possam_core.evaluation.measurement import Measurement, mean_image_pq
 from possam_core.evaluation.panoptic_quality import PanopticQuality, summarise
 from possam_core.evaluation.percent import percent, quality_percents
 from possam_core.evaluation.reliability import CLASS_SCORE
-from possam_core.labels.quality import EXPECTED_PQ, GRADES
+from possam_core.labels.quality import GRADES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class GradeCalibration:
     grade: str
     num_images: int
     quality: PanopticQuality  # of these images together
-    expected_pq: float | None  # their PQ at calibration; None: no image had the grade then
+    expected_pq: float | None  # their PQ at calibration; None: not known, or not calibrated here
     image_pq: float | None  # mean PQ of the images; None: no image has a segment that counts
     expected_image_pq: float | None  # at calibration; None: as above, or not calibrated
 
@@ -49,7 +50,7 @@ class EvaluationReport:
     figures: Figures  # of the images that were measured
     image_ids: tuple[str, ...]  # of those images, by their index
     grades: tuple[GradeCalibration, ...]  # from A to D; grades without images are left out
-    is_calibrated: bool  # else the expected figures are of possam-tiny on playground scenes
+    uncalibrated: str | None  # why the grades promise nothing here; None: they do
     num_errors: int  # images without labels: all their true segments are missed
     num_without_truth: int  # images of the run that are not in the ground truth; left out
     num_without_row: int  # images of the ground truth that are not in the run; left out
@@ -81,6 +82,7 @@ class EvaluationReport:
             "num_errors": self.num_errors,
             "num_without_truth": self.num_without_truth,
             "num_without_row": self.num_without_row,
+            "not_calibrated_here": self.uncalibrated,
             "grades": [asdict(grade) for grade in self.grades],
             **record,
         }
@@ -100,19 +102,18 @@ class EvaluationReport:
         return table
 
     def _grade_table(self) -> Table:
-        of = "this model on the images that it was calibrated with"
-        if not self.is_calibrated:
-            of = "an earlier possam-tiny, not calibrated, on playground scenes"
-        of_image = ("PQ of an image", "expected", "off by") if self.is_calibrated else ()
+        caption = "expected: as measured for this model on the images that it was calibrated with"
+        if self.uncalibrated is not None:
+            caption = standing(self.uncalibrated)
+        compared = ("expected", "off by")
         table = figures_table(
             "Calibration of the grades",
-            *("grade", "images", "PQ", "expected", "off by", *of_image),
-            caption=f"expected: as measured for {of}",
+            *("grade", "images", "PQ", *compared, "PQ of an image", *compared),
+            caption=caption,
         )
         for g in self.grades:
             scores = _compared(g.quality.pq, g.expected_pq)
-            if self.is_calibrated:
-                scores += _compared(g.image_pq, g.expected_image_pq)
+            scores += _compared(g.image_pq, g.expected_image_pq)
             table.add_row(g.grade, f"{g.num_images:,}", *scores)
         return table
 
@@ -152,7 +153,8 @@ def evaluate_run(
             f"expected ground truth of the images in {run}, but {ground_truth} names none of them;"
             " compare its file names with the uris of the run"
         )
-    promised = _promised_by_model(plan.settings)
+    uncalibrated = why_uncalibrated(folder)
+    promised = {} if uncalibrated is not None else _promised_by_model(plan.settings)
     return EvaluationReport(
         run=run,
         ground_truth=truth.location,
@@ -162,28 +164,28 @@ def evaluate_run(
         ),
         image_ids=tuple(image_ids),
         grades=tuple(_calibrations(total, promised)),
-        is_calibrated=promised is not None,
+        uncalibrated=uncalibrated,
         num_errors=num_errors,
         num_without_truth=num_without_truth,
         num_without_row=len(truth) - len(image_ids),
     )
 
 
-def _promised_by_model(settings: PlanSettings) -> Mapping[str, Mapping[str, Any]] | None:
+def _promised_by_model(settings: PlanSettings) -> Mapping[str, Mapping[str, Any]]:
     """The quality of each grade when the run's model was calibrated.
 
-    None: it was not calibrated, or its checkpoint is no longer here.
+    Empty: its checkpoint is no longer here.
     """
     try:
         if model_fingerprint(settings.model) != settings.model_sha256:
-            return None
-        return promised_grades(settings.model)
+            return {}
+        return promised_grades(settings.model) or {}
     except CheckpointError:
-        return None
+        return {}
 
 
 def _calibrations(
-    measured: Measurement, promised: Mapping[str, Mapping[str, Any]] | None
+    measured: Measurement, promised: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[GradeCalibration]:
     """Of each grade that images have."""
     for grade in GRADES:
@@ -191,7 +193,7 @@ def _calibrations(
         if not images:
             continue
         counts = measured.by_grade[grade]
-        of_grade = {"pq": EXPECTED_PQ[grade]} if promised is None else promised.get(grade, {})
+        of_grade = promised.get(grade, {})
         yield GradeCalibration(
             grade=grade,
             num_images=len(images),

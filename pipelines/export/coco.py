@@ -29,6 +29,7 @@ def write_coco(whole: Whole, key: str, categories: list[dict[str, Any]]) -> None
         "info": {
             "description": f"labels of plan {whole.provenance['plan_id']}, made by possam",
             "teacher": whole.provenance["teacher"],
+            "grades": whole.provenance["grades"],
         },
         "licenses": [],
         "categories": categories,

@@ -7,6 +7,7 @@ from pipelines.export.export_format import ExportFormat
 from pipelines.export.protocol import ImageUse
 from pipelines.settings.shared_fields import AllowedHosts
 from pipelines.storage.addresses import normalise_location
+from possam_core.labels.quality import GRADES
 from possam_core.settings import Setting, require_valid
 
 
@@ -52,6 +53,9 @@ class ExportConfig:
             unset="all grades",
         ),
     ] = None
+    uncalibrated: Annotated[
+        bool, Setting(help="choose by grades even where they are not calibrated")
+    ] = False
     classes: Annotated[
         str | None,
         Setting(
@@ -101,6 +105,11 @@ class ExportConfig:
         if not self.labels_only or self.format.writer.image_use is not ImageUse.COPIED:
             return ""
         return f"labels_only must be left out for {self.format}, which holds the images"
+
+    @property
+    def chooses_by_grade(self) -> bool:
+        """Whether a grade keeps images out."""
+        return self.min_grade not in (None, GRADES[-1])
 
     @property
     def copies_images(self) -> bool:

@@ -19,6 +19,7 @@ from pipelines.export.pictures import Picture
 from pipelines.export.png import encode_grey, encode_ids
 from pipelines.formats.coco_panoptic import segment_record
 from pipelines.run.committed import Correction
+from pipelines.run.grading import shown_grades
 from pipelines.run.id_map import damaged_labels
 from possam_core.errors import PossamError
 from possam_core.images.decode import UPRIGHT
@@ -58,7 +59,7 @@ class Example:
     split: str  # TRAIN or VAL
     image_hw: tuple[int, int]
     exif_orientation: int
-    grade: str
+    grade: str  # as it is shown
     correction: Correction | None  # if people have drawn these segments
     segments: tuple[ExportedSegment, ...]
     runs: PixelRuns  # of `segments`, in order
@@ -135,6 +136,7 @@ def make_examples(
     val_share: float = 0.0,
     corrections: Mapping[str, Correction] | None = None,
     corpus: str = "",
+    uncalibrated: str | None = None,
 ) -> Iterator[Example]:
     """The images of `rows` in order, without their pictures.
 
@@ -144,6 +146,7 @@ def make_examples(
         val_share: share of the images in the split VAL.
         corrections: by image id.
         corpus: address of the corpus, from the plan.
+        uncalibrated: why the grades of the model promise nothing; None: they do.
 
     Raises:
         ConfigError: the segments of an image are damaged.
@@ -151,7 +154,7 @@ def make_examples(
     columns = _Columns.of(rows)
     sizes = pc.list_value_length(rows["segments_info"]).to_pylist()
     last = 0
-    for head, size in zip(_heads(rows), sizes, strict=True):
+    for head, size in zip(_heads(rows, uncalibrated), sizes, strict=True):
         first, last = last, last + size
         image_hw = (head["height"], head["width"])
         try:
@@ -183,9 +186,9 @@ class _Head(TypedDict):
     grade: str
 
 
-def _heads(rows: pa.Table) -> list[_Head]:
+def _heads(rows: pa.Table, uncalibrated: str | None) -> list[_Head]:
     heads = rows.select(["image_id", "uri", "width", "height", "exif_orientation"])
-    heads = heads.append_column("grade", pc.struct_field(rows["quality"], "grade"))
+    heads = heads.append_column("grade", shown_grades(rows["quality"], uncalibrated))
     return cast(list[_Head], heads.to_pylist())
 
 

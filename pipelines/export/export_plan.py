@@ -24,6 +24,7 @@ class ExportPlan:
     state: str  # hash of the names of all committed files of the run, which never change
     where: str | None
     min_grade: str | None
+    uncalibrated: bool  # whether the grades promise nothing
     classes: list[dict[str, Any]]  # categories, in order
     class_of: dict[str, int]  # category id in the run -> index in `classes`
     val_share: float
@@ -39,6 +40,7 @@ def make_plan(config: ExportConfig, run: LabelledRun, classes: ClassMap) -> Expo
         state=sha256(json.dumps(asdict(run.commits)).encode()).hexdigest(),
         where=run.where_text,
         min_grade=config.min_grade,
+        uncalibrated=run.uncalibrated is not None,
         classes=classes.to_json(),
         class_of={str(id_): index for id_, index in classes.index_of.items()},
         val_share=config.val_share,

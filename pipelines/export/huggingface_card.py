@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from pipelines.export.classes import ClassMap
+from pipelines.run.grading import CALIBRATED
 from pipelines.run.plan import NOT_KNOWN
 
 SIZES = (
@@ -34,7 +35,7 @@ dataset = load_dataset("this folder, or its name on the Hub")
 | `panoptic` | an RGB picture of segment ids: id = R + 256 G + 65536 B, 0 is void |
 | `segments_info` | one entry a segment: its id, class, area and box in pixels, score |
 | `image_id`, `uri` | which image it is, and where it came from |
-| `grade` | A to D, how far to trust its labels |
+| `grade` | A to D, how far to trust its labels{grades} |
 | `corrected_by`, `corrected_at` | who corrected its labels, and when; null: not corrected |
 
 In `segments_info`, `label` is the class by name, `category_id` its id in the vocabulary.
@@ -80,6 +81,7 @@ def dataset_card(
         by_people=f" and people have corrected in {num_corrected:,} of them"
         if num_corrected
         else "",
+        grades="" if provenance["grades"] == CALIBRATED else f"; {provenance['grades']}",
         provenance="\n".join(f"| {name} | {_cell(value)} |" for name, value in _facts(provenance)),
         things=", ".join(names[True]) or "none",
         stuff=", ".join(names[False]) or "none",

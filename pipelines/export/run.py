@@ -22,7 +22,8 @@ from pipelines.export.parts import LeftOut, PartHead, committed_parts, read_head
 from pipelines.export.protocol import Whole
 from pipelines.export.unit import ExportJob
 from pipelines.export.workers import export_units
-from pipelines.reader import open_run
+from pipelines.reader import LabelledRun, open_run
+from pipelines.run.grading import require_calibrated, standing
 from pipelines.storage.store import trouble_named
 from possam_core.errors import ConfigError
 
@@ -71,8 +72,9 @@ def run_export(
         raise ConfigError(
             f"expected one filter, got {config.where!r} in SQL and {where} of pyarrow; use one"
         )
-    run = open_run(config.run, where=config.where if where is None else where)
-    job = ExportJob(config=config, run=run, classes=choose_classes(run.categories, config.classes))
+    run = open_filtered(config, where)
+    classes = choose_classes(run.categories, config.classes)
+    job = ExportJob(config=config, run=run, classes=classes, uncalibrated=run.uncalibrated)
     plan = make_plan(config, run, job.classes)
     with trouble_named(config.output), ExportFolder(config.output) as folder:
         freeze(plan, folder)
@@ -89,6 +91,20 @@ def run_export(
         if pending or folder.read(PROVENANCE_KEY) is None:
             _finish(job, folder, heads, report)
     return report
+
+
+def open_filtered(config: ExportConfig, where: pc.Expression | None = None) -> LabelledRun:
+    """The run that an export is of.
+
+    Raises:
+        ConfigError: there is no such run, the filter is invalid, or it or `min_grade` asks for
+            grades that are not calibrated there.
+    """
+    condition = config.where if where is None else where
+    run = open_run(config.run, where=condition, uncalibrated=config.uncalibrated)
+    if config.chooses_by_grade and not config.uncalibrated:
+        require_calibrated(run.uncalibrated)
+    return run
 
 
 def _progress(console: Console | None) -> Progress:
@@ -161,6 +177,7 @@ def _provenance(job: ExportJob, report: ExportReport) -> dict[str, Any]:
         "format": report.format,
         "where": job.run.where_text,
         "min_grade": config.min_grade,
+        "grades": standing(job.uncalibrated),
         "val_share": config.val_share,
         "labels_only": config.labels_only,
         "num_images": report.num_images,

@@ -31,6 +31,7 @@ class ExportJob:
     config: ExportConfig
     run: LabelledRun
     classes: ClassMap
+    uncalibrated: str | None  # why the grades of the run promise nothing; None: they do
 
 
 @dataclass(slots=True)
@@ -73,6 +74,7 @@ def export_unit(job: ExportJob, shard: int) -> PartHead:
         val_share=config.val_share,
         corrections=job.run.corrections,
         corpus=job.run.plan.settings.images,
+        uncalibrated=job.uncalibrated,
     )
     if config.copies_images:
         images = _planned(job.run, shard, rows["image_id"].to_pylist())

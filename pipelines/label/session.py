@@ -27,6 +27,7 @@ from pipelines.planning.retry import TRY_CAREFULLY, prepare_retry
 from pipelines.ray_cluster import ray_cluster
 from pipelines.run.finalise import finalise
 from pipelines.run.folder import RunFolder
+from pipelines.run.grading import starting_note, why_uncalibrated
 from pipelines.run.manifest import Manifest, current_manifest
 from pipelines.run.plan import load_rounds
 from pipelines.run.presence import Presence
@@ -50,6 +51,7 @@ class LabelReport:
     location: str
     num_shards: int  # of the whole round
     manifest: Manifest | None  # of the whole run; None while shards are open
+    uncalibrated: str | None = None  # why the grades promise nothing; None: they do, or it is open
     is_rerun: bool = False  # there was nothing to do
     num_images: int = 0  # labelled by this call
     num_images_twice: int = 0  # by this call, but committed first by another run
@@ -134,17 +136,23 @@ def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
         pending = [s for s in range(plan.num_shards) if s not in committed]
         if not pending:
             finished = current_manifest(run, load_rounds(run)) or finalise(run)
-            return replace(report, manifest=finished, is_rerun=True)
+            return replace(
+                report, manifest=finished, uncalibrated=why_uncalibrated(run), is_rerun=True
+            )
         run.probe()
+        if note := starting_note(plan.settings):
+            console.print(f"possam: {note}", markup=False, soft_wrap=True)
         session = _Session(run, job, console, attempts=run.count_attempts(plan.round))
     started = time.monotonic()
     session.label_shards(pending)
     with trouble_named(run.location):
         still_open = set(range(plan.num_shards)) - run.committed_shards(plan.round)
         manifest = None if still_open else finalise(run)
+        uncalibrated = None if still_open else why_uncalibrated(run)
     return replace(
         report,
         manifest=manifest,
+        uncalibrated=uncalibrated,
         num_images=sum(plan.images_in(s) for s in pending if s not in still_open),
         num_images_twice=session.num_images_twice,
         num_halvings=session.num_halvings,

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.label.session import LabelReport
+from pipelines.run.grading import UNCALIBRATED, standing
 from pipelines.run.manifest import Totals
 
 MAX_OPEN_SHOWN = 10
@@ -24,6 +25,7 @@ def summarise(report: LabelReport) -> RenderableType:
     return Group(
         Text(first),
         *(Text(note) for note in _notes(report)),
+        *([Text(standing(report.uncalibrated))] if report.uncalibrated else []),
         _totals_table(report, report.manifest.totals),
         Text(f"labels    {report.location}/data", overflow="fold"),
         Text(f"manifest  root hash {report.manifest.root_hash[:16]}"),
@@ -78,14 +80,19 @@ def _totals_table(report: LabelReport, totals: Totals) -> Table:
     table.add_row("  things", f"{totals.things:,}")
     table.add_row("  stuff", f"{totals.stuff:,}")
     table.add_row("mean score", "-" if totals.mean_score is None else f"{totals.mean_score:.3f}")
-    grades = ", ".join(f"{grade} {count:,}" for grade, count in totals.grades.items())
-    table.add_row("grades", grades or "-")
+    table.add_row("grades", _grades(report, totals) or "-")
     if not report.is_rerun:
         table.add_row("seconds", f"{report.seconds:.1f}")
         table.add_row("  start-up", f"{report.startup_seconds:.1f}")
         rate = report.images_per_s
         table.add_row("images/s", "-" if rate is None else f"{rate:.1f}")
     return table
+
+
+def _grades(report: LabelReport, totals: Totals) -> str:
+    if report.uncalibrated is not None and totals.ok:
+        return f"{UNCALIBRATED} {totals.ok:,}"
+    return ", ".join(f"{grade} {count:,}" for grade, count in totals.grades.items())
 
 
 def _open_note(report: LabelReport) -> RenderableType:

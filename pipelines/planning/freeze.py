@@ -29,7 +29,7 @@ from pipelines.run.folder import (
     plan_part_key,
 )
 from pipelines.run.parts import SHARDS_A_PART
-from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
+from pipelines.run.plan import FOR_PEOPLE, Plan, PlanSettings, load_plan, refuse_other_settings
 from pipelines.schema import PLAN_SCHEMA
 from possam_core.ahead import run_ahead
 from possam_core.errors import ConfigError
@@ -84,7 +84,7 @@ def freeze_plan(
         _write_dropped(run, candidates, dropped)
         kept = (drop(batch, first, dropped.values()) for first, batch in candidates.batches())
         parts = write_parts(run, kept, shard_size=settings.shard_size, limit=settings.limit)
-    names = ("model", "vocabulary", "vocabulary_source", "teacher")  # their hashes count
+    names = ("model", "vocabulary", "vocabulary_source", *FOR_PEOPLE)  # their hashes count
     labels_depend_on = {k: v for k, v in asdict(settings).items() if k not in names}
     parts.digest.update(json.dumps(labels_depend_on, sort_keys=True).encode())
     head = {

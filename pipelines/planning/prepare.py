@@ -94,6 +94,7 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabular
         teacher=TeacherRecord(
             name=card.name, revision=card.revision, licence=card.licence, files=dict(card.files)
         ),
+        calibrated=card.calibrated,
     )
     is_seen = card.is_seen(vocabulary)
     return settings, FrozenVocabulary(vocabulary=vocabulary, is_seen=is_seen)

@@ -23,6 +23,7 @@ from pipelines.run.committed import (
     substitute,
 )
 from pipelines.run.folder import SCHEMA_VERSION, RunFolder, shard_key
+from pipelines.run.grading import require_calibrated, why_uncalibrated
 from pipelines.run.manifest import current_manifest
 from pipelines.run.plan import Plan, load_plan
 from pipelines.schema import OK, ROW_SCHEMA
@@ -36,17 +37,18 @@ if TYPE_CHECKING:
     from pipelines.reader.torch_dataset import LabelledDataset, LabelledStream
 
 
-def open_run(location: str, *, where: Where = None) -> "LabelledRun":
+def open_run(location: str, *, where: Where = None, uncalibrated: bool = False) -> "LabelledRun":
     """The committed labels of the run at `location`.
 
     Args:
         location: the run folder, local or `s3://`.
         where: a condition on images: SQL, such as `grade <= 'B' and mean_score > 0.6`, or an
             expression of `pyarrow.compute`, over `where.FLAT_SCHEMA`.
+        uncalibrated: `where` may name the grade even where it is not calibrated.
 
     Raises:
         ConfigError: there is no run, it has another schema, or `where` is invalid or names a
-            measure that the run's model does not know.
+            measure that the run's model does not know, or a grade that is not calibrated here.
 
     Example:
         >>> from pipelines import open_run
@@ -59,6 +61,8 @@ def open_run(location: str, *, where: Where = None) -> "LabelledRun":
         plan = load_plan(run)
     assert plan is not None  # `find_commits` checked it
     opened = LabelledRun(location=run.location, where=where, plan=plan, commits=commits)
+    if opened.filter.names("grade") and not uncalibrated:
+        require_calibrated(opened.uncalibrated)
     opened.filter.refuse_unknown(map(opened._newest, opened.shards()))
     return opened
 
@@ -110,6 +114,12 @@ class LabelledRun:
             "schema_version": SCHEMA_VERSION,
             **({"teacher": json.dumps(teacher.to_json())} if teacher else {}),
         }
+
+    @cached_property
+    def uncalibrated(self) -> str | None:
+        """Why the grades promise nothing here, judged by what is committed; None: they do."""
+        with trouble_named(self.location):
+            return why_uncalibrated(self._run)
 
     @cached_property
     def filter(self) -> Filter:

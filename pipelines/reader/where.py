@@ -59,6 +59,10 @@ class Filter:
         self._database = _connect() if isinstance(where, str) else None
         self.keep(ROW_SCHEMA.empty_table())
 
+    def names(self, column: str) -> bool:
+        """Whether the condition has the name of a column in it."""
+        return column in re.findall(r"\w+", str(self.where).lower())
+
     def refuse_unknown(self, tables: Iterable[pa.Table]) -> None:
         """Return only if each measure that the condition names is known of an image.
 
@@ -68,8 +72,7 @@ class Filter:
         Raises:
             ConfigError: there are segments, but of no image the measure is known.
         """
-        words = set(re.findall(r"\w+", str(self.where).lower()))
-        missing = [name for name in MAYBE_UNKNOWN if name in words]
+        missing = [name for name in MAYBE_UNKNOWN if self.names(name)]
         num_segments = 0
         for rows in tables if missing else ():
             quality = rows["quality"].combine_chunks()

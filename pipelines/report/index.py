@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipelines.reader.where import MAYBE_UNKNOWN
 from pipelines.report.selection import KIND_NAMES, Candidate
 from pipelines.report.viewer import ErrorSummary, Facet, FacetValues, Kind, Measure, RowBlock
+from pipelines.run.grading import UNCALIBRATED, shown_grades
 from pipelines.run.plan import NOT_KNOWN
 from pipelines.schema import OK, QUALITY_TYPE
 from possam_core.labels.quality import GRADES
@@ -20,6 +21,7 @@ MAX_MESSAGE_CHARS = 200
 NUM_SAMPLES = 3  # of one error code, in the head
 LABELS = {"void_frac": "void share"}
 SIZES = ("num_segments", "width", "height")
+SHOWN_GRADES = (*GRADES, UNCALIBRATED)
 
 
 class Names(dict[str, int]):
@@ -33,9 +35,14 @@ class Names(dict[str, int]):
 class RunIndex:
     """Turns shards into blocks of the index, and counts grades and errors."""
 
-    def __init__(self, base: str) -> None:
-        """Start an empty index; images below `base` are named relative to it."""
+    def __init__(self, base: str, uncalibrated: str | None = None) -> None:
+        """Start an empty index; images below `base` are named relative to it.
+
+        `uncalibrated` says why the grades of the model promise nothing; None: they do.
+        """
         self.base = base
+        self._uncalibrated = uncalibrated
+        self.grades = GRADES if uncalibrated is None else SHOWN_GRADES
         self.num_rows = 0
         self.num_per_grade: Counter[str] = Counter()
         self.num_per_error: Counter[str] = Counter()
@@ -47,16 +54,17 @@ class RunIndex:
         self.num_rows += rows.num_rows
         names = [uri.removeprefix(self.base) for uri in rows["uri"].to_pylist()]
         quality = rows["quality"]
-        self.num_per_grade.update(_present(pc.struct_field(quality, "grade")))
+        shown = shown_grades(quality, self._uncalibrated)
+        self.num_per_grade.update(_present(shown))
         segments = rows["segments_info"].combine_chunks()
         classes = pc.struct_field(pc.list_flatten(segments), "category_name")
         reasons = pc.struct_field(quality, "reasons").combine_chunks()
-        grades = Names({grade: i for i, grade in enumerate(GRADES)})
+        grades = Names({grade: i for i, grade in enumerate(self.grades)})
         return RowBlock(
             names=names,
             measures={m.key: _numbers(rows, m.key) for m in measures()},
             facets={
-                "grade": _single(pc.struct_field(quality, "grade"), grades),
+                "grade": _single(shown, grades),
                 "error": _single(rows["error_code"], self._names["error"]),
                 "class": _multiple(segments, classes, self._names["class"]),
                 "reason": _multiple(reasons, pc.list_flatten(reasons), self._names["reason"]),
@@ -67,11 +75,11 @@ class RunIndex:
     def facets(self, *, with_pictures: bool) -> tuple[Facet, ...]:
         """The facets of all rows so far; `with_pictures` adds one for the kind of picture."""
         found = [
-            Facet(key="grade", label="Grade", names=GRADES, is_ordered=True),
+            Facet(key="grade", label="Grade", names=self.grades, is_ordered=True),
             Facet(key="error", label="Error", names=tuple(self._names["error"])),
             Facet(
                 key="reason",
-                label="Below grade A for",
+                label="Below grade A for" if self._uncalibrated is None else "Lower than usual in",
                 names=[*map(readable, self._names["reason"])],
             ),
             Facet(key="class", label="Class", names=tuple(self._names["class"])),
@@ -130,15 +138,17 @@ def readable(name: str) -> str:
     return name.replace("_", " ").replace("iou", "IoU").replace("clip", "CLIP")
 
 
-def candidates(rows: pa.Table, *, first_row: int, shard: int) -> Iterator[Candidate]:
-    """The labelled images of a shard; the worst have the worst grade, then the lowest score."""
+def candidates(
+    rows: pa.Table, *, first_row: int, shard: int, uncalibrated: str | None = None
+) -> Iterator[Candidate]:
+    """The labelled images of a shard; the worst have the worst grade as shown, then score."""
     columns = rows.select(["image_id", "status"]).to_pydict()
-    grades = pc.struct_field(rows["quality"], "grade").to_pylist()
+    grades = shown_grades(rows["quality"], uncalibrated).to_pylist()
     scores = pc.struct_field(rows["quality"], "mean_score").to_pylist()
     for i, (image_id, status) in enumerate(zip(*columns.values(), strict=True)):
         if status == OK:
             yield Candidate(
-                badness=(-GRADES.index(grades[i]), scores[i]),
+                badness=(-SHOWN_GRADES.index(grades[i]), scores[i]),
                 image_id=image_id,
                 row=first_row + i,
                 shard=shard,

@@ -15,6 +15,7 @@ from pipelines.report.selection import Candidate, Selection
 from pipelines.report.viewer import Head, Measure, Order, ViewerWriter
 from pipelines.run.committed import read_rows
 from pipelines.run.folder import RunFolder, shard_key
+from pipelines.run.grading import UNCALIBRATED, standing
 from pipelines.run.parts import read_shard
 from pipelines.run.plan import TeacherRecord
 from pipelines.schema import is_labelled, to_rows
@@ -59,11 +60,17 @@ def write_report(
         raise ConfigError(f"max_images must be at least 1, got {max_images}; leave it out")
     opened = open_run(run)
     writer = ViewerWriter(output or f"{opened.location}/report")
-    index, selection = RunIndex(base_of(opened)), Selection(size=max_images)
+    index, selection = RunIndex(base_of(opened), opened.uncalibrated), Selection(size=max_images)
     with bars(console=console) as progress:
         for shard in progress.track(opened.shards(), description="reading labels"):
             rows = opened.read_shard(shard)
-            selection.add(candidates(rows, first_row=index.num_rows, shard=shard))
+            found = candidates(
+                rows,
+                first_row=index.num_rows,
+                shard=shard,
+                uncalibrated=opened.uncalibrated,
+            )
+            selection.add(found)
             writer.add_rows(index.add(rows))
         chosen = selection.chosen()
         task = progress.add_task("drawing", total=len(chosen))
@@ -111,6 +118,7 @@ def provenance_of(run: LabelledRun) -> tuple[tuple[str, str], ...]:
         ("Plan", f"{plan.plan_id}: {plan.num_images:,} images in {plan.num_shards:,} shards"),
         ("Made by", f"possam {version.decode()}"),
         ("Row schema", run.plan.schema_version),
+        ("Grades", standing(run.uncalibrated)),
     )
 
 
@@ -133,6 +141,19 @@ def _subjects(
     ]
 
 
+def _warning(run: LabelledRun) -> Iterator[str]:
+    if run.uncalibrated is not None:
+        yield standing(run.uncalibrated)
+
+
+def _grade_totals(index: RunIndex) -> Iterator[tuple[str, int]]:
+    """Of every grade, or, where the model's are not calibrated, of those that are shown."""
+    for grade in index.grades:
+        number = index.num_per_grade[grade]
+        if index.grades == GRADES or number:
+            yield "Uncalibrated" if grade == UNCALIBRATED else f"Grade {grade}", number
+
+
 def _head(run: LabelledRun, index: RunIndex, selection: Selection) -> Head:
     chosen = selection.chosen()
     counts = index.num_per_grade
@@ -140,7 +161,7 @@ def _head(run: LabelledRun, index: RunIndex, selection: Selection) -> Head:
         "Images": index.num_rows,
         "Labelled": selection.num_seen,
         "Errors": index.num_rows - selection.num_seen,
-        **{f"Grade {grade}": counts[grade] for grade in GRADES},
+        **dict(_grade_totals(index)),
     }
     if run.corrections:
         totals["Corrected by people"] = len(run.corrections)
@@ -159,8 +180,8 @@ def _head(run: LabelledRun, index: RunIndex, selection: Selection) -> Head:
         badges=("grade", "error"),
         facts=FACTS,
         totals=[(name, f"{count:,}") for name, count in totals.items()],
-        bar=[(grade, counts[grade]) for grade in GRADES if counts[grade]],
-        notes=(selection.describe(),),
+        bar=[(grade, counts[grade]) for grade in index.grades if counts[grade]],
+        notes=(*_warning(run), selection.describe()),
         errors=index.errors(),
         provenance=provenance_of(run),
         pictures=[candidate.row for candidate, _ in chosen],

@@ -17,6 +17,7 @@ from pipelines.fetch.image_reader import ImageReader
 from pipelines.reader.image import LabelledImage
 from pipelines.reader.run import LabelledRun, open_run
 from pipelines.report.overlay import draw_overlay
+from pipelines.run.grading import shown_grade
 from pipelines.run.id_map import id_map
 from pipelines.storage.store import STORE_ERRORS
 from possam_core.images.decode import ImageError
@@ -44,7 +45,9 @@ def make_thumbnails(
     """
     reader = ImageReader(allowed_hosts)
     thumbnails = []
-    for image in _some_images(open_run(location), num_images):
+    run = open_run(location)
+    for image in _some_images(run, num_images):
+        quality = image.row["quality"]
         try:
             pixels = image.pixels(reader)
         except (ImageError, *STORE_ERRORS):  # gone or changed since it was labelled
@@ -52,7 +55,7 @@ def make_thumbnails(
         thumbnails.append(
             Thumbnail(
                 name=PurePosixPath(image.uri).name or image.uri,
-                grade=image.row["quality"]["grade"],
+                grade=shown_grade(quality["grade"], quality["reasons"], run.uncalibrated),
                 jpeg=_jpeg(pixels, image),
             )
         )

@@ -63,10 +63,20 @@ class _Sums:
     things: int = 0
     stuff: int = 0
     score: float = 0.0  # sum of the labelled images' mean scores
+    coverage: float = 0.0  # sum of theirs
     grades: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "_Sums") -> None:
-        for name in ("num_images", "ok", "errors", "things", "stuff", "score", "grades"):
+        for name in (
+            "num_images",
+            "ok",
+            "errors",
+            "things",
+            "stuff",
+            "score",
+            "coverage",
+            "grades",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def totals(self) -> Totals:
@@ -79,6 +89,7 @@ class _Sums:
             stuff=self.stuff,
             mean_score=self.score / self.ok if self.ok else None,
             grades=dict(sorted(self.grades.items())),
+            mean_coverage=self.coverage / self.ok if self.ok else None,
         )
 
 
@@ -114,12 +125,13 @@ def _count(
 
 def _add_up(rows: pa.Table) -> _Sums:
     quality = rows.filter(pc.equal(rows["status"], OK)).select(["quality"]).flatten()
-    things, stuff, score = (
+    things, stuff, score, coverage = (
         pc.sum(quality[f"quality.{name}"].cast(kind)).as_py() or 0
         for name, kind in (
             ("num_things", "int64"),
             ("num_stuff", "int64"),
             ("mean_score", "float64"),
+            ("coverage", "float64"),
         )
     )
     return _Sums(
@@ -129,6 +141,7 @@ def _add_up(rows: pa.Table) -> _Sums:
         things=things,
         stuff=stuff,
         score=score,
+        coverage=coverage,
         grades=Counter(quality["quality.grade"].to_pylist()),
     )
 

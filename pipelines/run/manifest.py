@@ -31,6 +31,7 @@ class Totals:
     stuff: int
     mean_score: float | None  # mean over labelled images; None if there is none
     grades: dict[str, int]  # A-D -> images
+    mean_coverage: float | None = None  # as the mean score; None also in an older manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

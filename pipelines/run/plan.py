@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from pipelines.run.folder import PLAN_FOLDER, SCHEMA_VERSIONS, RunFolder, plan_key
 from possam_core.errors import ConfigError
+from possam_core.labels.calibration_set import CalibrationSet
 
 logger = logging.getLogger(__name__)
 
 
 NOT_KNOWN = "not known"
+FOR_PEOPLE = ("teacher", "calibrated")  # settings on which no label depends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +63,15 @@ class PlanSettings:
     since: str | None = None
     consistency_share: float = 0.0
     teacher: TeacherRecord | None = None  # the model, for people; None: of schema 2
+    # What the model's grades were measured with; None: nothing, or an older plan.
+    calibrated: CalibrationSet | None = None
 
     def differences(self, other: "PlanSettings") -> list[str]:
         """A phrase for each setting with which `other` would give other labels."""
         mine, theirs = asdict(self), asdict(other)
         found = []
         for name in mine:
-            if name == "teacher" or name.endswith(("_sha256", "_source")):
+            if name in FOR_PEOPLE or name.endswith(("_sha256", "_source")):
                 continue
             hashed = f"{name}_sha256"
             if hashed in mine:
@@ -151,9 +155,11 @@ def refuse_other_settings(run: RunFolder, plan: Plan, settings: PlanSettings) ->
 
 
 def _parse_plan(content: Any, settings: Any) -> Plan:
-    teacher = settings.get("teacher")
+    teacher, calibrated = settings.get("teacher"), settings.get("calibrated")
     if teacher is not None:
         settings = settings | {"teacher": TeacherRecord(**teacher)}
+    if calibrated is not None:
+        settings = settings | {"calibrated": CalibrationSet.from_json(calibrated)}
     return Plan(
         plan_id=content["plan_id"],
         schema_version=content["schema_version"],

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int64
 from numpy import ndarray
 from scipy import sparse
 
+from pipelines.run.grading import CORRECTED
 from pipelines.schema import ERROR, OK
 from pipelines.stats.histogram import NUM_BINS, Histogram, histograms
 from pipelines.stats.statistics import (
@@ -27,7 +28,6 @@ from pipelines.stats.statistics import (
 )
 
 SIZES_FROM_PX = (32**2, 96**2)  # area from which a segment is medium, and large
-CORRECTED = "corrected"  # the reason in the rows of annotators
 
 
 def shard_statistics(rows: pa.Table) -> Statistics:

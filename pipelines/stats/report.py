@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.monitor.status import read_status
+from pipelines.run.committed import open_committed
+from pipelines.run.grading import why_uncalibrated
 from pipelines.run.plan import TeacherRecord
 from pipelines.stats.drift import Drift, population_stability_index
 from pipelines.stats.run import run_statistics
@@ -21,6 +23,7 @@ class StatisticsReport:
     teacher: TeacherRecord | None  # None: the plan does not record it
     images_per_s: float | None  # from the first commit to the last; None: there is only one commit
     statistics: Statistics
+    uncalibrated: str | None  # why the grades promise nothing here; None: they do
     reference: str | None  # location of the run to compare with
     drift: Drift | None  # from the reference
 
@@ -32,6 +35,7 @@ class StatisticsReport:
             "num_planned": self.num_planned,
             "teacher": None if self.teacher is None else self.teacher.to_json(),
             "images_per_s": self.images_per_s,
+            "not_calibrated_here": self.uncalibrated,
             "statistics": self.statistics.to_json(),
             "tables": {name: tables[name].to_pylist() for name in SCHEMAS},
             "reference": self.reference,
@@ -61,6 +65,7 @@ def report_statistics(
         teacher=status.teacher,
         images_per_s=status.pace.images_per_s,
         statistics=statistics,
+        uncalibrated=why_uncalibrated(open_committed(location)),
         reference=reference,
         drift=drift,
     )

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from pipelines.run.committed import find_commits, newest_rows, read_rows, substitute
 from pipelines.run.folder import SHARDS_A_FOLDER, RunFolder, data_folder, shard_key
+from pipelines.run.grading import why_uncalibrated
 from pipelines.run.parts import SHARDS_A_PART, open_part
 from pipelines.run.plan import load_plan
 from pipelines.stats.count import shard_statistics
@@ -39,14 +40,19 @@ SHARDS_AHEAD = 64  # counted but not yet added up, at most
 
 
 def run_statistics(
-    location: str, *, on_shard: Callable[[int, int], None] = lambda done, total: None
+    location: str,
+    *,
+    uncalibrated: bool = False,
+    on_shard: Callable[[int, int], None] = lambda done, total: None,
 ) -> Statistics:
     """The statistics of the newest committed rows of the run at `location`.
 
-    If the run cannot be written, nothing is cached, and the next call counts everything again.
+    Grades read `uncalibrated` where they promise nothing (`pipelines.run.grading`). If the run
+    cannot be written, nothing is cached, and the next call counts everything again.
 
     Args:
         location: the run folder; the run need not be finished.
+        uncalibrated: count grades as they are even so.
         on_shard: called with the number of shards counted so far, and of all.
 
     Raises:
@@ -62,7 +68,8 @@ def run_statistics(
     with trouble_named(run.location):
         newer = _by_shard(run, newest_rows(run, commits.newer))
         counter = _Counter(run=run, newer=newer, files=_versions(run))
-        digest = counter.digest_of_all(commits.shards)
+        has_grades = uncalibrated or why_uncalibrated(run) is None
+        digest = f"{counter.digest_of_all(commits.shards)} {has_grades}"
         kept = counter.kept(TOTAL_KEY, digest)
         if kept is not None:
             return kept
@@ -72,6 +79,7 @@ def run_statistics(
             for done, found in enumerate(counted, start=1):
                 total += found
                 on_shard(done, len(commits.shards))
+        total = total if has_grades else total.without_grades()
         counter.keep_total(digest, total)
     return total
 

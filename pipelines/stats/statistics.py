@@ -4,10 +4,12 @@ Everything is a count, or a sum of values that were rounded to a fixed step firs
 `+` does not depend on the order of the parts; only means and quantiles are floats.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from pipelines.run.grading import CORRECTED, UNCALIBRATED
 from pipelines.stats.histogram import Histogram
 
 SIZES = ("small", "medium", "large")  # COCO's: below 32 x 32 pixels, below 96 x 96, from there on
@@ -125,7 +127,7 @@ class Statistics:
     num_ok: int = 0
     num_corrected: int = 0  # of those, labelled by annotators
     errors: Mapping[str, int] = field(default_factory=dict)  # code -> images
-    grades: Mapping[str, int] = field(default_factory=dict)  # A-D -> images
+    grades: Mapping[str, int] = field(default_factory=dict)  # A-D or uncalibrated -> images
     reasons: Mapping[tuple[str, str], int] = field(default_factory=dict)  # grade, reason -> images
     images: Mapping[str, Histogram] = field(default_factory=dict)  # of IMAGE_MEASURES
     segments: Mapping[tuple[SegmentClass, str], SegmentFigures] = field(default_factory=dict)
@@ -145,6 +147,22 @@ class Statistics:
             score_bands=merged(self.score_bands, other.score_bands),
             pairs=merged(self.pairs, other.pairs),
         )
+
+    def without_grades(self) -> "Statistics":
+        """The same where the grades of the model promise nothing; those of annotators stay."""
+        kept = {
+            grade: sum(
+                n for (of, reason), n in self.reasons.items() if (of, reason) == (grade, CORRECTED)
+            )
+            for grade in self.grades
+        }
+        grades = Counter({grade: number for grade, number in kept.items() if number})
+        grades[UNCALIBRATED] = sum(self.grades.values()) - grades.total()
+        reasons = Counter[tuple[str, str]]()
+        for (grade, reason), number in self.reasons.items():
+            shown = grade if reason == CORRECTED else UNCALIBRATED
+            reasons[shown, reason] += number
+        return replace(self, grades=dict(+grades), reasons=dict(reasons))
 
     @property
     def num_segments(self) -> int:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
+from pipelines.run.grading import UNCALIBRATED
 from pipelines.stats import Drift, Statistics, population_stability_index
 from pipelines.stats.drift import MUCH_DRIFT
 from pipelines.stats.statistics import NUM_SCORE_BANDS, SIZES
@@ -66,9 +67,9 @@ class Thresholds:
 
 
 def mean_grade(statistics: Statistics) -> float | None:
-    """Mean grade of the labelled images in GRADE_POINTS; None if there are none."""
+    """Mean grade of the labelled images in GRADE_POINTS; None if one is not calibrated, or none."""
     num_graded = sum(statistics.grades.values())
-    if not num_graded:
+    if not num_graded or UNCALIBRATED in statistics.grades:
         return None
     points = sum(GRADE_POINTS[grade] * number for grade, number in statistics.grades.items())
     return points / num_graded
@@ -93,7 +94,7 @@ def shortfalls(
     found = [
         _error_shortfall(statistics, thresholds.max_error_share),
         _low("mean score", mean_score(statistics), thresholds.min_mean_score),
-        _low("mean grade", mean_grade(statistics), thresholds.min_mean_grade),
+        _low_grade(statistics, thresholds.min_mean_grade),
     ]
     if reference is not None:
         drift = population_stability_index(reference, statistics)
@@ -111,6 +112,15 @@ def _error_shortfall(statistics: Statistics, allowed: float | None) -> str:
         f"{num_errors:,} of {statistics.num_images:,} images failed ({share:.1%}), allowed are"
         f" {allowed:.1%}"
     )
+
+
+def _low_grade(statistics: Statistics, least: float | None) -> str:
+    if least is not None and UNCALIBRATED in statistics.grades:
+        return (
+            f"a mean grade of at least {least:g} is wanted, but the grades are not calibrated here;"
+            " leave that limit out, or set uncalibrated to take them as they are"
+        )
+    return _low("mean grade", mean_grade(statistics), least)
 
 
 def _low(name: str, value: float | None, least: float | None) -> str:

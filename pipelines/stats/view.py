@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.run.grading import standing
 from pipelines.run.plan import NOT_KNOWN
 from pipelines.stats.drift import MUCH_DRIFT, SOME_DRIFT, Drift
 from pipelines.stats.histogram import Histogram
@@ -27,6 +28,8 @@ def statistics_view(report: StatisticsReport) -> RenderableType:
     """Tables for a terminal."""
     statistics = report.statistics
     parts: list[RenderableType] = [Text(_headline(report))]
+    if report.uncalibrated is not None:
+        parts.append(Text(standing(report.uncalibrated)))
     if statistics.num_ok:
         parts += [_grades(statistics), _images(statistics)]
     if statistics.num_segments:

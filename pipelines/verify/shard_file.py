@@ -33,6 +33,7 @@ class FileCount:
     num_things: int = 0
     num_stuff: int = 0
     score_sum: float = 0.0  # of the labelled images' mean scores
+    coverage_sum: float = 0.0  # of theirs
     grades: Counter[str] = field(default_factory=Counter)
 
 
@@ -90,7 +91,9 @@ def _order_problems(file: pq.ParquetFile, shard: PlannedShard) -> Iterator[str]:
 def _row_problems(rows: pa.RecordBatch, count: FileCount) -> Iterator[str]:
     """Count `rows`; a phrase for each problem of a row."""
     labels, quality = LabelColumns(rows), rows.column("quality")
-    scores, grades = (quality.field(name).to_pylist() for name in ("mean_score", "grade"))
+    scores, coverages, grades = (
+        quality.field(name).to_pylist() for name in ("mean_score", "coverage", "grade")
+    )
     is_graded = quality.is_valid().to_pylist()
     count.num_rows += rows.num_rows
     for i, row in enumerate(rows.drop_columns(["segments_info", "quality"]).to_pylist()):
@@ -103,6 +106,7 @@ def _row_problems(rows: pa.RecordBatch, count: FileCount) -> Iterator[str]:
             count.num_things += sum(image.is_thing)
             count.num_stuff += len(image.ids) - sum(image.is_thing)
             count.score_sum += scores[i]
+            count.coverage_sum += coverages[i]
             count.grades[grades[i]] += 1
             problems += label_problems(image)
         yield from (f"image {row['image_id']}: {problem}" for problem in problems)

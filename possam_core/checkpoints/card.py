@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from possam_core.errors import VocabularyError, nearest
+from possam_core.labels.calibration_set import CalibrationSet
 from possam_core.vocabulary.published_names import match_classes
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -28,6 +29,7 @@ class TeacherCard:
     # Names and synonyms of the classes that it was trained on; None: not known.
     training_names: tuple[str, ...] | None = None
     vocabulary: Vocabulary | None = None  # used where none is named; None: one must be named
+    calibrated: CalibrationSet | None = None  # what its grades were measured with; None: nothing
     is_closed: bool = False  # it labels the classes of `vocabulary` and no others
 
     def is_seen(self, vocabulary: Vocabulary) -> tuple[bool | None, ...]:

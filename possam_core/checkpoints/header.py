@@ -30,12 +30,14 @@ from possam_core.checkpoints.published import (
 )
 from possam_core.checkpoints.transformers_folder import TransformersFolder, find_transformers
 from possam_core.errors import CheckpointError, PossamError, nearest
+from possam_core.labels.calibration_set import CalibrationSet
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 BUNDLED_LICENCE = "Apache-2.0"
 HEADER_KEY = "possam"
 SUFFIX = ".safetensors"
+SET_SUFFIX = ".calibration-set.json"  # beside a bundled checkpoint whose header has none
 REMOTE_SCHEMES = ("s3://", "hf://")
 MODEL_FILE_KEYS = ("checkpoint", "sam", "clip")
 OWN_TEACHER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -155,6 +157,7 @@ def read_card(model: str) -> TeacherCard:
         record = header["vocabulary"]
         vocabulary = Vocabulary.from_records(record["name"], record["classes"])
         training_names = tuple(map(str, header["training_names"]))
+        calibrated = _calibration_set(path, header)
     except (KeyError, TypeError, PossamError) as error:
         raise unfit_header(path, error) from error
     sha256 = file_sha256(path)  # it names the content of its encoders in turn
@@ -166,6 +169,7 @@ def read_card(model: str) -> TeacherCard:
         files={path.name: sha256, **encoders},
         training_names=training_names,
         vocabulary=vocabulary,
+        calibrated=calibrated,
     )
 
 
@@ -226,6 +230,17 @@ def unfit_header(path: Path, error: Exception) -> CheckpointError:
         f"expected the header of {path} to describe a model of this version, but it does not"
         f" ({error}); install the version of possam that wrote it"
     )
+
+
+def _calibration_set(path: Path, header: dict[str, Any]) -> CalibrationSet | None:
+    """What the grades of a calibrated checkpoint were measured with, where that was recorded."""
+    if header["inference"].get("calibration", {}).get("expected_pq") is None:
+        return None
+    record = header["metrics"]["calibration"].get("set")
+    beside = path.with_name(f"{path.stem}{SET_SUFFIX}")
+    if record is None and path.stem in bundled_models() and beside.is_file():
+        record = json.loads(beside.read_text())
+    return None if record is None else CalibrationSet.from_json(record)
 
 
 def _no_model(model: str) -> CheckpointError:

@@ -103,6 +103,16 @@ def grade(segmentation: PanopticSegmentation) -> tuple[str, tuple[str, ...]]:
     return given, () if given == "A" else reasons
 
 
+def seen_measures(segmentation: PanopticSegmentation) -> dict[str, float]:
+    """Those by which a calibration knows its kind of images: MEASURES of `calibration_set`."""
+    measures = _measure(segmentation)
+    return {
+        "mean_score": measures.mean_score,
+        "coverage": measures.coverage,
+        "num_segments": float(len(segmentation.segments)),
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measures:
     """The keys of `THRESHOLDS`."""

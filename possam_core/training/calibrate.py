@@ -41,8 +41,9 @@ from possam_core.labels.calibration import (
     quality_features,
     tempered,
 )
+from possam_core.labels.calibration_set import CalibrationSet
 from possam_core.labels.panoptic import Merged
-from possam_core.labels.quality import GRADES, grade
+from possam_core.labels.quality import GRADES, grade, seen_measures
 from possam_core.teachers.teacher import Teacher
 from possam_core.training.data.labelled import LabelledImages
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -107,7 +108,9 @@ def calibrate_teacher(
     claims = [_claims(one, eta=eta) for one in _label(teacher, fit_on, on_image)]
     config = _fit(claims, [c.category_id for c in fit_on.vocabulary.classes])
     teacher = make_teacher(measure_on.vocabulary)
-    measured = _measure(_label(teacher, measure_on, on_image), config, eta=eta)
+    measured = _measure(
+        _label(teacher, measure_on, on_image), config, eta=eta, vocabulary=measure_on.vocabulary
+    )
     return Calibrated(
         calibration=config,
         metrics={"fit_images": len(fit_on), "measured_images": len(measure_on), **measured},
@@ -193,11 +196,12 @@ def _fit_expected_pq(
 
 
 def _measure(
-    images: Iterator[_Labelled], config: CalibrationConfig, *, eta: float
+    images: Iterator[_Labelled], config: CalibrationConfig, *, eta: float, vocabulary: Vocabulary
 ) -> dict[str, Any]:
-    """Calibration errors before and after, and the quality of the images of each grade."""
+    """Errors before and after, the quality of the images of each grade, and what they look like."""
     before, after = (dict.fromkeys(CLAIMS, Reliability()) for _ in range(2))
     graded: dict[str, list[tuple[float | None, float | None, PanopticQualityCounts]]] = {}
+    seen = list[dict[str, float]]()
     for image in images:
         calibrated = calibrate(image.merged, config, eta=eta)
         for curves, segmentation, settings in (
@@ -210,6 +214,10 @@ def _measure(
         expected = calibrated.expected.pq if calibrated.expected else None
         result = (image_pq(image.counts), expected, image.counts)
         graded.setdefault(grade(calibrated)[0], []).append(result)
+        seen.append(seen_measures(calibrated))
+    measured_with = CalibrationSet.of(
+        seen, vocabulary=vocabulary.name, vocabulary_sha256=vocabulary.fingerprint
+    )
     return {
         "expected_calibration_error": {
             name: {
@@ -228,6 +236,7 @@ def _measure(
             ]
         ),
         "grades": {g: _grade_record(graded[g]) for g in GRADES if g in graded},
+        "set": measured_with.to_json(),
     }
 
 

@@ -18,7 +18,7 @@ from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.playground import PLAYGROUND, generate_scene, write_corpus
-from tests.factories import make_segment
+from tests.factories import CALIBRATED, make_segment
 from tests.pipelines.clock import Clock
 
 SEED = 3
@@ -87,6 +87,7 @@ def make_run(tmp_path: Path) -> Callable[..., SmallRun]:
             vocabulary="playground",
             vocabulary_sha256=PLAYGROUND.vocabulary.fingerprint,
             shard_size=SHARD_SIZE,
+            calibrated=CALIBRATED,
         )
         vocabulary = PLAYGROUND.vocabulary
         frozen = FrozenVocabulary(vocabulary=vocabulary, is_seen=(True,) * len(vocabulary))

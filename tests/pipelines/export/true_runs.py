@@ -20,7 +20,7 @@ from possam_core.images.decode import decode_image
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
-from tests.factories import make_segment
+from tests.factories import CALIBRATED, make_segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,7 @@ def write_true_run(
         vocabulary=vocabulary.name,
         vocabulary_sha256=vocabulary.fingerprint,
         shard_size=shard_size,
+        calibrated=replace(CALIBRATED, vocabulary_sha256=vocabulary.fingerprint),
     )
     frozen = FrozenVocabulary(vocabulary=vocabulary, is_seen=(True,) * len(vocabulary))
     freeze_plan(run, settings, read_source(settings.images), vocabulary=frozen)

@@ -19,7 +19,7 @@ from possam_core.images.decode import ImageError, ImageErrorCode, decode_image
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.playground import PLAYGROUND
-from tests.factories import make_segment
+from tests.factories import CALIBRATED, make_segment
 
 STUFF = {"sky", "grass"}
 
@@ -72,6 +72,7 @@ def write_run(
         vocabulary_sha256=vocabulary.fingerprint,
         shard_size=shard_size,
         teacher=teacher,
+        calibrated=CALIBRATED,
     )
     frozen = FrozenVocabulary(vocabulary=vocabulary, is_seen=(True,) * len(vocabulary))
     freeze_plan(run, settings, read_source(str(images)), vocabulary=frozen)
