@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from possam_core.errors import CheckpointError
+
 WEIGHTS_FOLDER = "POSSAM_WEIGHTS"  # environment variable
 
 
@@ -109,6 +111,17 @@ def find_by_sha256(sha256: str) -> PublishedWeights | None:
 
 
 def remote_file(address: str) -> Path:
-    """Where `possam weights fetch` puts a checkpoint from `s3://` or `hf://`."""
+    """Where `possam weights fetch` puts a checkpoint from `s3://` or `hf://`.
+
+    Raises:
+        CheckpointError: the address is of a whole folder, `hf://owner/name`.
+    """
+    parts = address.removeprefix("hf://").strip("/").split("/")
+    if address.startswith("hf://") and len(parts) < 3:
+        raise CheckpointError(
+            f"expected a checkpoint such as hf://owner/name/file, got {address}, which is a folder;"
+            f" if it is a model of transformers, run `hf download {'/'.join(parts)} --local-dir"
+            f" {parts[-1]}` and name that folder"
+        )
     folder = hashlib.sha256(address.encode()).hexdigest()[:16]
     return weights_folder() / "checkpoints" / folder / address.rstrip("/").rpartition("/")[2]

@@ -112,7 +112,10 @@ def test_training_names_may_be_those_of_a_built_in_vocabulary(folder: Path) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"teacher": "fcclip"}, "expected fc-clip or ovrcoat as teacher in .* got 'fcclip'"),
+        (
+            {"teacher": "fcclip"},
+            "expected fc-clip, ovrcoat or transformers as teacher in .* got 'fcclip'",
+        ),
         ({"sam": "sam.pth"}, "expected only teacher, head, clip"),
         ({"head": None}, "expected 'head' in the model file"),
         ({"head": "none.pth"}, "names as head, but there is none"),
@@ -139,7 +142,9 @@ def test_lines_that_are_no_names_are_shown(folder: Path) -> None:
 
 
 def test_it_is_no_checkpoint_of_possam(folder: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"expected a checkpoint of PosSAM, got .* FC-CLIP"):
+    with pytest.raises(
+        CheckpointError, match=r"expected a checkpoint of PosSAM, got .* which is another"
+    ):
         resolve_model(str(write_model_file(folder)))
 
 

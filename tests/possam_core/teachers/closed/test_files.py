@@ -15,6 +15,7 @@ from torch import Tensor
 from possam_core.checkpoints.header import promised_grades, read_card
 from possam_core.checkpoints.transformers_folder import find_transformers
 from possam_core.errors import CheckpointError, VocabularyError
+from possam_core.extras import MissingExtraError
 from possam_core.predictor import load_teacher
 from possam_core.teachers.closed.files import open_closed
 from possam_core.vocabulary.builtin import find_vocabulary
@@ -24,6 +25,7 @@ from tests.closed_models import write_input, write_model
 CITYSCAPES = find_vocabulary("cityscapes")
 NAMES = [entry.name for entry in CITYSCAPES.classes]
 WORDS = [{"name": "cup", "kind": "thing"}, {"name": "table", "kind": "stuff"}]
+PUBLISHED = Path(__file__).parents[2] / "training/data/published/coco_panoptic.txt"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -80,7 +82,8 @@ def test_the_commit_is_known_where_the_hub_s_tools_keep_it(folder: Path) -> None
 
 
 def test_published_names_of_coco_are_our_classes(folder: Path) -> None:
-    published = Path(__file__).with_name("coco_panoptic_names.txt").read_text().splitlines()
+    lines = PUBLISHED.read_text().splitlines()
+    published = [line.split(maxsplit=2)[2] for line in lines]
     change_config(folder, id2label=dict(enumerate(published)))
     found = find_transformers(str(folder))
     assert found is not None
@@ -225,3 +228,16 @@ def test_a_model_file_with_a_mistake_is_refused(
 ) -> None:
     with pytest.raises((CheckpointError, VocabularyError), match=sentence):
         load_teacher(model_file(folder, **content))
+
+
+def test_a_hub_s_folder_is_answered_with_how_to_download_it() -> None:
+    with pytest.raises(CheckpointError, match=r"hf download tue-mps/eomt --local-dir eomt` and"):
+        load_teacher("hf://tue-mps/eomt")
+
+
+def test_without_the_library_the_extra_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("possam_core.extras.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"the model eomt needs the extra \[transformers\]"):
+        load_teacher(str(folder))

@@ -11,8 +11,9 @@ from PIL import Image
 from possam_core.errors import GroundTruthError
 from possam_core.labels.id_colours import rgb_from_ids
 from possam_core.playground import PLAYGROUND, generate_scene, write_corpus
-from possam_core.training.data.coco_images import CocoFiles, CocoImages, find_class
+from possam_core.training.data.coco_images import CocoFiles, CocoImages
 from possam_core.vocabulary.builtin import find_vocabulary
+from possam_core.vocabulary.published_names import find_class
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 VOCABULARY = PLAYGROUND.vocabulary
