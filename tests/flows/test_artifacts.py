@@ -86,3 +86,16 @@ def test_the_report_says_what_to_do_about_errors_and_shows_pictures() -> None:
 """)
     assert "| `empty` | 1 | upload the file again, for it has no bytes;" in text
     assert text.endswith("Every image, worst first: `/run/index.html`")
+
+
+def test_a_run_whose_grades_promise_nothing_is_shown_without_grades() -> None:
+    reason = "its images are unlike those that the model was calibrated with"
+    shown = STATISTICS.without_grades()
+    assert counts(shown)["grades"] == {"uncalibrated": 2}
+    assert counts(shown)["mean_grade"] is None
+    rows = {row["figure"]: row["value"] for row in overview_table(shown, reason)}
+    assert rows["grades"].startswith(f"not calibrated here: {reason}; ")
+    assert (rows["grade uncalibrated"], rows["mean grade (4 is A, 1 is D)"]) == ("2", "-")
+    text = report_text(shown, [], title="The corpus", page="/p", shortfalls=[], uncalibrated=reason)
+    assert f"**Its grades are not calibrated here: {reason}; " in text
+    assert "Grades: uncalibrated: 2." in text

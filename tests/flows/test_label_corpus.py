@@ -204,6 +204,21 @@ def run_id(state: State[None]) -> UUID:
     return found
 
 
+def test_where_no_grade_is_calibrated_the_artifacts_say_so_and_no_grade_is_a_threshold(
+    story: Story, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    shown = artifacts_of(client, run_id(story.approved))
+    rows = {row["figure"]: row["value"] for row in shown["corpus-statistics"]}
+    assert rows["grades"].startswith("not calibrated here: ")
+    assert rows["grade uncalibrated"] == rows["labelled"]
+    assert "not calibrated here" in shown["corpus-report"]
+    form = replace(story.form, output=str(tmp_path / "graded"), min_mean_grade=2.0)
+    state = label_corpus(form, return_state=True)
+    assert "min_mean_grade needs calibrated grades" in str(state.message)
+    assert "not calibrated here" in str(state.message)
+    assert not (tmp_path / "graded/data").exists()
+
+
 def test_a_canary_that_fails_stops_the_run_before_the_corpus_is_touched(story: Story) -> None:
     assert story.failed.is_failed()
     assert "the canary falls short: the mean score is 0." in str(story.failed.message)

@@ -79,12 +79,14 @@ def test_it_is_verified_and_counted_and_described(run: Path) -> None:
     assert dict(provenance_of(open_run(str(run))))["Row schema"] == "2"
 
 
-def test_its_manifest_written_again_is_the_same(run: Path) -> None:
-    before = (run / MANIFEST_KEY).read_bytes()
-    assert json.loads(before)["root_hash"].startswith(ROOT_HASH)
+def test_its_manifest_written_again_is_the_same_and_knows_the_coverage(run: Path) -> None:
+    before = json.loads((run / MANIFEST_KEY).read_bytes())
+    assert before["root_hash"].startswith(ROOT_HASH)
     (run / MANIFEST_KEY).unlink()
     finalise(RunFolder(str(run)))
-    assert (run / MANIFEST_KEY).read_bytes() == before
+    after = json.loads((run / MANIFEST_KEY).read_bytes())
+    assert 0 < after["totals"].pop("mean_coverage") <= 1
+    assert after == before
 
 
 def test_its_rows_written_again_are_the_same_bytes(run: Path) -> None:
