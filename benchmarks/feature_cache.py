@@ -55,6 +55,9 @@ class DiscardingFolder:
     def write(self, name: str, data: bytes) -> str:
         return name
 
+    def full_name(self, name: str) -> str:
+        return name
+
 
 class Clock:
     """An observer that records when each step ended."""

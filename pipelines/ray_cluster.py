@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import ray
 from ray._private import auto_init_hook, utils
 from ray.data import DataContext
+from ray.exceptions import RayError
 
+from possam_core.errors import PossamError, first_line
 from possam_core.processes import usable_cpus
 
 STDERR_FD = 2
@@ -29,7 +31,8 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
         if ray.is_initialized():
             yield
             return
-        _join_or_start(num_workers, num_gpus)
+        with _failure_named():
+            _join_or_start(num_workers, num_gpus)
         try:
             yield
         finally:
@@ -71,6 +74,29 @@ def _join_or_start(num_workers: int | None, num_gpus: float) -> None:
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
             )
+
+
+@contextmanager
+def _failure_named() -> Iterator[None]:
+    """Turn what Ray raises where it cannot start or be joined into one sentence.
+
+    Raises:
+        PossamError: it could not.
+    """
+    try:
+        yield
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        address = os.environ.get("RAY_ADDRESS")
+        if address:
+            raise PossamError(
+                f"expected a Ray cluster at RAY_ADDRESS {address}, but it cannot be joined"
+                f" ({first_line(error)}); start it, correct the address, or unset it"
+            ) from error
+        raise PossamError(
+            f"expected Ray to start, but it did not ({first_line(error)}); see with possam doctor"
+            " whether memory, disk and open files suffice, end leftovers with `ray stop`, and run"
+            " the same command again"
+        ) from error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import JsonOption, RunArgument, print_json, print_report
+from pipelines.cli.options import MOST, JsonOption, RunArgument, print_json, print_report
 from pipelines.cli.settings_flags import setting_flag
 from pipelines.label.exit_codes import ExitCode
 from pipelines.settings.label import LabelConfig
@@ -29,7 +29,9 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
 @care_app.command()
 def errors(
     run: RunArgument,
-    samples: Annotated[int, typer.Option(min=0, help="images to name for each error code")] = 3,
+    samples: Annotated[
+        int, typer.Option(min=0, max=MOST, help="images to name for each error code")
+    ] = 3,
     as_json: JsonOption = False,
 ) -> None:
     """Print what failed, by error code, and what to do about it."""

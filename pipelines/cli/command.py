@@ -24,11 +24,20 @@ class LazyGroup(TyperGroup):
         module, _, app_name = COMMANDS[cmd_name].app.partition(":")
         group = get_group(getattr(import_module(f"pipelines.cli.{module}"), app_name))
         group.name = cmd_name  # for a command that is itself a group, such as `weights`
+        for command in group.commands.values():
+            _show_switches_without_a_type(command, ctx)
         return group.commands.get(cmd_name, group)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the overview."""
         print_overview()
+
+
+def _show_switches_without_a_type(command: Any, ctx: Any) -> None:
+    """Let `--help` print `--json`, not `--json <bool>`, which would ask for a word."""
+    for parameter in (*command.params, command.get_help_option(ctx)):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
 
 
 app = typer.Typer(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.options import (
+    MOST,
     JsonOption,
     RunArgument,
     interruptible,
@@ -62,7 +63,9 @@ def plan(settings: LabelConfig, as_json: JsonOption = False) -> None:
 @takes_settings(LabelConfig, arguments=IMAGES, without=("error_budget", "single_writer"))
 def probe(
     settings: LabelConfig,
-    num_images: Annotated[int, typer.Option(min=1, help="images to label for the estimate")] = 64,
+    num_images: Annotated[
+        int, typer.Option(min=1, max=MOST, help="images to label for the estimate")
+    ] = 64,
     as_json: JsonOption = False,
 ) -> None:
     """Label a few images, keep nothing, and estimate the time and cost of the whole."""

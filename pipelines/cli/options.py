@@ -14,6 +14,8 @@ from pipelines.label.exit_codes import ExitCode
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+MOST = 100_000_000  # images that a command may be asked for
+
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="run folder, local or s3://")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="print the result as one JSON document and nothing else")

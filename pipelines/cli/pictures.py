@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import JsonOption, RunArgument, print_json, print_report
+from pipelines.cli.options import MOST, JsonOption, RunArgument, print_json, print_report
 from pipelines.cli.settings_flags import setting_flag
 from pipelines.settings.label import LabelConfig
+from possam_core.settings import LARGEST_INT
 
 HostsOption = Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")]
 
@@ -26,7 +27,10 @@ def report(
     run: RunArgument,
     output: FolderOption = None,
     max_images: Annotated[
-        int, typer.Option(min=1, help="pictures at most: half the worst, half a random sample")
+        int,
+        typer.Option(
+            min=1, max=MOST, help="pictures at most: half the worst, half a random sample"
+        ),
     ] = 2000,
     allowed_hosts: HostsOption = None,
     as_json: JsonOption = False,
@@ -63,8 +67,10 @@ def compare(
 @pictures_app.command()
 def playground(
     output: Annotated[Path, typer.Option(help="folder to write to")],
-    num_images: Annotated[int, typer.Option(min=1, help="how many scenes")] = 200,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 7,
+    num_images: Annotated[int, typer.Option(min=1, max=MOST, help="how many scenes")] = 200,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_INT, help="the same seed gives the same bytes")
+    ] = 7,
     world: Annotated[
         str, typer.Option(help="playground, or workshop: other classes in another style")
     ] = "playground",

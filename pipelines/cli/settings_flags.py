@@ -17,7 +17,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from possam_core.settings import Setting, choices_of, settings_of, types_of
+from possam_core.errors import ConfigError
+from possam_core.settings import OutOfBoundsError, Setting, choices_of, settings_of, types_of
 
 CONFIG = "config"
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -78,7 +79,9 @@ def setting_flag(cls: type, name: str, *, default: object = None) -> Any:
         default: the command's own default, used instead of the setting's.
     """
     field = next(field for field in fields(cls) if field.name == name)
-    option = _option(field, settings_of(cls)[name], types_of(cls)[name])
+    setting = settings_of(cls)[name]
+    option = _option(field, setting, types_of(cls)[name])
+    option.callback = _check_of(setting, _flag(field, setting))
     if default is not None:
         option.show_default = str(default)
     return option
@@ -97,12 +100,14 @@ def _parameter(
         info: Any = typer.Argument(help=setting.help, metavar=field.name.upper())
     else:
         info = _option(field, setting, hint)
+    if field.default is MISSING:
+        info.help += "; needed, here or in the YAML file"
     annotation = Annotated[kind | None, info]  # type: ignore[valid-type]
     return inspect.Parameter(field.name, KEYWORD, default=None, annotation=annotation)
 
 
 def _option(field: "Field[Any]", setting: Setting, hint: Any) -> Any:
-    flag = setting.flag or f"--{field.name.replace('_', '-')}"
+    flag = _flag(field, setting)
     if hint is bool:
         flag += f"/--no-{flag.removeprefix('--')}"  # which wins over `true` in the YAML file
     choices = " or ".join(_choices(hint))
@@ -110,9 +115,26 @@ def _option(field: "Field[Any]", setting: Setting, hint: Any) -> Any:
     return typer.Option(flag, help=help, show_default=_shown_default(field, setting))
 
 
+def _flag(field: "Field[Any]", setting: Setting) -> str:
+    return setting.flag or f"--{field.name.replace('_', '-')}"
+
+
+def _check_of(setting: Setting, flag: str) -> Callable[[Any], Any]:
+    """What click calls with the value of a flag: it raises `ConfigError` where it may not be."""
+
+    def check(value: Any) -> Any:
+        try:
+            setting.check(value)
+        except OutOfBoundsError as error:
+            raise ConfigError(f"{flag} {error}") from None
+        return value
+
+    return check
+
+
 def _shown_default(field: "Field[Any]", setting: Setting) -> str | bool:
     """The default that `--help` prints; the parameter's own default, None, means "not given"."""
-    if field.default is MISSING or field.default in ((), False):
+    if field.default is MISSING or field.default is False or field.default == ():
         return False
     if field.default is not None:
         return str(field.default)

@@ -46,7 +46,7 @@ class EvaluationPage:
         Raises:
             ConfigError: it cannot be written, or holds a run or another page.
         """
-        self._folder = StaticFolder(location)
+        self._folder = StaticFolder(location, flag="--report")
 
     def write(self, content: PageContent) -> str:
         """Write the page; return the address of the file to open."""

@@ -33,22 +33,22 @@ _NUMBERED = re.compile(r"data/(index|page)-\d+\.js")
 class StaticFolder:
     """Writes files, and finally removes files of an earlier viewer that were not rewritten."""
 
-    def __init__(self, location: str) -> None:
-        """Open or create the folder.
+    def __init__(self, location: str, *, flag: str = "--output") -> None:
+        """Open or create the folder, which `flag` of the command names.
 
         Raises:
             ConfigError: it cannot be written, or holds a run or another page.
         """
-        self.location = normalise_location(location)
+        self.location, self._flag = normalise_location(location), flag
         self._written: set[str] = set()
         self._digest = hashlib.sha256()
-        with writing_named(self.location):
+        with writing_named(self.location, flag=flag):
             self._folder = StoreFolder(self.location, create=True)
             is_there = self._folder.exists(START)
             if self._folder.exists(plan_key(0)) or (is_there and not self._folder.exists(HEAD)):
                 raise ConfigError(
                     f"expected an empty folder or an earlier report at {self.location}, but it"
-                    " holds something else; choose another --output"
+                    f" holds something else; choose another {flag}"
                 )
             if is_there:  # so that the page cannot be opened until it is complete again
                 self._folder.remove([START])
@@ -65,7 +65,7 @@ class StaticFolder:
         attributes: Attributes | None = None
         if is_s3(self.location):
             attributes = {"Content-Type": media_type}
-        with writing_named(self.location):
+        with writing_named(self.location, flag=self._flag):
             self._folder.replace(key, data, attributes=attributes)
         self._written.add(key)
         self._digest.update(data)

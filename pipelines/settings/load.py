@@ -52,7 +52,7 @@ def load_config(cls: type[T], file: Path | None, flags: Mapping[str, object]) ->
     settings = ({} if file is None else read_settings(file)) | given
     try:
         # Strictly, as JSON: a list may be a tuple, but `yes` is not 1, and "2" is not a number.
-        text = json.dumps(settings, default=str, ensure_ascii=False).encode()
+        text = json.dumps(_with_whole(settings), default=str, ensure_ascii=False).encode()
         return TypeAdapter(cls).validate_json(text, strict=True)
     except UnicodeEncodeError as error:
         wrong = error.object[error.start : error.end]
@@ -65,6 +65,16 @@ def load_config(cls: type[T], file: Path | None, flags: Mapping[str, object]) ->
             for mistake in error.errors(include_url=False)
         ]
         raise ConfigError(_together(mistakes)) from None
+
+
+def _with_whole(value: Any) -> Any:
+    """The same with whole numbers for 1.0 and the like, as on the command line."""
+    if isinstance(value, dict):
+        return {name: _with_whole(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_whole(each) for each in value]
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if is_whole else value
 
 
 def _sentence(cls: type, mistake: Mapping[str, Any], *, place: str) -> str:

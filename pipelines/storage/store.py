@@ -158,9 +158,9 @@ def trouble_named(location: str) -> AbstractContextManager[None]:
     )
 
 
-def writing_named(location: str) -> AbstractContextManager[None]:
-    """`failure_named` for writing to `location`."""
+def writing_named(location: str, *, flag: str = "--output") -> AbstractContextManager[None]:
+    """`failure_named` for writing to `location`, which `flag` of the command names."""
     return failure_named(
         f"expected a place to write at {location}, but writing failed",
-        remedy="choose another --output or mend its permissions",
+        remedy=f"choose another {flag} or mend its permissions",
     )

@@ -97,6 +97,56 @@ def test_help_names_the_actual_defaults(call, monkeypatch: pytest.MonkeyPatch) -
         assert f"[default: ({getattr(defaults, name)})]" in line
 
 
+def test_help_shows_a_default_of_zero_and_what_is_needed_and_no_type_of_a_switch(  # type: ignore[no-untyped-def]
+    call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    printed = call("label", "--help").out
+    lines = printed.splitlines()
+    (gpus,) = (line for line in lines if "--gpus-per-worker" in line)
+    assert "[default: (0.0)]" in gpus
+    for name in ("IMAGES ", "--output"):
+        (line,) = (text for text in lines if f" {name}" in text and "[OPTIONS]" not in text)
+        assert "needed, here or in the YAML file" in line
+    assert "<bool>" not in printed
+    assert "<bool>" not in call("errors", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("doctor", "--gpus-per-worker", "-1"), "--gpus-per-worker must be 0 or more, got -1.0"),
+        (("doctor", "--gpus-per-worker", "nan"), "--gpus-per-worker must be a finite number"),
+        (("doctor", "--gpus-per-worker", "inf"), "--gpus-per-worker must be a finite number"),
+        (("doctor", "--images", ""), "--images must not be empty"),
+        (("retry", "run", "--allowed-host", "http://a.org/"), "--allowed-host must be a host"),
+        (
+            ("label", "i", "--output", "o", "--vocabulary", ""),
+            "vocabulary on the command line must",
+        ),
+    ],
+)
+def test_a_flag_is_checked_as_its_setting_is(  # type: ignore[no-untyped-def]
+    call, arguments: tuple[str, ...], sentence: str
+) -> None:
+    assert call(*arguments).is_one_sentence_about(sentence)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("errors", "run", "--samples", str(10**30)),
+        ("probe", "i", "--output", "o", "--num-images", str(10**30)),
+        ("report", "run", "--max-images", str(10**30)),
+        ("playground", "--output", "o", "--seed", "-1"),
+    ],
+)
+def test_a_number_of_the_command_alone_has_bounds_too(call, arguments: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    outcome = call(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"Invalid value for '{arguments[-2]}'" in outcome.err
+
+
 def test_a_flag_takes_back_what_the_file_sets_to_true(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("single_writer: true\n")

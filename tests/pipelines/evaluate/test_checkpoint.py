@@ -165,7 +165,7 @@ def test_the_page_is_written_anew_over_an_earlier_one_and_over_nothing_else(
     assert written[0] == written[1]
     (tmp_path / "other").mkdir()
     (tmp_path / "other/index.html").write_text("mine")
-    with pytest.raises(ConfigError, match="holds something else"):
+    with pytest.raises(ConfigError, match="holds something else; choose another --report"):
         EvaluationPage(str(tmp_path / "other"))
     assert (tmp_path / "other/index.html").read_text() == "mine"
 

@@ -151,6 +151,12 @@ def test_a_count_with_an_exponent_is_answered_with_the_whole_number(
     assert message == expected
 
 
+def test_a_whole_number_may_be_written_with_a_point(tmp_path: Path) -> None:
+    file = write(tmp_path, "images: x\nnum_workers: 2.0\n")
+    assert load_config(Settings, file, {}).num_workers == 2
+    assert isinstance(load_config(Settings, file, {}).num_workers, int)
+
+
 def test_a_list_is_not_made_of_one_word(tmp_path: Path) -> None:
     message = mistake(write(tmp_path, "images: x\nallowed_hosts: a.org\n"))
     assert message == "expected allowed_hosts in FILE to be a list, got 'a.org'"
