@@ -142,16 +142,17 @@ def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
     with trouble_named(run.location):
         still_open = set(range(plan.num_shards)) - run.committed_shards(plan.round)
         manifest = None if still_open else finalise(run)
+    num_images = sum(plan.images_in(s) for s in pending if s not in still_open)
     return replace(
         report,
         manifest=manifest,
-        num_images=sum(plan.images_in(s) for s in pending if s not in still_open),
+        num_images=num_images,
         num_images_twice=session.num_images_twice,
         num_halvings=session.num_halvings,
         seconds=time.monotonic() - started,
         startup_seconds=session.startup_seconds,
         images_per_s=session.images_per_s,
-        bottleneck=bottleneck(session.stage_seconds),
+        bottleneck=bottleneck(session.stage_seconds, num_images=num_images),
         open_shards={s: session.problems.get(s, "not finished") for s in sorted(still_open)},
         failure=session.failure,
         is_stopped=session.is_stopped,
