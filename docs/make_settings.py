@@ -16,8 +16,8 @@ The settings of each job, made from the classes that the jobs take (`python docs
 a test compares). A setting is a flag of the job's command, with dashes (`shard_size` is
 `--shard-size`; a list is a flag given once for each value, `--allowed-host`; what is true or false
 has two flags, `--single-writer` and `--no-single-writer`), a line of its YAML file, and a field of
-Prefect's form. Flags win over the file. Settings with a dot belong to a group, which only a file
-can hold:
+Prefect's form; `evaluate` and `calibrate` have flags only. Flags win over the file. Settings with a
+dot belong to a group, which only a file can hold:
 
 ```yaml
 prices:
@@ -25,7 +25,10 @@ prices:
 ```
 
 Every mistake is reported at once, with its place and the nearest name that exists. No number may be
-infinite. `possam config schema JOB` prints the same as a JSON schema, for editors.
+infinite, no text empty: what is not wanted is left out. `possam config schema JOB` prints the same
+as a JSON schema. An editor checks a file while you type once it knows the schema: write it with
+`possam config schema label > label.schema.json`, and begin the YAML file with
+`# yaml-language-server: $schema=label.schema.json`.
 """
 
 NOTES = {
@@ -33,9 +36,13 @@ NOTES = {
     " [configs/label.example.yaml](../configs/label.example.yaml) is a file to start from.",
     "train": "`possam train CONFIG.yaml`: [Training](training.md), with recipes in"
     " [configs](../configs).",
-    "evaluate": "`possam evaluate CHECKPOINT`: [How good a model is](evaluation.md). On the command"
-    " line `--data` names the source, and its world or annotations, in one.",
-    "calibrate": "`possam calibrate CHECKPOINT`: [How good a model is](evaluation.md).",
+    "evaluate": "`possam evaluate CHECKPOINT`: [How good a model is](evaluation.md). The command"
+    " takes flags only. `--data` names the source, and its world or annotations, in one; settings"
+    " below it are flags without `data.`. Of a drawn source it takes 300 scenes of seed 301 unless"
+    " flags say otherwise.",
+    "calibrate": "`possam calibrate CHECKPOINT`: [How good a model is](evaluation.md). Flags as for"
+    " `evaluate`; `--data` is needed. Of a drawn source it takes 400 scenes of seed 202, which no"
+    " table reports, unless flags say otherwise.",
     "export": "`possam export RUN`: [Exports](exports.md).",
 }
 

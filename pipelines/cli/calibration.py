@@ -5,13 +5,15 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.labelled_data import (
+    FIT_SCENES,
+    FIT_SEED,
     DataImagesOption,
     DataLimitOption,
-    DataOption,
+    DataSource,
     DataVocabularyOption,
+    FitScenesOption,
+    FitSeedOption,
     MasksOption,
-    SceneSeedOption,
-    ScenesOption,
     data_settings,
 )
 from pipelines.cli.options import JsonOption, print_json
@@ -27,12 +29,12 @@ def calibrate(
         str, typer.Argument(metavar="CHECKPOINT", help="bundled model, checkpoint or model file")
     ],
     output: Annotated[str, setting_flag(CalibrateConfig, "output")],
-    data: DataOption = None,
+    data: Annotated[str, DataSource],
     images: DataImagesOption = None,
     masks: MasksOption = None,
     vocabulary: DataVocabularyOption = None,
-    num_scenes: ScenesOption = None,
-    scene_seed: SceneSeedOption = None,
+    num_scenes: FitScenesOption = None,
+    scene_seed: FitSeedOption = None,
     limit: DataLimitOption = None,
     gpus_per_worker: Annotated[int | None, setting_flag(CalibrateConfig, "gpus_per_worker")] = None,
     as_json: JsonOption = False,
@@ -45,7 +47,8 @@ def calibrate(
 
     of_data = {"images": images, "masks": masks, "vocabulary": vocabulary, "limit": limit}
     of_data |= {"num_scenes": num_scenes, "scene_seed": scene_seed}
-    flags = {"model": model, "data": data_settings(model, data, of_data), "output": output}
+    labelled = data_settings(model, data, of_data, scenes=(FIT_SCENES, FIT_SEED))
+    flags = {"model": model, "data": labelled, "output": output}
     config = load_config(CalibrateConfig, None, {**flags, "gpus_per_worker": gpus_per_worker})
     with counting("labelling") as on_progress:
         calibrated = calibrate_checkpoint(config, on_images=on_progress)

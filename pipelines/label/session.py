@@ -22,6 +22,7 @@ from pipelines.label.board import Board, start_board
 from pipelines.label.job import EXISTED, OPEN, LabelJob, ModelLoader, ShardTask, label
 from pipelines.label.progress import ProgressDisplay, planning_note
 from pipelines.label.stages import STAGES, bottleneck
+from pipelines.label.workers import with_workers
 from pipelines.planning.prepare import PreparedRun, prepare
 from pipelines.planning.retry import TRY_CAREFULLY, prepare_retry
 from pipelines.ray_cluster import ray_cluster
@@ -33,8 +34,6 @@ from pipelines.run.plan import load_rounds
 from pipelines.run.presence import Presence
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.store import trouble_named
-from possam_core.errors import ConfigError
-from possam_core.processes import default_workers
 
 logger = logging.getLogger(__name__)
 
@@ -149,17 +148,18 @@ def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
         still_open = set(range(plan.num_shards)) - run.committed_shards(plan.round)
         manifest = None if still_open else finalise(run)
         uncalibrated = None if still_open else why_uncalibrated(run)
+    num_images = sum(plan.images_in(s) for s in pending if s not in still_open)
     return replace(
         report,
         manifest=manifest,
         uncalibrated=uncalibrated,
-        num_images=sum(plan.images_in(s) for s in pending if s not in still_open),
+        num_images=num_images,
         num_images_twice=session.num_images_twice,
         num_halvings=session.num_halvings,
         seconds=time.monotonic() - started,
         startup_seconds=session.startup_seconds,
         images_per_s=session.images_per_s,
-        bottleneck=bottleneck(session.stage_seconds),
+        bottleneck=bottleneck(session.stage_seconds, num_images=num_images),
         open_shards={s: session.problems.get(s, "not finished") for s in sorted(still_open)},
         failure=session.failure,
         is_stopped=session.is_stopped,
@@ -203,7 +203,7 @@ class _Session:
                 self._stopping_on_sigterm(),
                 ray_cluster(config.num_workers, num_gpus=config.gpus_per_worker),
             ):
-                config = _with_workers(config, len(pending))
+                config = with_workers(config, len(pending))
                 board = start_board(config.error_budget, config.num_workers or 1)
                 dataset = label(tasks, replace(self._job, config=config), board)
                 if not self.is_stopped:
@@ -274,23 +274,6 @@ def _show_progress(board: Board, display: ProgressDisplay) -> None:
         display.show(ray.get(board.num_images.remote(), timeout=5.0), time.monotonic())
     except (GetTimeoutError, RayError):
         logger.debug("no news from the workers", exc_info=True)
-
-
-def _with_workers(config: LabelConfig, num_pending: int) -> LabelConfig:
-    """The config with its number of workers: as many as fit the GPUs, or all CPUs but one."""
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    if config.gpus_per_worker:
-        fitting = int(resources.get("GPU", 0) / config.gpus_per_worker)
-        if fitting < (config.num_workers or 1):
-            raise ConfigError(
-                f"expected {config.num_workers or 1} workers of {config.gpus_per_worker:g} GPUs"
-                f" each to fit the cluster, but it has {resources.get('GPU', 0):g} GPUs; lower"
-                " --num-workers or --gpus-per-worker"
-            )
-    else:
-        fitting = default_workers(int(resources.get("CPU", 1)))
-    num_workers = config.num_workers or fitting
-    return replace(config, num_workers=min(num_workers, num_pending))
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ Stage = Literal["fetch", "decode", "model", "encode", "write"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 BOUND_FROM = 0.5  # share of the time from which a stage is called the bottleneck
+TELLING_IMAGES = 32  # fewer say more of the first call of everything than of the rest
 
 REMEDIES: Mapping[Stage, str] = {
     "fetch": "bring the workers closer to the images, pack small images into tar shards, or use"
@@ -40,10 +41,10 @@ class StageClock:
             self.seconds[stage] += time.perf_counter() - started
 
 
-def bottleneck(seconds: Mapping[Stage, float]) -> str:
-    """A sentence: what a run waited for and what would help; empty if nothing was timed."""
+def bottleneck(seconds: Mapping[Stage, float], *, num_images: int) -> str:
+    """A sentence: what a run waited for and what would help; empty if it was too short to say."""
     total = sum(seconds.values())
-    if not total:
+    if not total or num_images < TELLING_IMAGES:
         return ""
     stage = max(STAGES, key=lambda s: seconds[s])
     share = seconds[stage] / total

@@ -5,10 +5,10 @@ import logging
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipelines.monitor.pace import CommitTimes, Pace
+from pipelines.monitor.pace import CommitTimes, Pace, Period, WorkTimes
 from pipelines.run.folder import ATTEMPT_KEY, SHARD_KEY, RunFolder, data_folder
 from pipelines.run.manifest import current_manifest
 from pipelines.run.plan import Plan, TeacherRecord, load_rounds
@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 State = Literal["planned", "running", "interrupted", "complete", "finalised"]
 
-RECENT_S = 600.0  # the period of `images_per_s_now`
 SUSPECT_FROM_ATTEMPT = 3  # two attempts have failed or died
 NOTE_KEY = re.compile(r"_runs/[0-9a-f]+\.json")
 
@@ -109,8 +108,13 @@ def _read(run: RunFolder) -> RunStatus:
             " or possam label"
         )
     now = datetime.now(UTC)
-    workers = _read_workers(run, now)
-    commits = CommitTimes(since=_recently(workers, now))
+    notes = _read_notes(run)
+    workers = _workers(notes, now)
+    work = WorkTimes(
+        periods=[Period(note["started"], note["last_seen"]) for note in notes],
+        is_going_on=any(worker.is_at_work for worker in workers),
+    )
+    commits = CommitTimes(recent=work.recent(now))
     committed = [_read_commits(run, plan, commits) for plan in plans]
     attempts = _count_open_attempts(run, committed)
     rounds = tuple(map(_round_status, plans, committed, attempts))
@@ -124,39 +128,37 @@ def _read(run: RunFolder) -> RunStatus:
         time=now,
         plan_id=plans[0].plan_id,
         teacher=plans[0].settings.teacher,
-        state=_state(rounds, workers, root_hash),
+        state=_state(rounds, workers, root_hash, was_at_work=bool(notes)),
         rounds=rounds,
         num_bytes=commits.num_bytes,
         expected_bytes=None if expected is None else round(expected),
-        pace=commits.pace(now, num_images_left=num_images - commits.num_images),
+        pace=commits.pace(work, num_images_left=num_images - commits.num_images),
         workers=tuple(workers),
         root_hash=root_hash,
     )
 
 
-def _read_workers(run: RunFolder, now: datetime) -> list[Worker]:
+def _read_notes(run: RunFolder) -> list[dict[str, Any]]:
+    """What each process that ever worked on the run has recorded, with times read."""
+    notes = [run.read_json(key) for key in run.keys("_runs") if NOTE_KEY.fullmatch(key)]
+    times = ("started", "last_seen")
+    return [n | {t: datetime.fromisoformat(n[t]) for t in times} for n in notes if n]
+
+
+def _workers(notes: list[dict[str, Any]], now: datetime) -> list[Worker]:
     """The processes that have not recorded that they finished."""
-    found = []
-    for key in run.keys("_runs"):
-        note = run.read_json(key) if NOTE_KEY.fullmatch(key) else None
-        if not note or note["is_finished"]:
-            continue
-        last_seen = datetime.fromisoformat(note["last_seen"])
-        worker = Worker(
+    found = [
+        Worker(
             host=note["host"],
             pid=note["pid"],
-            started=datetime.fromisoformat(note["started"]),
-            last_seen=last_seen,
-            is_at_work=(now - last_seen).total_seconds() < GONE_AFTER_S,
+            started=note["started"],
+            last_seen=note["last_seen"],
+            is_at_work=(now - note["last_seen"]).total_seconds() < GONE_AFTER_S,
         )
-        found.append(worker)
+        for note in notes
+        if not note["is_finished"]
+    ]
     return sorted(found, key=lambda w: w.last_seen, reverse=True)
-
-
-def _recently(workers: list[Worker], now: datetime) -> datetime | None:
-    """The time from which commits count as recent; None if no worker is active."""
-    starts = [worker.started for worker in workers if worker.is_at_work]
-    return max(now - timedelta(seconds=RECENT_S), min(starts)) if starts else None
 
 
 def _read_commits(run: RunFolder, plan: Plan, commits: CommitTimes) -> bytearray:
@@ -200,11 +202,17 @@ def _round_status(plan: Plan, is_committed: bytearray, attempts: Counter[int]) -
     )
 
 
-def _state(rounds: tuple[RoundStatus, ...], workers: list[Worker], root_hash: str | None) -> State:
+def _state(
+    rounds: tuple[RoundStatus, ...],
+    workers: list[Worker],
+    root_hash: str | None,
+    *,
+    was_at_work: bool,
+) -> State:
     open_rounds = [r for r in rounds if not r.is_done]
     if not open_rounds:
         return "finalised" if root_hash else "complete"
     if any(worker.is_at_work for worker in workers):
         return "running"
     has_begun = any(r.num_committed_shards or r.num_started_shards for r in open_rounds)
-    return "interrupted" if has_begun else "planned"
+    return "interrupted" if has_begun or was_at_work else "planned"

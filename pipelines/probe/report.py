@@ -29,8 +29,9 @@ class ProbeReport:
 
     @property
     def bottleneck(self) -> str:
-        """What limits the speed of the run, as a sentence; empty if nothing was timed."""
-        return bottleneck(self.measurement.stage_seconds)
+        """What limits the speed of the run, as a sentence; empty if too little was timed."""
+        measured = self.measurement
+        return bottleneck(measured.stage_seconds, num_images=measured.num_images)
 
     def to_json(self) -> dict[str, Any]:
         """The whole report, in types that JSON has."""
@@ -51,12 +52,26 @@ class ProbeReport:
                 *lines,
                 "",
                 f"The whole plan, {_count(scope.num_images, 'image')} in"
-                f" {_count(scope.num_shards, 'shard')}, with 90 % intervals:",
+                f" {_count(scope.num_shards, 'shard')}{self._intervals}:",
                 *(_line(*line) for line in self._expected()),
                 "",
                 "Nothing was written.",
             ]
         )
+
+    @property
+    def _intervals(self) -> str:
+        """Which figures of the forecast have intervals."""
+        if self._has_intervals:
+            return ", with 90 % intervals"
+        failed = self.forecast.failed_images
+        if failed.low == failed.high:
+            return ""
+        return ", with a 90 % interval of the failures alone"
+
+    @property
+    def _has_intervals(self) -> bool:
+        return len(self.measurement.batch_images) >= MIN_PARTS
 
     def _headline(self) -> str:
         scope, num_images = self.scope, self.measurement.num_images
@@ -83,8 +98,8 @@ class ProbeReport:
         if num_workers < scope.num_workers:
             idle = scope.num_workers - num_workers
             yield "", f"{idle} more would get no shard; for them, make --shard-size smaller"
-        if len(measured.batch_images) < MIN_PARTS:
-            yield "", "too few images for an interval"
+        if not self._has_intervals:
+            yield "", "too few images for an interval of this speed"
         if self.bottleneck:
             yield "time", self.bottleneck
         memory = _figure(Estimate.exact(measured.memory_bytes), BYTES)
@@ -100,7 +115,7 @@ class ProbeReport:
         yield "worker-hours", _figure(expected.worker_hours)
         if self.scope.gpus_per_worker:
             yield "GPU-hours", _figure(expected.gpu_hours)
-        yield "failed", f"{_figure(expected.failed_images)} of the images"
+        yield "failed", f"{_whole(expected.failed_images)} of the images"
         if expected.failed_images.value > self.scope.error_budget * self.scope.num_images:
             yield "", f"over the error budget of {self.scope.error_budget:.0%}: the run would stop"
         yield "output", _figure(expected.output_bytes, BYTES)
@@ -131,6 +146,15 @@ def _figure(estimate: Estimate, units: Units = ((1.0, ""),)) -> str:
     if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return text
     return f"{text} ({_number(estimate.low / size)} to {_number(estimate.high / size)})"
+
+
+def _whole(estimate: Estimate) -> str:
+    """A number of things, rounded, with its interval if any."""
+    ends = (estimate.low, estimate.high)
+    text = f"{estimate.value:,.0f}"
+    if None in ends or ends[0] == ends[1]:
+        return text
+    return f"{text} ({' to '.join(f'{end or 0:,.0f}' for end in ends)})"
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ import yaml
 
 from possam_core.settings import Setting, choices_of, settings_of, types_of
 
-HEAD = ("| setting | what it is | values | left out |", "|---|---|---|---|")
+HEAD = ("| setting | what it is | values | default |", "|---|---|---|---|")
 KINDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 WIDTH = 100
 
@@ -47,7 +47,7 @@ def _rows(cls: type, prefix: str) -> Iterator[str]:
         setting, hint = settings_of(cls)[each.name], types_of(cls)[each.name]
         name = f"{prefix}{each.name}"
         if _is_group(hint):
-            left_out = "it is needed" if _is_needed(each) else "as below"
+            left_out = "required" if _is_needed(each) else "as below"
             yield f"| **`{name}`** | {_cell(setting.help)} | settings | {left_out} |"
             yield from _rows(hint, f"{name}.")
             continue
@@ -67,7 +67,7 @@ def _kind(hint: Any) -> str:
 
 def _left_out(each: "Field[Any]", setting: Setting) -> str:
     if _is_needed(each):
-        return "it is needed"
+        return "required"
     if each.default is None:
         return _cell(setting.unset)
     return "none" if each.default == () else f"`{_yaml(each.default)}`"

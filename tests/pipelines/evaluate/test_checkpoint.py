@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 from safetensors.torch import save_file
 
 from pipelines.cli import main
+from pipelines.cli.labelled_data import FIT_SCENES, FIT_SEED, data_settings
 from pipelines.evaluate import (
     EvaluateConfig,
     EvaluationPage,
@@ -31,6 +32,7 @@ from possam_core.checkpoints.weights import load_model
 from possam_core.errors import ConfigError
 from possam_core.evaluation.measurement import Measurement
 from possam_core.playground import PLAYGROUND, write_corpus
+from possam_core.training.tiny.train import TinyRecipe
 from tests.pipelines.browser import WatchedPage
 
 NUM_SCENES = 6
@@ -313,7 +315,6 @@ def test_a_checkpoint_is_calibrated_with_labelled_images_and_stays_the_same_othe
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--output", "a.safetensors"], "expected --data"),
         (["--output", "a.bin", "--data", "playground"], "expected a .safetensors file"),
         (["--output", "no/a.safetensors", "--data", "playground"], "existing folder"),
         (
@@ -336,3 +337,20 @@ def test_invalid_input_of_calibration_is_refused_in_one_sentence(
     err = capsys.readouterr().err
     assert (caught.value.code, err.count("\n"), words in err) == (2, 1, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_needs_data_and_by_default_fits_on_scenes_that_no_table_reports(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["possam", "calibrate", "possam-tiny", "--output", "a"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "Missing option '--data'" in capsys.readouterr().err
+    drawn = data_settings("m", "playground", {}, scenes=(FIT_SCENES, FIT_SEED))
+    recipe = TinyRecipe()
+    assert (drawn["num_scenes"], drawn["scene_seed"]) == (
+        recipe.calibration_scenes,
+        recipe.calibration_seed,
+    )
+    assert data_settings("m", "playground", {})["scene_seed"] == recipe.report_seed != FIT_SEED

@@ -208,6 +208,40 @@ def test_only_the_last_ten_minutes_count_for_the_present_pace(make_run: Callable
     assert read_status(str(run)).pace.images_per_s_now == pytest.approx(3 / 600, rel=0.05)
 
 
+def test_pauses_between_a_run_and_its_retry_do_not_count(make_run: Callable) -> None:
+    run = make_run(8).run  # shards of 3, 3 and 2
+    commit_at(run, 0, seconds_ago=9000)
+    commit_at(run, 1, seconds_ago=8900)
+    commit_at(run, 2, seconds_ago=1000)
+    leave_note(run, started_s=9100, seen_s=8800, is_finished=True)
+    leave_note(run, started_s=1100, seen_s=990, is_finished=True)
+    # At work from the first commit to the last: 9000 to 8800, and 1100 to 1000.
+    assert read_status(str(run)).pace.images_per_s == pytest.approx(5 / 300, rel=0.02)
+
+
+def test_the_pace_of_the_last_ten_minutes_stays_when_the_run_has_just_ended(
+    make_run: Callable,
+) -> None:
+    run = make_run(8).run
+    for shard in range(3):
+        commit_at(run, shard, seconds_ago=150 - shard)
+    leave_note(run, started_s=300, seen_s=100, is_finished=True)
+    pace = read_status(str(run)).pace
+    assert pace.images_per_s_now == pytest.approx(8 / 200, rel=0.02)
+    assert pace.seconds_left is None
+
+
+def test_a_run_that_was_stopped_before_its_first_shard_is_interrupted(make_run: Callable) -> None:
+    run = make_run(8).run
+    for shard in range(3):
+        remove(run, shard)
+    for note in run.glob("_attempts/*"):
+        note.unlink()
+    assert read_status(str(run)).state == "planned"
+    leave_note(run, started_s=60, seen_s=30, is_finished=True)
+    assert read_status(str(run)).state == "interrupted"
+
+
 def test_a_retry_is_a_round_of_its_own_and_reopens_the_run(run: Path) -> None:
     folder = RunFolder(str(run))
     finalise(folder)

@@ -79,10 +79,25 @@ def test_a_small_corpus_is_said_to_be_probed_whole_and_without_certainty() -> No
     assert "\none worker     2 images/s" in text
     assert "\ntime           16 seconds\n" in text
     assert "8 workers" not in text
-    assert "\nThe whole plan, 12 images in 1 shard, with 90 % intervals:\n" in text
+    assert "\nThe whole plan, 12 images in 1 shard:\n" in text
     assert "7 more would get no shard; for them, make --shard-size smaller" in text
     assert "fetched        not known" in text
     assert "EUR, without egress" in text
+
+
+def test_of_a_small_sample_failures_alone_have_an_interval_and_are_counted_in_whole() -> None:
+    few = replace(
+        MEASUREMENT,
+        batch_seconds=(4.0, 4.0),
+        batch_images=(8, 8),
+        row_bytes=(7000.0,) * 16,
+        image_bytes=(),
+        failures=(Failure(code="empty", uri="0.jpg"),),
+    )
+    text = report(replace(SCOPE, num_images=60, num_shards=1), few).to_text()
+    assert "too few images for an interval of this speed" in text
+    assert "in 1 shard, with a 90 % interval of the failures alone:" in text
+    assert "failed         4 (1 to 14) of the images" in text
 
 
 def test_no_price_no_money() -> None:
