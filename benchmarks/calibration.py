@@ -25,7 +25,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.report import write_json
-from possam_core.checkpoints.header import promised_grades
+from possam_core.checkpoints.models import promised_grades
 from possam_core.evaluation.consistency import CHANGES, is_sampled, measure_consistency
 from possam_core.evaluation.measurement import annotation, image_pq
 from possam_core.evaluation.panoptic_quality import (

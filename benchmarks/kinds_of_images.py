@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from possam_core.checkpoints.header import read_card
+from possam_core.checkpoints.models import read_card
 from possam_core.images.decode import decode_image
 from possam_core.labels.calibration_set import MEASURES, CalibrationSet, SeenImages, other_images
 from possam_core.labels.quality import seen_measures

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from pipelines.label.job import ModelLoader
 from pipelines.label.labeller import ImagePredictor
-from possam_core.checkpoints.header import model_fingerprint
+from possam_core.checkpoints.models import model_fingerprint
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.vocabulary.vocabulary import Vocabulary

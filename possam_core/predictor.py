@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from possam_core.checkpoints.card import TeacherCard
-from possam_core.checkpoints.header import find_other, is_own_teacher, read_card
+from possam_core.checkpoints.models import find_other, is_own_teacher, read_card
 from possam_core.checkpoints.transformers_folder import TransformersFolder
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import ConfigError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.forms.checks import mistakes_in
-from possam_core.checkpoints.header import require_model
+from possam_core.checkpoints.models import require_model
 from possam_core.checkpoints.transformers_folder import is_transformers_folder
 from possam_core.errors import ConfigError, PossamError
 from possam_core.vocabulary.builtin import find_vocabulary

@@ -74,7 +74,7 @@ def _fetch(name: str, progress: "Progress", *, head: str | None, clip: str | Non
     from pipelines.cli.fc_clip_weights import fetch_fc_clip
     from pipelines.cli.weights import fetch_checkpoint, fetch_weights, find_weights
     from possam_core.checkpoints.fc_clip_file import FC_CLIP
-    from possam_core.checkpoints.header import REMOTE_SCHEMES
+    from possam_core.checkpoints.models import REMOTE_SCHEMES
 
     is_published = name != FC_CLIP and not name.startswith(REMOTE_SCHEMES)
     weights = find_weights(name) if is_published else None

@@ -75,8 +75,8 @@ def evaluate(
 
 def _kind(subject: str, data: str | None) -> Literal["run", "checkpoint"]:
     """What `subject` names; where there is no run, `--data` means a checkpoint."""
-    from possam_core.checkpoints.header import SUFFIX, named_models
     from possam_core.checkpoints.model_file import MODEL_FILE_SUFFIXES
+    from possam_core.checkpoints.models import SUFFIX, named_models
 
     is_file = subject.endswith((SUFFIX, *MODEL_FILE_SUFFIXES)) or subject.startswith("hf://")
     if is_file or subject in named_models():

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from possam_core.checkpoints.fc_clip_file import FC_CLIP, fetched_model_file
-from possam_core.checkpoints.header import PART_NAMES, bundled_models, read_header
+from possam_core.checkpoints.header import read_header
 from possam_core.checkpoints.model_file import file_sha256
+from possam_core.checkpoints.models import PART_NAMES, bundled_models
 from possam_core.checkpoints.published import (
     FC_CLIP_HEAD,
     FC_CLIP_HEAD_PAGE,

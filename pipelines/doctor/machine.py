@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from pipelines.doctor.check import Check
-from possam_core.checkpoints.header import read_card
+from possam_core.checkpoints.models import read_card
 from possam_core.processes import default_workers, usable_cpus
 
 SHOWN_LIBRARIES = ("torch", "ray", "pillow", "pyarrow", "obstore")

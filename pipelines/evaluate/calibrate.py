@@ -12,7 +12,7 @@ from pipelines.evaluate.tables import CLAIM_NAMES, figures_table
 from pipelines.settings.shared_fields import Model, OneGpu
 from pipelines.train.config import DataConfig
 from pipelines.train.data import open_images
-from possam_core.checkpoints.header import SUFFIX, resolve_model
+from possam_core.checkpoints.models import SUFFIX, resolve_model
 from possam_core.checkpoints.weights import copy_with_card
 from possam_core.errors import ConfigError
 from possam_core.evaluation.percent import percent

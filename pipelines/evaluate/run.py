@@ -19,7 +19,7 @@ from pipelines.run.committed import open_committed, read_machine_rows
 from pipelines.run.grading import standing, why_uncalibrated
 from pipelines.run.plan import PlanSettings, load_plan
 from pipelines.schema import is_labelled, to_rows
-from possam_core.checkpoints.header import model_fingerprint, promised_grades
+from possam_core.checkpoints.models import model_fingerprint, promised_grades
 from possam_core.errors import CheckpointError, GroundTruthError
 from possam_core.evaluation.measurement import Measurement, mean_image_pq
 from possam_core.evaluation.panoptic_quality import PanopticQuality, summarise

@@ -15,7 +15,7 @@ from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import trouble_named
 from possam_core.checkpoints.card import TeacherCard
-from possam_core.checkpoints.header import find_other, is_own_teacher, read_card
+from possam_core.checkpoints.models import find_other, is_own_teacher, read_card
 from possam_core.checkpoints.transformers_folder import TransformersFolder, is_transformers_folder
 from possam_core.errors import ConfigError, VocabularyError
 from possam_core.vocabulary.builtin import find_vocabulary

@@ -15,7 +15,7 @@ from pipelines.run.folder import RunFolder
 from pipelines.run.manifest import current_manifest
 from pipelines.run.plan import PlanSettings, load_plan, load_rounds
 from pipelines.schema import OK
-from possam_core.checkpoints.header import bundled_models, read_card
+from possam_core.checkpoints.models import bundled_models, read_card
 from possam_core.errors import CheckpointError, ConfigError
 from possam_core.labels.calibration_set import (
     CalibrationSet,

@@ -20,15 +20,13 @@ from torch import Tensor
 from possam_core.checkpoints.header import (
     FORMAT_VERSION,
     HEADER_KEY,
-    PART_NAMES,
     FrozenWeights,
-    ModelParts,
     frozen_weights,
     read_header,
-    resolve_model,
     unfit_header,
 )
 from possam_core.checkpoints.model_file import file_sha256
+from possam_core.checkpoints.models import PART_NAMES, ModelParts, resolve_model
 from possam_core.encoders.clip import load_clip_weights
 from possam_core.encoders.sam import load_sam_weights
 from possam_core.errors import CheckpointError, PossamError

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 
 from possam_core.checkpoints.fc_clip_file import find_fc_clip
-from possam_core.checkpoints.header import resolve_model
+from possam_core.checkpoints.models import resolve_model
 from possam_core.checkpoints.published import PUBLISHED, fetched_file
 from possam_core.checkpoints.weights import load_model, save_head, save_model
 from possam_core.encoders.clip import load_clip_weights

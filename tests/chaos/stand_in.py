@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from pipelines.run.folder import RunFolder
-from possam_core.checkpoints.header import model_fingerprint
+from possam_core.checkpoints.models import model_fingerprint
 from possam_core.labels.masks import areas_and_boxes
 from possam_core.vocabulary.vocabulary import Vocabulary
 

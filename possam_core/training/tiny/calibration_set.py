@@ -8,7 +8,8 @@ or calibrated from now on keeps the same in its header, and needs no such file.
 
 import json
 
-from possam_core.checkpoints.header import SET_SUFFIX, read_header, resolve_model
+from possam_core.checkpoints.header import read_header
+from possam_core.checkpoints.models import SET_SUFFIX, resolve_model
 from possam_core.labels.calibration_set import CalibrationSet
 from possam_core.labels.quality import seen_measures
 from possam_core.playground import PLAYGROUND, generate_scene

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli.command import app
 from pipelines.cli.fc_clip_weights import fetch_fc_clip, pin_files, verify_fc_clip
-from possam_core.checkpoints.header import read_card
+from possam_core.checkpoints.models import read_card
 from possam_core.checkpoints.published import FC_CLIP_LICENCE
 from possam_core.errors import CheckpointError, ConfigError
 from tests.pipelines.cli.file_server import serve

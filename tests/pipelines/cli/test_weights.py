@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli.command import app
 from pipelines.cli.weights import fetch_checkpoint, fetch_weights, find_weights, verify_weights
-from possam_core.checkpoints.header import model_fingerprint
+from possam_core.checkpoints.models import model_fingerprint
 from possam_core.checkpoints.published import PUBLISHED, PublishedWeights, fetched_file
 from possam_core.errors import CheckpointError
 from tests.pipelines.cli.file_server import serve

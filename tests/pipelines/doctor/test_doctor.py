@@ -28,7 +28,7 @@ from pipelines.doctor.machine import (
 )
 from pipelines.doctor.output import check_credentials, check_output, judge_clock
 from pipelines.doctor.ray_trial import check_ray
-from possam_core.checkpoints.header import model_fingerprint
+from possam_core.checkpoints.models import model_fingerprint
 from possam_core.errors import ConfigError
 from tests.factories import encode, make_pixels
 

@@ -27,7 +27,7 @@ from pipelines.evaluate import (
 from pipelines.evaluate.checkpoint import measure_images, open_teacher
 from pipelines.train.config import DataConfig
 from pipelines.train.data import open_images
-from possam_core.checkpoints.header import promised_grades
+from possam_core.checkpoints.models import promised_grades
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import ConfigError
 from possam_core.evaluation.measurement import Measurement

@@ -12,7 +12,7 @@ from rich.console import Console
 from pipelines.evaluate.run import EvaluationReport, evaluate_run
 from pipelines.run.committed import CORRECTION_SCHEMA
 from pipelines.run.folder import SCHEMA_VERSION, VOCABULARY_KEY, shard_key
-from possam_core.checkpoints.header import model_fingerprint
+from possam_core.checkpoints.models import model_fingerprint
 from possam_core.checkpoints.weights import save_model
 from possam_core.errors import ConfigError, GroundTruthError
 from possam_core.labels.calibration import CalibrationConfig, ExpectedPqConfig

@@ -26,7 +26,7 @@ from pipelines.stats.report import report_statistics
 from pipelines.stats.thresholds import Thresholds, shortfalls
 from pipelines.stats.view import statistics_view
 from pipelines.verify import verify_run
-from possam_core.checkpoints.header import model_fingerprint, read_card
+from possam_core.checkpoints.models import model_fingerprint, read_card
 from possam_core.errors import ConfigError
 from possam_core.labels.calibration_set import CalibrationSet, Spread
 from tests.factories import CALIBRATED

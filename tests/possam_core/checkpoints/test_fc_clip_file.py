@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from possam_core.checkpoints.fc_clip_file import FcClipFile, find_fc_clip
-from possam_core.checkpoints.header import (
+from possam_core.checkpoints.models import (
     model_fingerprint,
     promised_grades,
     read_card,
@@ -156,7 +156,7 @@ def test_unfetched_it_says_what_to_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_describing_a_model_loads_no_torch(folder: Path) -> None:
     code = (
-        "import sys; from possam_core.checkpoints.header import read_card;"
+        "import sys; from possam_core.checkpoints.models import read_card;"
         f"read_card({str(write_model_file(folder))!r}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from possam_core.checkpoints.header import bundled_models, read_card, resolve_model
+from possam_core.checkpoints.models import bundled_models, read_card, resolve_model
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import CheckpointError
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from possam_core.checkpoints.header import promised_grades
+from possam_core.checkpoints.models import promised_grades
 from possam_core.labels.quality import EXPECTED_PQ, GRADES, Quality, assess
 from possam_core.labels.segmentation import Expectation, PanopticSegmentation
 from tests.factories import make_panoptic, make_segment

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from possam_core.checkpoints.header import promised_grades
+from possam_core.checkpoints.models import promised_grades
 from possam_core.checkpoints.weights import load_model, save_model
 from possam_core.labels.calibration import CalibrationConfig
 from possam_core.labels.quality import EXPECTED_PQ_BOUNDS, assess

@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from possam_core.checkpoints.header import promised_grades, read_card
+from possam_core.checkpoints.models import promised_grades, read_card
 from possam_core.checkpoints.transformers_folder import find_transformers
 from possam_core.errors import CheckpointError, VocabularyError
 from possam_core.extras import MissingExtraError

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from possam_core.checkpoints.header import model_fingerprint, resolve_model
+from possam_core.checkpoints.models import model_fingerprint, resolve_model
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import CheckpointError
 from tests.factories import small_model, write_head
