@@ -63,7 +63,7 @@ class ClosedTeacher(Teacher):
         self.vocabulary = vocabulary
         self.card = card
         self.precision = precision
-        self._input = image_input
+        self.image_input = image_input
         self._device = next(network.parameters()).device
         places = [outputs[index] for index in card.own_classes(vocabulary)]
         self._places = torch.tensor(places, device=self._device)
@@ -80,11 +80,11 @@ class ClosedTeacher(Teacher):
         require_pixels(images)
         is_alone = self._device.type == "cpu"
         groups = [
-            (number if is_alone else 0, self._input.canvas_hw((im.shape[0], im.shape[1])))
+            (number if is_alone else 0, self.image_input.canvas_hw((im.shape[0], im.shape[1])))
             for number, im in enumerate(images)
         ]
         for _, group in groupby(range(len(images)), key=groups.__getitem__):
-            batch = self._input.make_batch([images[i] for i in group]).to(self._device)
+            batch = self.image_input.make_batch([images[i] for i in group]).to(self._device)
             for i, masks in enumerate(self.score(batch)):
                 yield Proposals(masks=masks, frame=frame_of(batch, i))
 

@@ -123,12 +123,13 @@ def test_the_parts_of_the_library_s_own_panoptic_labels_are_ours(tmp_path: Path)
     assert isinstance(teacher, ClosedTeacher)
     teacher.merging = MergeConfig(rules="mask2former", object_threshold=0.5, overlap_threshold=0.3)
     image = photograph(60, 90)
-    batch = teacher._input.make_batch([image])
+    batch = teacher.image_input.make_batch([image])
     pixels = batch.pixels.float()
     processor = EomtImageProcessor.from_pretrained(tmp_path / "eomt")
     with torch.inference_mode():
         mean, std = (
-            torch.tensor(v)[:, None, None] for v in (teacher._input.mean, teacher._input.std)
+            torch.tensor(v)[:, None, None]
+            for v in (teacher.image_input.mean, teacher.image_input.std)
         )
         result = teacher.network(pixel_values=(pixels - mean) / std)
         theirs = processor.post_process_panoptic_segmentation(
