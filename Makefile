@@ -46,7 +46,7 @@ test: setup  ## run the test suite (some 11 minutes on 2 cores, no network)
 test-chaos: setup  ## kill, starve and mislead runs on a real S3 server (some 10 minutes; needs Ceph)
 	$(BIN)/python -m pytest -q tests/chaos
 
-quick: check  ## the checks, and the tests without Ray, S3, servers and browser (under 2 minutes on 2 cores)
+quick: check  ## the checks, and the tests without Ray, S3, servers and browser (about 2 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 check: setup $(NODE_STAMP)  ## ruff, mypy --strict, import-linter; biome and tsc for the JavaScript

@@ -41,6 +41,15 @@ def nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
     return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, to put into a sentence.
+
+    >>> counted(1, "image"), counted(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def one_line(error: BaseException) -> str:
     """The message of an error without line breaks and repeated blanks, to put into a sentence.
 

@@ -126,6 +126,7 @@ def test_a_bare_install_counts_exports_and_shows_a_run(
         (("plan", "{images}", "--output", "{new}"), "label"),
         (("train", "config.yaml", "--output", "{new}"), "train"),
         (("doctor",), "label"),
+        (("vocabulary", "lint", "playground"), "label"),
         (("stats", "s3://bucket/run"), "s3"),
     ],
 )
@@ -138,8 +139,9 @@ def test_a_command_that_needs_an_extra_says_so_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    called = " ".join(command[: 2 if command[0] == "vocabulary" else 1])
     done = possam(*(word.format(images=run.images, new=tmp_path / "new") for word in command))
-    sentence = f"possam {command[0]} needs the extra [{extra}]: pip install 'possam[{extra}]'"
+    sentence = f"possam {called} needs the extra [{extra}]: pip install 'possam[{extra}]'"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"possam: {sentence}\n")
     assert not (tmp_path / "new").exists()
 

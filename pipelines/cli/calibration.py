@@ -19,6 +19,7 @@ from pipelines.cli.labelled_data import (
 from pipelines.cli.options import JsonOption, print_json
 from pipelines.cli.settings_flags import setting_flag
 from pipelines.evaluate.calibrate import CalibrateConfig, calibrate_checkpoint, calibration_tables
+from possam_core.errors import counted
 
 calibration_app = typer.Typer()
 
@@ -58,6 +59,6 @@ def calibrate(
         return
     Console().print(calibration_tables(calibrated))
     typer.echo(
-        f"fitted on {metrics['fit_images']:,} images, measured on {metrics['measured_images']:,}"
-        f" others; wrote {output}"
+        f"fitted on {counted(metrics['fit_images'], 'image')}, measured on"
+        f" {counted(metrics['measured_images'], 'other')}; wrote {output}"
     )

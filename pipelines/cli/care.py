@@ -9,6 +9,7 @@ from pipelines.cli.options import MOST, JsonOption, RunArgument, print_json, pri
 from pipelines.cli.settings_flags import setting_flag
 from pipelines.label.exit_codes import ExitCode
 from pipelines.settings.label import LabelConfig
+from possam_core.errors import counted
 
 care_app = typer.Typer()
 
@@ -59,8 +60,9 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> None:
         for problem in report.problems:
             typer.echo(problem)
         typer.echo(
-            f"{report.num_images:,} images, {report.num_files:,} files, {report.num_segments:,}"
-            f" segments checked: {len(report.problems):,} problems"
+            f"{counted(report.num_images, 'image')}, {counted(report.num_files, 'file')},"
+            f" {counted(report.num_segments, 'segment')} checked:"
+            f" {counted(len(report.problems), 'problem')}"
         )
     if report.problems:
         raise typer.Exit(ExitCode.INCOMPLETE)
@@ -80,8 +82,8 @@ def compact(run: RunArgument, as_json: JsonOption = False) -> None:
     verb = "wrote" if report.is_new else "found"
     rows, num_bytes = sum(f.rows for f in report.files), sum(f.bytes for f in report.files)
     typer.echo(
-        f"{verb} {rows:,} rows in {len(report.files):,} files, {num_bytes / 1e6:,.1f} MB, at"
-        f" {report.location}/{report.folder}"
+        f"{verb} {counted(rows, 'row')} in {counted(len(report.files), 'file')},"
+        f" {num_bytes / 1e6:,.1f} MB, at {report.location}/{report.folder}"
     )
     for folder in report.other_folders:
         typer.echo(

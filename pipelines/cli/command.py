@@ -35,7 +35,8 @@ class LazyGroup(TyperGroup):
 
 def _show_switches_without_a_type(command: Any, ctx: Any) -> None:
     """Let `--help` print `--json`, not `--json <bool>`, which would ask for a word."""
-    for parameter in (*command.params, command.get_help_option(ctx)):
+    of_typer = [] if ctx is None else [command.get_help_option(ctx)]
+    for parameter in (*command.params, *of_typer):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
 

@@ -8,6 +8,7 @@ import typer
 from pipelines.cli.options import JsonOption, RunArgument, print_json
 from pipelines.cli.settings_flags import setting_flag
 from pipelines.settings.label import LabelConfig
+from possam_core.errors import counted
 
 corrections_app = typer.Typer()
 
@@ -44,6 +45,14 @@ def correct(
         print_json(report)
         return
     again = f", {report.num_again:,} of them once more" if report.num_again else ""
+    if report.num_same:
+        typer.echo(
+            f"possam: {report.num_same:,} of {report.num_images:,} have the same segments as"
+            " before: from now on they count as checked by a person; to undo that, delete the"
+            " file, and export only what was checked",
+            err=True,
+        )
     typer.echo(
-        f"corrected {report.num_images:,} images{again}; wrote {report.location}/{report.key}"
+        f"corrected {counted(report.num_images, 'image')}{again};"
+        f" wrote {report.location}/{report.key}"
     )

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import NoReturn
 
-from pipelines.cli.overview import print_overview
+from pipelines.cli.overview import GROUPS, print_overview
 from pipelines.cli.termination import take_sigterm
 from pipelines.label.exit_codes import ExitCode
 from pipelines.redaction import without_secrets
@@ -30,9 +30,15 @@ def main() -> None:
     except PossamError as error:
         _refuse(str(error))
     except ModuleNotFoundError as error:
-        if missing := missing_extra(f"possam {' '.join(sys.argv[1:2])}", error):
+        if missing := missing_extra(f"possam {_command()}", error):
             _refuse(str(missing))
         raise
+
+
+def _command() -> str:
+    """The command that was called; of a group, its subcommand, too."""
+    is_of_group = sys.argv[1:2] and sys.argv[1] in GROUPS
+    return " ".join(sys.argv[1 : 3 if is_of_group else 2])
 
 
 def _refuse(message: str) -> NoReturn:

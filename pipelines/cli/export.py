@@ -8,6 +8,7 @@ import typer
 from pipelines.cli.options import JsonOption, interruptible, print_json
 from pipelines.cli.settings_flags import takes_settings
 from pipelines.export.config import ExportConfig
+from possam_core.errors import counted
 
 if TYPE_CHECKING:
     from pipelines.export import ExportReport
@@ -32,8 +33,8 @@ def export(settings: ExportConfig, as_json: JsonOption = False) -> None:
     for code, number in sorted(Counter(image.code for image in report.left_out).items()):
         example = next(image for image in report.left_out if image.code == code)
         typer.echo(
-            f"possam: left out {number:,} images that can no longer be read ({code}), such as"
-            f" {example.uri}",
+            f"possam: left out {counted(number, 'image')} that can no longer be read ({code}),"
+            f" such as {example.uri}",
             err=True,
         )
 
@@ -43,6 +44,7 @@ def _summary(report: "ExportReport") -> str:
     corrected = f", {report.num_corrected:,} corrected by people" if report.num_corrected else ""
     verb = "exported" if report.num_exported else "found, with nothing left to export,"
     return (
-        f"{verb} {sum(report.num_images.values()):,} images ({splits}) with"
-        f" {report.num_segments:,} segments{corrected} as {report.format} at {report.location}"
+        f"{verb} {counted(sum(report.num_images.values()), 'image')} ({splits}) with"
+        f" {counted(report.num_segments, 'segment')}{corrected} as {report.format}"
+        f" at {report.location}"
     )

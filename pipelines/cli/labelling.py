@@ -16,6 +16,7 @@ from pipelines.cli.options import (
 from pipelines.cli.settings_flags import setting_flag, takes_settings
 from pipelines.label.exit_codes import ExitCode, exit_code
 from pipelines.settings.label import LabelConfig
+from possam_core.errors import counted
 
 if TYPE_CHECKING:
     from pipelines.label.session import LabelReport
@@ -49,13 +50,13 @@ def plan(settings: LabelConfig, as_json: JsonOption = False) -> None:
         print_json({"location": settings.output, **asdict(plan)})
         return
     typer.echo(
-        f"planned {plan.num_images:,} images in {plan.num_shards:,} shards of"
+        f"planned {counted(plan.num_images, 'image')} in {counted(plan.num_shards, 'shard')} of"
         f" {plan.settings.shard_size:,}; plan {plan.plan_id} in {settings.output}"
     )
     if plan.num_dropped:
         typer.echo(
-            f"dropped {plan.num_dropped:,} that repeat another by address or content; they are"
-            " listed in _plan/duplicates-*.parquet"
+            f"dropped {counted(plan.num_dropped, 'image')} as repeating another by address or"
+            " content, listed in _plan/duplicates-*.parquet"
         )
 
 

@@ -14,6 +14,9 @@ ABOUT = "Open-vocabulary panoptic labels for images by the million."
 OPTIONS = {"--version": "Print it.", "--help": "Show this message and exit."}
 
 
+GROUPS = ("vocabulary", "weights", "config")  # the commands that have subcommands
+
+
 class Entry(NamedTuple):
     """Where a command lives, and the first sentence of its help."""
 

@@ -8,6 +8,7 @@ import typer
 from pipelines.cli.options import MOST, JsonOption, RunArgument, print_json, print_report
 from pipelines.cli.settings_flags import setting_flag
 from pipelines.settings.label import LabelConfig
+from possam_core.errors import counted
 from possam_core.settings import LARGEST_INT
 
 HostsOption = Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")]
@@ -89,7 +90,7 @@ def playground(
             world=chosen,
             on_image=lambda *_: progress.advance(task),
         )
-    typer.echo(f"wrote {num_images:,} images and their ground truth to {output}")
+    typer.echo(f"wrote {counted(num_images, 'image')} and their ground truth to {output}")
 
 
 @pictures_app.command()

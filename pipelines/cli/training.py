@@ -8,6 +8,7 @@ import typer
 
 from pipelines.cli.options import JsonOption, interruptible, print_json
 from pipelines.cli.settings_flags import takes_settings
+from possam_core.errors import counted
 from possam_core.extras import require
 
 require("tensorboard", "possam train")  # checked first: the settings already need torch
@@ -49,9 +50,10 @@ def _summary(report: "TrainReport") -> str:
         return f"nothing to do: all {report.num_steps:,} steps are done; see {last}"
     figures = ", ".join(f"{name} {value:.1f}" for name, value in report.best.items())
     lines = [
-        f"trained {report.num_new:,} steps of {report.num_steps:,}; the last weights: {last}",
+        f"trained {counted(report.num_new, 'step')} of {report.num_steps:,};"
+        f" the last weights: {last}",
         f"the best on held-out images: {best}; PQ {figures}",
     ]
     if report.num_skipped:
-        lines.append(f"{report.num_skipped:,} steps were skipped: their gradients were not finite")
+        lines.append(f"{counted(report.num_skipped, 'step')} skipped: gradients were not finite")
     return "\n".join(lines)

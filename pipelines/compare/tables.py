@@ -5,6 +5,7 @@ from rich.table import Table
 
 from pipelines.compare.comparison import OUTCOMES, Comparison, readable
 from pipelines.report.viewer import SummaryTable
+from possam_core.errors import counted
 from possam_core.evaluation.percent import quality_percents
 
 NUM_FLOWS = 20
@@ -68,12 +69,12 @@ def summary(comparison: Comparison) -> str:
     counts = ((comparison.outcomes[outcome], outcome) for outcome in OUTCOMES)
     outcomes = ", ".join(f"{count:,} labelled {outcome}" for count, outcome in counts if count)
     text = (
-        f"{comparison.num_images:,} images in both runs ({outcomes});"
+        f"{counted(comparison.num_images, 'image')} in both runs ({outcomes});"
         f" {100 * comparison.changed:.2f} % of their pixels have another class."
     )
     for name, count in zip("AB", comparison.num_only_in, strict=True):
         if count:
-            text += f" Left out: {count:,} images that are only in {name}."
+            text += f" Left out: {counted(count, 'image')} only in {name}."
     return text
 
 

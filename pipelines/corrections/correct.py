@@ -35,6 +35,7 @@ class CorrectionReport:
     key: str  # of the corrections file in the run
     num_images: int
     num_again: int  # of those, images that had been corrected before
+    num_same: int  # of those, images whose segments are the same as before
 
 
 def correct_run(
@@ -72,7 +73,7 @@ def correct_run(
     with trouble_named(run.location):
         folder = RunFolder(run.location, single_writer=single_writer)
         matches = _match(folder, run.plan, annotated)
-        rows = _corrected_rows(run, matches, on_image)
+        rows, num_same = _corrected_rows(run, matches, on_image)
         now = datetime.now(UTC).replace(microsecond=0)
         correction = Correction(author=author.strip(), corrected_at=now, source=file.name)
         key = _put(folder, _parquet(rows, correction, run), now)
@@ -81,6 +82,7 @@ def correct_run(
         key=key,
         num_images=len(rows),
         num_again=sum(row["image_id"] in run.corrections for row in rows),
+        num_same=num_same,
     )
 
 
@@ -118,13 +120,14 @@ def _corrected_rows(
     run: LabelledRun,
     matches: list[tuple[PlannedImage, AnnotatedImage]],
     on_image: Callable[[int, int], None],
-) -> list[LabelledRow]:
-    """The new row of each matched image, in plan order."""
+) -> tuple[list[LabelledRow], int]:
+    """The new row of each matched image, in plan order, and how many have the same segments."""
     categories = {category.name: category for category in run.categories}
     by_shard: dict[int, dict[str, AnnotatedImage]] = defaultdict(dict)
     for place, annotated in matches:
         by_shard[place.shard][place.image_id] = annotated
     corrected: list[LabelledRow] = []
+    num_same = 0
     for shard in sorted(by_shard):
         for row in _rows_of(run, shard, by_shard[shard]):
             image = by_shard[shard][row["image_id"]]
@@ -136,8 +139,17 @@ def _corrected_rows(
                 )
             regions = image.read_regions((row["height"], row["width"]))
             corrected.append(corrected_row(row, regions, categories, image=image.name))
+            num_same += _drawn(corrected[-1]) == _drawn(row)
             on_image(len(corrected), len(matches))
-    return corrected
+    return corrected, num_same
+
+
+def _drawn(row: LabelledRow) -> set[tuple[int, bool, str]]:
+    """Class and mask of each segment."""
+    return {
+        (s["category_id"], s["iscrowd"], str(s["segmentation"]["counts"]))
+        for s in row["segments_info"]
+    }
 
 
 def _rows_of(run: LabelledRun, shard: int, wanted: dict[str, AnnotatedImage]) -> list[Row]:

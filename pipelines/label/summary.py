@@ -10,6 +10,7 @@ from rich.text import Text
 from pipelines.label.session import LabelReport
 from pipelines.run.grading import UNCALIBRATED, standing
 from pipelines.run.manifest import Totals
+from possam_core.errors import counted
 
 MAX_OPEN_SHOWN = 10
 
@@ -21,7 +22,7 @@ def summarise(report: LabelReport) -> RenderableType:
     if report.is_rerun:
         first = f"nothing is left to do: all {report.manifest.totals.images:,} images are done"
     else:
-        first = f"labelled {report.num_images:,} images in {report.seconds:.1f} s"
+        first = f"labelled {counted(report.num_images, 'image')} in {report.seconds:.1f} s"
     return Group(
         Text(first),
         *(Text(note) for note in _notes(report)),
@@ -98,8 +99,8 @@ def _grades(report: LabelReport, totals: Totals) -> str:
 def _open_note(report: LabelReport) -> RenderableType:
     shown = sorted(report.open_shards.items())[:MAX_OPEN_SHOWN]
     lines = [
-        f"{report.num_images:,} images labelled, {len(report.open_shards):,} of"
-        f" {report.num_shards:,} shards are still open"
+        f"{counted(report.num_images, 'image')} labelled, {len(report.open_shards):,} of"
+        f" {counted(report.num_shards, 'shard')} still open"
     ]
     if report.failure:
         lines.append(f"the job ended early: {report.failure}")

@@ -17,7 +17,7 @@ from pipelines.storage.store import trouble_named
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.checkpoints.models import find_other, is_own_teacher, read_card
 from possam_core.checkpoints.transformers_folder import TransformersFolder, is_transformers_folder
-from possam_core.errors import ConfigError, VocabularyError
+from possam_core.errors import ConfigError, PossamError, VocabularyError
 from possam_core.vocabulary.builtin import find_vocabulary
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -75,7 +75,12 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabular
     Raises:
         PossamError: there is no such model or vocabulary.
     """
-    card = describe_model(config)
+    try:
+        card = describe_model(config)
+    except PossamError as error:
+        if mistake := _vocabulary_mistake(config.vocabulary):
+            raise ConfigError(f"2 settings are wrong: (1) {error} (2) {mistake}") from error
+        raise
     vocabulary = resolve_vocabulary(config.vocabulary, card)
     _check_tensors(config.model, vocabulary)
     settings = PlanSettings(
@@ -98,6 +103,16 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabular
     )
     is_seen = card.is_seen(vocabulary)
     return settings, FrozenVocabulary(vocabulary=vocabulary, is_seen=is_seen)
+
+
+def _vocabulary_mistake(name: str | None) -> str:
+    """What is wrong with the vocabulary that `name` stands for, as a sentence; empty: nothing."""
+    try:
+        if name is not None:
+            find_vocabulary(name)
+    except VocabularyError as error:
+        return str(error)
+    return ""
 
 
 def describe_model(config: LabelConfig) -> TeacherCard:

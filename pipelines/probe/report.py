@@ -8,6 +8,7 @@ from pipelines.label.stages import bottleneck
 from pipelines.probe.estimate import MIN_PARTS, Estimate
 from pipelines.probe.forecast import Forecast, MeasuredSample, Scope
 from pipelines.settings.prices import PriceConfig
+from possam_core.errors import counted
 
 MAX_FAILURES_SHOWN = 10
 LABEL_WIDTH = 14
@@ -51,8 +52,8 @@ class ProbeReport:
             [
                 *lines,
                 "",
-                f"The whole plan, {_count(scope.num_images, 'image')} in"
-                f" {_count(scope.num_shards, 'shard')}{self._intervals}:",
+                f"The whole plan, {counted(scope.num_images, 'image')} in"
+                f" {counted(scope.num_shards, 'shard')}{self._intervals}:",
                 *(_line(*line) for line in self._expected()),
                 "",
                 "Nothing was written.",
@@ -75,7 +76,7 @@ class ProbeReport:
 
     def _headline(self) -> str:
         scope, num_images = self.scope, self.measurement.num_images
-        source = _count(scope.num_images, "planned image" if scope.is_planned else "image")
+        source = counted(scope.num_images, "planned image" if scope.is_planned else "image")
         if num_images == scope.num_images:
             chosen = f"all of {source}"
         else:
@@ -107,7 +108,7 @@ class ProbeReport:
             gpu_memory = _figure(Estimate.exact(measured.gpu_memory_bytes), BYTES)
             memory += f", and {gpu_memory} on its GPU"
         yield "memory", f"{memory} for each worker"
-        yield "failed", f"{len(measured.failures)} of {_count(measured.num_images, 'image')}"
+        yield "failed", f"{len(measured.failures)} of {counted(measured.num_images, 'image')}"
 
     def _expected(self) -> Iterator[tuple[str, str]]:
         expected, prices = self.forecast, self.prices
@@ -155,10 +156,6 @@ def _whole(estimate: Estimate) -> str:
     if None in ends or ends[0] == ends[1]:
         return text
     return f"{text} ({' to '.join(f'{end or 0:,.0f}' for end in ends)})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _number(number: float) -> str:

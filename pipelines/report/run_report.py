@@ -19,7 +19,7 @@ from pipelines.run.grading import UNCALIBRATED, standing
 from pipelines.run.parts import read_shard
 from pipelines.run.plan import TeacherRecord
 from pipelines.schema import is_labelled, to_rows
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, counted
 from possam_core.labels.quality import GRADES
 
 MAX_IMAGES = 2000  # that have a picture: about 80 MB
@@ -115,7 +115,11 @@ def provenance_of(run: LabelledRun) -> tuple[tuple[str, str], ...]:
         ("Model", f"{settings.model} (sha256 {settings.model_sha256})"),
         *_teacher_facts(settings.teacher),
         ("Vocabulary", f"{settings.vocabulary} (sha256 {settings.vocabulary_sha256})"),
-        ("Plan", f"{plan.plan_id}: {plan.num_images:,} images in {plan.num_shards:,} shards"),
+        (
+            "Plan",
+            f"{plan.plan_id}: {counted(plan.num_images, 'image')}"
+            f" in {counted(plan.num_shards, 'shard')}",
+        ),
         ("Made by", f"possam {version.decode()}"),
         ("Row schema", run.plan.schema_version),
         ("Grades", standing(run.uncalibrated)),

@@ -196,6 +196,10 @@ def load_draft(path: Path | str) -> VocabularyDraft:
         VocabularyError: the file is missing, is not YAML, or is no list of classes.
     """
     path = Path(path)
+    if not path.exists():
+        there = sorted(each.name for each in path.parent.glob("*.y*ml"))
+        hint = nearest(path.name, there, otherwise="check the path")
+        raise VocabularyError(f"expected a vocabulary file at {path}, found none; {hint}")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     except (OSError, UnicodeDecodeError) as error:

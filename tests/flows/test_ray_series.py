@@ -112,7 +112,7 @@ def test_both_rounds_of_a_run_are_jobs_of_their_own(
     assert shown["retry-progress"] == 100
     statistics = {row["figure"]: row["value"] for row in shown["retry-statistics"]}
     assert statistics["error empty"] == "1", "it is empty still"
-    wait_until(lambda: "labelled 1 images" in logs_of(client, run_id(nights.retried)))
+    wait_until(lambda: "labelled 1 image in" in logs_of(client, run_id(nights.retried)))
 
 
 def test_no_credential_is_in_what_ray_and_prefect_keep(

@@ -254,8 +254,8 @@ def test_a_plan_says_what_it_holds_and_labels_nothing(  # type: ignore[no-untype
     (images / "copy.jpg").write_bytes((images / "a.jpg").read_bytes())
     outcome = call("plan", images, "--output", tmp_path / "run", "--model", tiny_model)
     assert outcome.code == 0
-    assert "planned 1 images in 1 shards of 1,024" in outcome.out
-    assert "dropped 1 that repeat another by address or content" in outcome.out
+    assert "planned 1 image in 1 shard of 1,024" in outcome.out
+    assert "dropped 1 image as repeating another by address" in outcome.out
     assert not (tmp_path / "run/data").exists()
 
 
@@ -266,7 +266,7 @@ def test_settings_come_from_a_file_and_flags_win(  # type: ignore[no-untyped-def
     (tmp_path / "job.yaml").write_text(json.dumps(settings))
     arguments = ("--config", tmp_path / "job.yaml", "--output", tmp_path / "run")
     outcome = call("plan", *arguments)
-    assert (outcome.code, "shards of 7;" in outcome.out) == (0, True)
+    assert (outcome.code, "1 shard of 7;" in outcome.out) == (0, True)
 
 
 def test_every_mistake_in_the_settings_is_named_at_once(  # type: ignore[no-untyped-def]
@@ -276,6 +276,16 @@ def test_every_mistake_in_the_settings_is_named_at_once(  # type: ignore[no-unty
     arguments = (images, "--output", tmp_path / "run", "--config", tmp_path / "job.yaml")
     outcome = call("label", *arguments)
     assert outcome.is_one_sentence_about("shard_sise", "shard_size", "float16", "bfloat16")
+
+
+def test_a_misspelt_model_and_a_misspelt_vocabulary_are_both_named(  # type: ignore[no-untyped-def]
+    call, images: Path, tmp_path: Path
+) -> None:
+    wrong = ("--model", "posam-tiny", "--vocabulary", "coco-panoptik")
+    outcome = call("plan", images, "--output", tmp_path / "run", *wrong)
+    assert outcome.is_one_sentence_about(
+        "2 settings are wrong", "did you mean 'possam-tiny'?", "did you mean 'coco-panoptic'?"
+    )
 
 
 def test_without_a_corpus_the_missing_settings_are_named(call) -> None:  # type: ignore[no-untyped-def]
@@ -305,8 +315,8 @@ def test_a_finished_run_can_be_inspected_verified_and_compacted(  # type: ignore
     assert (entry["code"], entry["num_images"]) == ("empty", 1)
     outcome = call("verify", small.run)
     assert (outcome.code, outcome.out[-12:]) == (0, ": 0 problems\n"[-12:])
-    assert "wrote 5 rows in 1 files" in call("compact", small.run).out
-    assert "found 5 rows in 1 files" in call("compact", small.run).out
+    assert "wrote 5 rows in 1 file," in call("compact", small.run).out
+    assert "found 5 rows in 1 file," in call("compact", small.run).out
 
 
 def test_verify_exits_with_1_and_names_the_problem(call, make_run: Callable) -> None:  # type: ignore[no-untyped-def]
@@ -342,7 +352,7 @@ def test_no_secret_of_the_environment_is_printed(  # type: ignore[no-untyped-def
 def test_scenes_of_the_second_world_are_drawn_on_request(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     drawn = call("playground", "--world", "workshop", "--num-images", 1, "--output", tmp_path / "w")
     assert drawn.code == 0
-    assert "wrote 1 images" in drawn.out
+    assert "wrote 1 image and" in drawn.out
     assert "name: workshop" in (tmp_path / "w/vocabulary.yaml").read_text()
     typo = call("playground", "--world", "workshp", "--output", tmp_path / "typo")
     assert typo.is_one_sentence_about("'workshp'", "did you mean 'workshop'?")

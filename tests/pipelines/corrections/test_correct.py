@@ -146,7 +146,7 @@ def test_the_models_own_labels_as_corrections_change_nothing(run: Path, tmp_path
         for name, i in images.items()
     }
     report = correct_run(str(run), write_coco(tmp_path / "all.json", maps), author="Ada")
-    assert report.num_images == 4
+    assert (report.num_images, report.num_same) == (4, 4)
     for name, image in images_of(run).items():
         before = images[name].segmentation
         np.testing.assert_array_equal(image.segmentation.ids, before.ids)
@@ -232,9 +232,11 @@ def test_the_command_says_what_it_has_done(run: Path, tmp_path: Path) -> None:
     arguments = [str(run), str(coco(run, tmp_path / "done.json")), "--author", "Ada"]
     done = CliRunner().invoke(corrections_app, arguments)
     assert done.exit_code == 0
-    assert done.output.strip().startswith(f"corrected 1 images; wrote {run}/corrections/00001-")
+    assert done.output.strip().startswith(f"corrected 1 image; wrote {run}/corrections/00001-")
     again = CliRunner().invoke(corrections_app, arguments)
-    assert "corrected 1 images, 1 of them once more; wrote" in again.output
+    assert "corrected 1 image, 1 of them once more; wrote" in again.output
+    assert "have the same segments" not in done.stderr
+    assert "possam: 1 of 1 have the same segments as before" in again.stderr
 
 
 def test_a_run_in_a_bucket_can_be_corrected(run: Path, tmp_path: Path, s3_server: str) -> None:

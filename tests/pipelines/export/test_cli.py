@@ -43,7 +43,7 @@ def test_export_names_images_that_it_had_to_leave_out(make_run, tmp_path, monkey
     (small.images / "scene-00001.jpg").unlink()
     assert run_command(monkeypatch, *arguments(small, tmp_path / "out")) == 0
     error = capsys.readouterr().err
-    assert "left out 1 images that can no longer be read (not_found), such as" in error
+    assert "left out 1 image that can no longer be read (not_found), such as" in error
     assert "scene-00001.jpg" in error
 
 

@@ -141,7 +141,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, nearest: str | 
 
 
 def test_a_missing_yaml_file_is_refused_as_a_file() -> None:
-    with pytest.raises(VocabularyError, match=r"none\.yaml, but it could not be read"):
+    with pytest.raises(VocabularyError, match=r"a vocabulary file at none\.yaml, found none"):
         find_draft("none.yaml")
 
 

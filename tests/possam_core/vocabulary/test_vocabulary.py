@@ -80,8 +80,13 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, text: str, messag
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VocabularyError, match="could not be read"):
+    with pytest.raises(VocabularyError, match=r"none\.yaml, found none; check the path"):
         load_vocabulary(tmp_path / "none.yaml")
+    (tmp_path / "kitchen.yaml").touch()
+    with pytest.raises(VocabularyError, match=r"kitchenn\.yaml, found none; did you mean 'kitch"):
+        load_vocabulary(tmp_path / "kitchenn.yaml")
+    with pytest.raises(VocabularyError, match="could not be read"):
+        load_vocabulary(tmp_path)
 
 
 def test_every_mistake_of_a_file_has_a_line(tmp_path: Path) -> None:
