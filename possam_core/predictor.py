@@ -9,12 +9,14 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from possam_core.checkpoints.calibration_file import find_calibration
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.checkpoints.models import find_other, is_own_teacher, read_card
 from possam_core.checkpoints.transformers_folder import TransformersFolder
-from possam_core.checkpoints.weights import load_model
+from possam_core.checkpoints.weights import build_settings, load_model
 from possam_core.errors import ConfigError
 from possam_core.images.batch import ImageBatch, make_batch
+from possam_core.labels.calibration import CalibrationConfig
 from possam_core.labels.panoptic import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
@@ -184,7 +186,8 @@ def load_teacher(
 
     Args:
         model: as for `load_predictor`, `fc-clip` or its model file, a folder of the library
-            transformers or its model file, or `module:function` of your own code.
+            transformers or its model file, a calibration file of these two, or `module:function`
+            of your own code.
         vocabulary: the classes to look for.
         device: to label on.
         precision: of encoders and decoders; your own code decides for itself.
@@ -204,6 +207,11 @@ def load_teacher(
     if is_own_teacher(model):
         _require_device(device)
         return load_own_teacher(model, vocabulary, device=device)
+    if (calibration := find_calibration(model)) is not None:
+        teacher = load_teacher(calibration.model, vocabulary, device=device, precision=precision)
+        teacher.card = calibration.card(teacher.card)
+        teacher.calibration = build_settings(CalibrationConfig, calibration.calibration)
+        return teacher
     other = find_other(model)
     if other is None:
         return load_predictor(model, vocabulary, device=device, precision=precision)

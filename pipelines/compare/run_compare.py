@@ -21,6 +21,7 @@ from pipelines.report.run_report import MAX_IMAGES, base_of, by_shard, orders, p
 from pipelines.report.selection import Candidate, Selection
 from pipelines.report.viewer import Head, Order, ViewerWriter
 from pipelines.run.folder import RunFolder
+from pipelines.run.grading import standing
 from pipelines.run.parts import read_shard
 from pipelines.schema import OK, is_labelled, to_rows
 from possam_core.errors import ConfigError
@@ -193,12 +194,22 @@ class _Comparer:
                 ("PQ of B against A", quality_percents(quality)[0]),
                 *((f"Labelled {o}", f"{comparison.outcomes[o]:,}") for o in OUTCOMES[1:3]),
             ],
-            notes=(summary(comparison), PQ_NOTE, self.selection.describe("most changed")),
+            notes=(
+                *self._warnings(),
+                summary(comparison),
+                PQ_NOTE,
+                self.selection.describe("most changed"),
+            ),
             tables=[table(comparison) for table in (quality_table, shift_table, flow_table)],
             provenance=list(self._provenance()),
             pictures=[candidate.row for candidate, _ in chosen],
             picture_kinds=[kind for _, kind in chosen],
         )
+
+    def _warnings(self) -> Iterator[str]:
+        for side, run in zip("AB", (self._a, self._b), strict=True):
+            if run.uncalibrated is not None:
+                yield f"Grades of {side} are {standing(run.uncalibrated)}."
 
     def _provenance(self) -> Iterator[tuple[str, str]]:
         for side, run in zip("AB", (self._a, self._b), strict=True):

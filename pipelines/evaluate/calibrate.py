@@ -1,7 +1,7 @@
 """The calibration job: a checkpoint and labelled images in, the same checkpoint calibrated out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +12,18 @@ from pipelines.evaluate.tables import CLAIM_NAMES, figures_table
 from pipelines.settings.shared_fields import Model, OneGpu
 from pipelines.train.config import DataConfig
 from pipelines.train.data import open_images
-from possam_core.checkpoints.models import SUFFIX, resolve_model
+from possam_core.checkpoints.calibration_file import (
+    CALIBRATION_SUFFIX,
+    CalibrationFile,
+    find_calibration,
+)
+from possam_core.checkpoints.models import SUFFIX, find_other, is_own_teacher, resolve_model
 from possam_core.checkpoints.weights import copy_with_card
 from possam_core.errors import ConfigError
 from possam_core.evaluation.percent import percent
-from possam_core.predictor import Predictor, load_predictor
+from possam_core.predictor import Predictor, load_teacher
 from possam_core.settings import Setting, require_valid
+from possam_core.teachers.teacher import Teacher
 from possam_core.training.calibrate import Calibrated, calibrate_teacher
 from possam_core.training.data.labelled import EveryOther
 
@@ -30,15 +36,21 @@ class CalibrateConfig:
 
     model: Model
     data: Annotated[DataConfig, Setting("labelled images that the model has not learned from")]
-    output: Annotated[str, Setting("checkpoint to write", example="calibrated.safetensors")]
+    output: Annotated[
+        str,
+        Setting(
+            "checkpoint to write, or .calibration.json of another model",
+            example="calibrated.safetensors",
+        ),
+    ]
     gpus_per_worker: OneGpu = 0
 
     def __post_init__(self) -> None:
         path, wrong = Path(self.output), ""
-        if path.suffix != SUFFIX or not path.parent.is_dir():
+        if not path.name.endswith((SUFFIX, CALIBRATION_SUFFIX)) or not path.parent.is_dir():
             wrong = (
-                f"expected a {SUFFIX} file in an existing folder for output, got {self.output};"
-                " name one"
+                f"expected a {SUFFIX} file, or {CALIBRATION_SUFFIX} of a model that is not PosSAM,"
+                f" in an existing folder for output, got {self.output}; name one"
             )
         require_valid(self, wrong)
 
@@ -46,7 +58,7 @@ class CalibrateConfig:
 def calibrate_checkpoint(
     config: CalibrateConfig, *, on_images: Callable[[int, int], None]
 ) -> Calibrated:
-    """Fit on every other image, measure on the rest, and write the checkpoint.
+    """Fit on every other image, measure on the rest, and write the checkpoint or calibration.
 
     Args:
         config: model and data.
@@ -59,7 +71,8 @@ def calibrate_checkpoint(
     if len(images) < 2:
         raise ConfigError(f"expected two images at least to calibrate with, got {len(images)}")
     device = "cuda" if config.gpus_per_worker else "cpu"
-    model = load_predictor(config.model, images.vocabulary, device=device).model
+    _require_fitting_output(config)
+    teacher = load_teacher(config.model, images.vocabulary, device=device)
     num_done = 0
 
     def count_one() -> None:
@@ -68,18 +81,48 @@ def calibrate_checkpoint(
         on_images(num_done, len(images))
 
     calibrated = calibrate_teacher(
-        lambda vocabulary: Predictor(model, vocabulary),
+        lambda _: teacher,  # both halves have its vocabulary
         fit_on=EveryOther(images, first=0),
         measure_on=EveryOther(images, first=1),
         on_image=count_one,
     )
-    card = replace(
-        model.card,
-        inference=replace(model.card.inference, calibration=calibrated.calibration),
-        metrics=model.card.metrics | {"calibration": calibrated.metrics},
-    )
-    copy_with_card(resolve_model(config.model).checkpoint, Path(config.output), card)
+    _write(config, teacher, calibrated)
     return calibrated
+
+
+def _require_fitting_output(config: CalibrateConfig) -> None:
+    """Return only if the output can hold the calibration of that model."""
+    if is_own_teacher(config.model) or find_calibration(config.model) is not None:
+        raise ConfigError(
+            f"expected a model that is not calibrated yet, or a checkpoint, got {config.model};"
+            " name the model itself, or set `calibration` in your own teacher"
+        )
+    is_possam = find_other(config.model) is None
+    if is_possam != config.output.endswith(SUFFIX):
+        wanted = SUFFIX if is_possam else CALIBRATION_SUFFIX
+        raise ConfigError(
+            f"expected a {wanted} file as output for {config.model}, got {config.output}; name one"
+        )
+
+
+def _write(config: CalibrateConfig, teacher: Teacher, calibrated: Calibrated) -> None:
+    if isinstance(teacher, Predictor):
+        card = teacher.model.card
+        card = replace(
+            card,
+            inference=replace(card.inference, calibration=calibrated.calibration),
+            metrics=card.metrics | {"calibration": calibrated.metrics},
+        )
+        copy_with_card(resolve_model(config.model).checkpoint, Path(config.output), card)
+        return
+    named = Path(config.model)
+    CalibrationFile(
+        path=Path(config.output),
+        model=str(named.absolute()) if named.exists() else config.model,
+        fingerprint=teacher.fingerprint,
+        calibration=asdict(calibrated.calibration),
+        metrics=calibrated.metrics,
+    ).write()
 
 
 def calibration_tables(calibrated: Calibrated) -> RenderableType:

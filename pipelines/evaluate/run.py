@@ -82,7 +82,7 @@ class EvaluationReport:
             "num_errors": self.num_errors,
             "num_without_truth": self.num_without_truth,
             "num_without_row": self.num_without_row,
-            "not_calibrated_here": self.uncalibrated,
+            "uncalibrated": self.uncalibrated,
             "grades": [asdict(grade) for grade in self.grades],
             **record,
         }

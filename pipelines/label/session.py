@@ -134,10 +134,8 @@ def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
         committed = run.committed_shards(plan.round)
         pending = [s for s in range(plan.num_shards) if s not in committed]
         if not pending:
-            finished = current_manifest(run, load_rounds(run)) or finalise(run)
-            return replace(
-                report, manifest=finished, uncalibrated=why_uncalibrated(run), is_rerun=True
-            )
+            done = current_manifest(run, load_rounds(run)) or finalise(run)
+            return replace(report, manifest=done, uncalibrated=why_uncalibrated(run), is_rerun=True)
         run.probe()
         if note := starting_note(plan.settings):
             console.print(f"possam: {note}", markup=False, soft_wrap=True)

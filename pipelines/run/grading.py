@@ -15,8 +15,7 @@ from pipelines.run.folder import RunFolder
 from pipelines.run.manifest import current_manifest
 from pipelines.run.plan import PlanSettings, load_plan, load_rounds
 from pipelines.schema import OK
-from possam_core.checkpoints.models import bundled_models, read_card
-from possam_core.errors import CheckpointError, ConfigError
+from possam_core.errors import ConfigError, PossamError
 from possam_core.labels.calibration_set import (
     CalibrationSet,
     SeenImages,
@@ -27,6 +26,7 @@ from possam_core.labels.calibration_set import (
 CALIBRATED = "calibrated"
 UNCALIBRATED = "uncalibrated"  # shown in place of a grade
 CORRECTED = "corrected"  # the reason in the rows of annotators, whose grade is theirs
+PLAYGROUND_MODEL = "possam-tiny"  # the one that ships
 REMEDY = "possam calibrate on a hundred labelled images of your own mends it"
 
 
@@ -43,7 +43,7 @@ def starting_note(settings: PlanSettings) -> str | None:
     """What is known before the first image of a run is labelled; None: nothing against it."""
     if (reason := objection(settings)) is not None:
         return not_calibrated_here(reason)
-    if settings.model in bundled_models():
+    if settings.model == PLAYGROUND_MODEL:
         return (
             f"{settings.model} knows nothing but drawn scenes of the playground: on other images"
             " its labels and grades mean nothing"
@@ -115,8 +115,10 @@ def _calibrated(settings: PlanSettings) -> CalibrationSet | None:
     if settings.calibrated is not None:
         return settings.calibrated
     try:
+        from possam_core.checkpoints.models import read_card  # a bare install has no safetensors
+
         card = read_card(settings.model)
-    except CheckpointError:
+    except (ImportError, PossamError):
         return None
     return card.calibrated if card.fingerprint == settings.model_sha256 else None
 

@@ -35,7 +35,7 @@ class StatisticsReport:
             "num_planned": self.num_planned,
             "teacher": None if self.teacher is None else self.teacher.to_json(),
             "images_per_s": self.images_per_s,
-            "not_calibrated_here": self.uncalibrated,
+            "uncalibrated": self.uncalibrated,
             "statistics": self.statistics.to_json(),
             "tables": {name: tables[name].to_pylist() for name in SCHEMAS},
             "reference": self.reference,

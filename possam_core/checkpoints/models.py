@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from possam_core.checkpoints.calibration_file import find_calibration
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.checkpoints.fc_clip_file import FC_CLIP, FcClipFile, find_fc_clip
 from possam_core.checkpoints.header import (
@@ -111,6 +112,8 @@ def find_other(model: str) -> FcClipFile | TransformersFolder | None:
     """
     if model in bundled_models():
         return None
+    if (calibration := find_calibration(model)) is not None:
+        return find_other(calibration.model)
     return find_fc_clip(model) or find_transformers(model)
 
 
@@ -140,6 +143,8 @@ def read_card(model: str) -> TeacherCard:
     Raises:
         CheckpointError: there is no such model, or its files do not belong together.
     """
+    if (calibration := find_calibration(model)) is not None:
+        return calibration.card(read_card(calibration.model))
     other = find_other(model)
     if other is not None:
         return other.read_card()
@@ -171,6 +176,8 @@ def promised_grades(model: str) -> dict[str, dict[str, Any]] | None:
     By grade, `images`, `pq` of all of them together, and means over images of their own
     `image_pq` and of the `expected_pq`; None: it was not calibrated.
     """
+    if (calibration := find_calibration(model)) is not None:
+        return dict(calibration.metrics["grades"])
     if find_other(model) is not None:
         return None
     path = resolve_model(model).checkpoint

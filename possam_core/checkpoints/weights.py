@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -152,10 +153,10 @@ def _parse_header(path: Path) -> _Header:
         card = ModelCard(
             vocabulary=Vocabulary.from_records(vocabulary["name"], vocabulary["classes"]),
             training_names=tuple(content["training_names"]),
-            inference=_build(InferenceConfig, content["inference"]),
+            inference=build_settings(InferenceConfig, content["inference"]),
             metrics=content["metrics"],
         )
-        config = _build(PosSAMConfig, content["config"])
+        config = build_settings(PosSAMConfig, content["config"])
         return _Header(config, card, str(content["sha256"]), frozen_weights(content))
     except (KeyError, TypeError, PossamError) as error:
         raise unfit_header(path, error) from error
@@ -176,14 +177,14 @@ def _load_encoders(network: PosSAM, parts: ModelParts, frozen: dict[str, FrozenW
     load_clip_weights(network.clip, parts.clip)
 
 
-def _build(cls: type[T], values: dict[str, Any]) -> T:
+def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:
     """A (nested) dataclass from the dicts and lists that JSON made of it."""
     hints = typing.get_type_hints(cls)
 
     def convert(name: str, value: Any) -> Any:
         for hint in (hints[name], *typing.get_args(hints[name])):  # X, or the X of X | None
             if dataclasses.is_dataclass(hint) and value is not None:
-                return _build(hint, value)  # type: ignore[arg-type]
+                return build_settings(hint, value)  # type: ignore[arg-type]
         return tuple(value) if typing.get_origin(hints[name]) is tuple else value
 
     return cls(**{name: convert(name, value) for name, value in values.items()})

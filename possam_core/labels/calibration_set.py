@@ -9,9 +9,8 @@ them: the mean and the deviation, over images, of a few measures.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, pstdev
 from typing import Any
-
-import numpy as np
 
 # A mean of other images is far if it is off by more than FAR deviations of the images that the
 # calibration is of, and CHANCE standard errors of a difference of means: few images differ anyway.
@@ -44,13 +43,13 @@ class CalibrationSet:
         cls, images: Sequence[Mapping[str, float]], *, vocabulary: str, vocabulary_sha256: str
     ) -> "CalibrationSet":
         """The set of these images, each with its MEASURES."""
-        columns = {name: np.array([image[name] for image in images]) for name in MEASURES}
+        columns = {name: [image[name] for image in images] for name in MEASURES}
         return cls(
             vocabulary=vocabulary,
             vocabulary_sha256=vocabulary_sha256,
             num_images=len(images),
             measures={
-                name: Spread(mean=float(values.mean()), deviation=float(values.std()))
+                name: Spread(mean=fmean(values), deviation=pstdev(values))
                 for name, values in columns.items()
             },
         )

@@ -138,7 +138,7 @@ def test_statistics_and_label_say_it_and_count_no_grade(run, capsys) -> None:
     record(run, OF_DARK_IMAGES)
     report = report_statistics(str(run))
     assert report.statistics.grades == {UNCALIBRATED: 5}
-    assert report.to_json()["not_calibrated_here"] == report.uncalibrated
+    assert report.to_json()["uncalibrated"] == report.uncalibrated
     shown = text_of(statistics_view(report), capsys)
     assert HERE in shown
     assert pq.read_table(run / "stats/grades.parquet")["grade"].to_pylist()[0] == UNCALIBRATED
