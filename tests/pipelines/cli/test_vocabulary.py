@@ -5,6 +5,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli.command import app
 from pipelines.planning.prepare import resolve_vocabulary
+from possam_core.checkpoints.models import read_card
 from possam_core.errors import CheckpointError, VocabularyError
 
 
@@ -105,8 +106,9 @@ def test_lint_refuses_an_unknown_model(write) -> None:  # type: ignore[no-untype
 def test_a_job_finds_built_in_names_files_and_the_models_own(  # type: ignore[no-untyped-def]
     write, tiny_model: str
 ) -> None:
-    assert len(resolve_vocabulary("coco-panoptic", model=tiny_model)) == 133
-    assert resolve_vocabulary(str(write("name: cup, kind: thing")), model=tiny_model).name == "mine"
-    assert resolve_vocabulary(None, model=tiny_model).name == "playground"
+    card = read_card(tiny_model)
+    assert len(resolve_vocabulary("coco-panoptic", card)) == 133
+    assert resolve_vocabulary(str(write("name: cup, kind: thing")), card).name == "mine"
+    assert resolve_vocabulary(None, card).name == "playground"
     with pytest.raises(VocabularyError, match="did you mean 'coco-panoptic'"):
-        resolve_vocabulary("coco-panoptik", model=tiny_model)
+        resolve_vocabulary("coco-panoptik", card)
