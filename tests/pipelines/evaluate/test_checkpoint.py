@@ -213,11 +213,11 @@ def test_the_command_prints_figures_or_json_and_writes_a_page(
         (["possam-tiny", "--data", "playground", "--images", "x"], ["images must be left out"]),
         (
             ["possam-tiny", "--data", "workshop", "--limit", "0"],
-            ["data.limit on the command line must be at least 1"],
+            ["--limit must be at least 1, got 0"],
         ),
         (
             ["possam-tiny", "--data", "playground", "--num-scenes", "0"],
-            ["data.num_scenes on the command line must be"],
+            ["--num-scenes must be 1 to"],
         ),
         (["possam-tiny", "--data", "playground", "--precision", "float16"], ["'bfloat16'"]),
         (["nowhere.safetensors", "--data", "playground"], ["nowhere.safetensors"]),
