@@ -34,7 +34,7 @@ ADVICE: Mapping[ImageErrorCode, str] = {
     ImageErrorCode.OUT_OF_MEMORY: "retry with fewer workers or more memory",
     ImageErrorCode.POISON: "retry once with more memory; if it ends its process again, leave it"
     " out and report it with the file",
-    ImageErrorCode.INFERENCE_FAILED: "read the message, mend what it names, then retry",
+    ImageErrorCode.INFERENCE_FAILED: "read the message, fix what it names, then retry",
 }
 
 # Errors with which the same file may be labelled in a retry; the others need another file.
