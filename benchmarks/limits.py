@@ -149,8 +149,8 @@ def _clip_names(predictor: Predictor, whole: SceneBatch) -> Tensor:
 
 def figures(predictor: Predictor, results: Sequence[SceneResult]) -> dict[str, object]:
     """PQ of each way by group of classes, shares of things by step and by size, in percent."""
-    names = predictor.model.card.training_names
-    groups = category_groups(vocabulary_categories(predictor.vocabulary, names))
+    is_seen = predictor.vocabulary.seen_in(predictor.model.card.training_names)
+    groups = category_groups(vocabulary_categories(predictor.vocabulary, is_seen))
     pq = {}
     for way in results[0].counts:
         counts = sum((scene.counts[way] for scene in results), PanopticQualityCounts())

@@ -202,5 +202,5 @@ def test_at_points_an_image_without_segments_is_all_void() -> None:
 
 
 def test_negative_weights_and_no_points_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"loss\.dice must be 0 or more.*loss\.num_points"):
+    with pytest.raises(ConfigError, match=r"loss\.dice must be 0 to .*, got -1.*loss\.num_points"):
         LossConfig(dice=-1.0, num_points=0)

@@ -220,7 +220,7 @@ def test_a_damaged_folder_is_refused_in_one_sentence(
     [
         ({"folder": "nowhere"}, r"expected config.json in .*nowhere"),
         ({"clases": "cityscapes"}, "expected only teacher, folder, classes, licence, revision"),
-        ({"classes": "words.yaml"}, "could not be read"),
+        ({"classes": "words.yaml"}, r"expected a vocabulary file at .*words\.yaml, found none"),
     ],
 )
 def test_a_model_file_with_a_mistake_is_refused(
