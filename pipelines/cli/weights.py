@@ -8,13 +8,14 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from possam_core.checkpoints.fc_clip_file import FC_CLIP, fetched_model_file
+from possam_core.checkpoints.fc_clip_file import FC_CLIP, fetched_model_file, pinned_head
 from possam_core.checkpoints.header import read_header
 from possam_core.checkpoints.model_file import file_sha256
 from possam_core.checkpoints.models import PART_NAMES, bundled_models
 from possam_core.checkpoints.published import (
     FC_CLIP_HEAD,
     FC_CLIP_HEAD_PAGE,
+    FC_CLIP_HEAD_URL,
     FC_CLIP_LICENCE,
     FC_CLIP_TOWER,
     PUBLISHED,
@@ -66,9 +67,22 @@ def describe_weights() -> str:
 
 
 def weights_records() -> list[dict[str, Any]]:
-    """The published weights for programs; `file` is null where they were not fetched."""
-    found = [(weights, fetched_file(weights)) for weights in PUBLISHED]
-    return [asdict(w) | {"file": str(file) if file.exists() else None} for w, file in found]
+    """The published weights for programs; `file` is null where they were not fetched.
+
+    That of FC-CLIP's head is its model file; `sha256` is null until the head was pinned.
+    """
+    found = [(asdict(weights), fetched_file(weights)) for weights in PUBLISHED]
+    head = {
+        "name": FC_CLIP,
+        "part": "head",
+        "file_name": FC_CLIP_HEAD,
+        "url": FC_CLIP_HEAD_URL,
+        "size_bytes": None,
+        "sha256": pinned_head(),
+        "licence": FC_CLIP_LICENCE,
+    }
+    found.append((head, fetched_model_file()))
+    return [record | {"file": str(file) if file.exists() else None} for record, file in found]
 
 
 def fetch_weights(weights: PublishedWeights, on_bytes: Callable[[int], None]) -> Path:

@@ -79,6 +79,15 @@ class FcClipFile:
             training_names=self.training_names,
         )
 
+    def verified_head(self) -> Path:
+        """The head's file, which is the one that was pinned; the tower is not asked for.
+
+        Raises:
+            CheckpointError: it is another.
+        """
+        self._require_pinned("head", file_sha256(self.head))
+        return self.head
+
     def hash_files(self) -> dict[str, str]:
         """The sha256 of each file, by part."""
         return {part: file_sha256(self.file(part)) for part in PARTS if part != "clip" or self.clip}
@@ -126,6 +135,14 @@ def find_fc_clip(model: str) -> FcClipFile | None:
 def fetched_model_file() -> Path:
     """Where `possam weights fetch fc-clip` writes the model file."""
     return weights_folder() / FC_CLIP / "model.yaml"
+
+
+def pinned_head() -> str | None:
+    """The sha256 of the fetched head as its model file pins it; None: it was never fetched."""
+    if not fetched_model_file().is_file():
+        return None
+    file = find_fc_clip(FC_CLIP)
+    return file.pinned.get("head") if file else None
 
 
 def _parse(path: Path, content: dict[str, Any]) -> FcClipFile:

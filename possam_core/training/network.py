@@ -120,7 +120,8 @@ def build_network(config: NetworkConfig, vocabulary: Vocabulary, *, seed: int) -
     )
     if config.init_from:
         fc_clip = find_fc_clip(config.init_from)
-        load_warm_start(network.model, fc_clip.head if fc_clip else Path(config.init_from))
+        weights = fc_clip.verified_head() if fc_clip else Path(config.init_from)
+        load_warm_start(network.model, weights)
     if config.sam_learns_until > 0:  # SAM will differ from the published file
         return Network(model=network.model)
     return network

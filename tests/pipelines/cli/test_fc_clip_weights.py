@@ -1,6 +1,7 @@
 """FC-CLIP's files, fetched from a real server or named where they are, and pinned."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,15 @@ def test_fetching_writes_a_model_file_with_the_sha256_of_both_files(
     assert card.files["fcclip_cocopan.pth"] == sha256(served / "head.pth")
     assert possam("verify", "fc-clip").output.strip() == f"fc-clip is sound: {folder}/model.yaml"
     assert f"found at {folder}/model.yaml" in possam("list").output
+    head = json.loads(possam("list", "--json").output)[-1]
+    assert (head["name"], head["part"]) == ("fc-clip", "head")
+    assert head["sha256"] == sha256(served / "head.pth")
+    assert head["file"] == f"{folder}/model.yaml"
+
+
+def test_a_head_that_was_never_fetched_is_listed_without_a_sha256(weights: Path) -> None:
+    head = json.loads(possam("list", "--json").output)[-1]
+    assert (head["name"], head["sha256"], head["file"]) == ("fc-clip", None, None)
 
 
 def test_what_was_fetched_is_checked_against_what_was_pinned(

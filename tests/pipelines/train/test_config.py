@@ -75,7 +75,7 @@ def test_every_mistake_is_named_at_once_with_a_suggestion(tmp_path: Path) -> Non
         ),
         (
             {"data": {"source": "playground", "num_scenes": 0, "limit": 0}},
-            "data.limit in .* must be at least 1, got 0.*data.num_scenes in .* must be 1 to 100,000,000, got 0",
+            "data.limit in .* must be at least 1, got 0.*data.num_scenes .* must be 1 to .*, got 0",
         ),
         (
             {"data": {"source": "playground", "images": "x"}},

@@ -4,11 +4,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from possam_core.checkpoints.fc_clip_file import fetched_model_file
+from possam_core.checkpoints.model_file import file_sha256
 from possam_core.checkpoints.weights import ENCODERS, load_model
 from possam_core.errors import CheckpointError, ConfigError, PossamError
 from possam_core.playground import PLAYGROUND
 from possam_core.training.network import NetworkConfig, build_network
 from tests.factories import write_checkpoint, write_head
+from tests.fc_clip_files import write_fc_clip, write_model_file
 
 SEEN = PLAYGROUND.training_vocabulary
 
@@ -67,6 +70,26 @@ def test_a_warm_start_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     config = NetworkConfig(checkpoint=path, init_from=str(tmp_path / "none.pth"))
     with pytest.raises(CheckpointError, match=r"none\.pth"):
         build_network(config, SEEN, seed=0)
+
+
+def test_a_fetched_fc_clip_is_a_warm_start_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSSAM_WEIGHTS", str(tmp_path))
+    folder = fetched_model_file().parent
+    folder.mkdir(parents=True)
+    write_fc_clip(folder)
+    write_model_file(folder, head_sha256=file_sha256(folder / "fcclip_small.pth"))
+    path = str(write_checkpoint(tmp_path / "small.safetensors"))
+    by_name, by_file = (
+        build_network(NetworkConfig(checkpoint=path, init_from=source), SEEN, seed=0).model
+        for source in ("fc-clip", str(folder / "fcclip_small.pth"))
+    )
+    assert differing(by_name, by_file) == set()
+    assert "mask_decoder" in differing(by_name, load_model(path))
+    torch.save({"model": {}}, folder / "fcclip_small.pth")
+    with pytest.raises(CheckpointError, match="restore the file, or pin the new one"):
+        build_network(NetworkConfig(checkpoint=path, init_from="fc-clip"), SEEN, seed=0)
 
 
 @pytest.mark.parametrize(
