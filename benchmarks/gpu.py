@@ -123,7 +123,7 @@ def _encoder_rows(name: str, predictor: Predictor, batch: ImageBatch, peak: floa
 
 def _model_rows(name: str, predictor: Predictor, batch: ImageBatch) -> list[Row]:
     device = batch.pixels.device
-    predictor.inference = _keeping(KEPT_MASKS, predictor, batch)
+    predictor.inference = keeping(KEPT_MASKS, predictor, batch)
 
     high = _smooth(predictor.classify(batch))
     predictor.precision = "bfloat16"
@@ -142,11 +142,11 @@ def _model_rows(name: str, predictor: Predictor, batch: ImageBatch) -> list[Row]
     ]
 
 
-def _keeping(count: int, predictor: Predictor, batch: ImageBatch) -> InferenceConfig:
-    """Settings under which about `count` masks of an image pass."""
+def keeping(count: int, predictor: Predictor, batch: ImageBatch) -> InferenceConfig:
+    """Settings under which at least `count` masks of each image pass."""
     eta = predictor.inference.merge.eta
     scores = [m.scores(eta) for m in predictor.score(predictor.classify(batch))]
-    threshold = float(torch.stack(scores).sort(descending=True).values[:, count - 1].mean())
+    threshold = float(torch.stack(scores).sort(descending=True).values[:, count - 1].min())
     merge = MergeConfig(object_threshold=threshold, overlap_threshold=0.0)
     return replace(predictor.inference, merge=merge)
 

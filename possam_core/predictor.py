@@ -81,7 +81,7 @@ class Predictor(Teacher):
         self._compile_for = compile_for
         if compile_for is not None:
             model.sam.encoder.compile(dynamic=False, backend=COMPILE_BACKEND)
-        self._text = model.embed(self.vocabulary, text)
+        self.text = model.embed(self.vocabulary, text)
         self.card = card or TeacherCard(
             name="PosSAM",
             fingerprint=model.fingerprint,
@@ -101,7 +101,7 @@ class Predictor(Teacher):
 
     def propose(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> Iterator[Proposals]:
         """The masks of each image, batch by batch."""
-        device = self._text.embeddings.device
+        device = self.text.embeddings.device
         size = self._compile_for or (1 if device.type == "cpu" else len(images))
         for start in range(0, max(1, len(images)), max(1, size)):
             chunk = list(images[start : start + size])
@@ -115,7 +115,7 @@ class Predictor(Teacher):
         """Masks and class logits of the last decoder layer."""
         is_low = self.precision == "bfloat16"
         with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=is_low):
-            layers: list[MaskClassification] = self.model(batch, self._text)
+            layers: list[MaskClassification] = self.model(batch, self.text)
         return layers[-1]
 
     def merge(self, batch: ImageBatch, result: MaskClassification) -> list[PanopticSegmentation]:
@@ -132,7 +132,7 @@ class Predictor(Teacher):
     def score(self, result: MaskClassification) -> list[ScoredMasks]:
         """Per image, masks with the probabilities of this vocabulary's classes."""
         ldp_logits = result.class_logits[..., :-1]
-        clip_logits = self.model.clip.logit_scale * self._text.class_logits(result.clip_embeddings)
+        clip_logits = self.model.clip.logit_scale * self.text.class_logits(result.clip_embeddings)
         iou_scores = result.prediction.iou_scores
         probs = ensemble(ldp_logits, clip_logits, iou_scores, result.has_clip, self.inference.mase)
         void = result.class_logits.float().softmax(dim=-1)[..., -1]

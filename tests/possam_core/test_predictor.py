@@ -130,7 +130,7 @@ def test_the_settings_decide_whether_ldp_or_clip_classifies_the_masks(
     either = Predictor(predictor.model, BALLS, inference=InferenceConfig(mase=mase))
     result = either.classify(make_batch([make_pixels()], canvas=48))
     ldp = result.class_logits[0, :, :-1].softmax(dim=-1)
-    clip_logits = either.model.clip.logit_scale * either._text.class_logits(
+    clip_logits = either.model.clip.logit_scale * either.text.class_logits(
         result.clip_embeddings[0]
     )
     has_clip = result.has_clip[0][:, None]
