@@ -94,6 +94,7 @@ def count_all() -> tuple[dict[str, float], Counter[str]]:
         "waits_batch": plain.whole.num_waits,
         "waits_batch_calibrated": calibrated.whole.num_waits,
         "launches_decoder_and_merge": plain.decoder.num_launches + plain.merge.num_launches,
+        "d2h_bytes_per_image": plain.whole.home_bytes / BATCH_SIZE,
         "casts_of_frozen_weights": low.whole.casts_of_weights,
         "sam_vit_b_flops_ratio": sam_vit_b_flops() / REFERENCE_VIT_B_FLOPS,
         "pixel_decoder_bytes_per_image": pixels.touched_bytes / BATCH_SIZE,

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.report import write_json
 from benchmarks.timing import REPEATS
 from possam_core.images.batch import ImageBatch
-from possam_core.labels.panoptic import MergeConfig
+from possam_core.labels.merge_config import MergeConfig
 from possam_core.labels.rle import rle_counts
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.model import (

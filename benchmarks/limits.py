@@ -35,8 +35,9 @@ from possam_core.evaluation.panoptic_quality import (
     summarise,
     vocabulary_categories,
 )
-from possam_core.labels.mask_contest import Frame, resize_logits
-from possam_core.labels.panoptic import ScoredMasks, merge_masks
+from possam_core.labels.frame import Frame, resize_logits
+from possam_core.labels.panoptic import merge_masks
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.playground import PLAYGROUND
 from possam_core.predictor import Predictor, load_predictor
 from possam_core.training.data.labelled import GroundTruthImage, PlaygroundImages

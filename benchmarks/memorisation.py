@@ -20,8 +20,10 @@ from possam_core.evaluation.panoptic_quality import (
     count_matches,
     summarise,
 )
-from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.labels.frame import Frame
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.panoptic import merge
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.model import PosSAM
 from possam_core.predictor import Predictor

@@ -24,8 +24,10 @@ from torch.nn import functional
 
 from benchmarks.report import write_json
 from benchmarks.timing import least_seconds
-from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.labels.frame import Frame
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.panoptic import merge
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 

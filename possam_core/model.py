@@ -29,7 +29,7 @@ from possam_core.encoders.sam import SAM_CONFIGS, SamConfig, SamEncoder
 from possam_core.errors import ConfigError, VocabularyError
 from possam_core.images.batch import ImageBatch
 from possam_core.labels.calibration import CalibrationConfig
-from possam_core.labels.panoptic import MergeConfig
+from possam_core.labels.merge_config import MergeConfig
 from possam_core.ldp import (
     LocalDiscriminativePooling,
     claimed_cells,

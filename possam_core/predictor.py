@@ -17,7 +17,7 @@ from possam_core.checkpoints.weights import build_settings, load_model
 from possam_core.errors import ConfigError
 from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.labels.calibration import CalibrationConfig
-from possam_core.labels.panoptic import ScoredMasks
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
 from possam_core.model import InferenceConfig, MaskClassification, PosSAM, Precision
@@ -120,7 +120,7 @@ class Predictor(Teacher):
 
     def merge(self, batch: ImageBatch, result: MaskClassification) -> list[PanopticSegmentation]:
         """Ensemble classes, merge masks and calibrate, per image."""
-        return [self.label(proposals) for proposals in self.proposals(batch, result)]
+        return self.label(self.proposals(batch, result))
 
     def proposals(self, batch: ImageBatch, result: MaskClassification) -> list[Proposals]:
         """Per image, masks with the probabilities of this vocabulary's classes."""

@@ -12,7 +12,7 @@ from PIL import Image
 from pipelines.corpus.image import InputImage, make_image_id
 from pipelines.corpus.source import read_source
 from possam_core.labels.calibration_set import CalibrationSet, Spread
-from possam_core.labels.panoptic import MergeConfig
+from possam_core.labels.merge_config import MergeConfig
 from possam_core.labels.segmentation import PanopticSegmentation, Segment
 from possam_core.playground import PLAYGROUND
 

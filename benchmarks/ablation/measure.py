@@ -18,8 +18,10 @@ from benchmarks.ious import pairwise_ious
 from possam_core.evaluation.measurement import annotation
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation, count_matches
 from possam_core.images.batch import ImageBatch
-from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.labels.frame import Frame
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.panoptic import merge
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
 from possam_core.playground import Scene, World, generate_scene

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from possam_core.labels.panoptic import Merged, presence
+from possam_core.labels.panoptic import Merged
+from possam_core.labels.scored_masks import presence
 from possam_core.labels.segmentation import Expectation, PanopticSegmentation, Segment
 from possam_core.settings import Setting, require_valid
 
@@ -105,20 +106,17 @@ def tempered(probs: Float[Tensor, "N K"], temperature: float) -> Float[Tensor, "
 
 def class_scores(merged: Merged, config: CalibrationConfig) -> Float[Tensor, " N"]:
     """Per segment, the probability that its class is right, if a true segment meets it."""
-    probs = of_segments(merged.masks.class_probs, merged)
-    return tempered(probs, config.temperature).amax(dim=-1)
+    return tempered(merged.class_probs.double(), config.temperature).amax(dim=-1)
 
 
 def presence_claims(merged: Merged, *, eta: float) -> Float[Tensor, " N"]:
     """Per segment, the part of its score that is not about its class."""
-    void_probs = of_segments(merged.masks.void_probs, merged)
-    return presence(predicted_ious(merged), void_probs, eta=eta)
+    return presence(predicted_ious(merged), merged.void_probs.double(), eta=eta)
 
 
 def predicted_ious(merged: Merged) -> Float[Tensor, " N"] | None:
     """Per segment, the network's estimate of its IoU; None: it has no such estimate."""
-    iou_scores = merged.masks.iou_scores
-    return None if iou_scores is None else of_segments(iou_scores, merged)
+    return None if merged.iou_scores is None else merged.iou_scores.double()
 
 
 def calibrate(merged: Merged, config: CalibrationConfig, *, eta: float) -> PanopticSegmentation:
@@ -187,12 +185,6 @@ def quality_features(
     """
     added = [s if iou is None else s * iou for s, iou in zip(scores, ious, strict=True)]
     return _bounded_logit(_mean(added)), _bounded_logit(coverage), -1 / len(added)
-
-
-def of_segments(per_query: Tensor, merged: Merged) -> Tensor:
-    """What is known of each query (Q first), of those that the segments are of (N first)."""
-    queries = [merged.query_of[s.id] for s in merged.segmentation.segments]
-    return per_query[queries].double().cpu()
 
 
 def _bounded_logit(share: float) -> float:

@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float, Int32
 from numpy import ndarray
 from torch import Tensor
 
-from possam_core.labels.mask_contest import Frame, resize_logits
-from possam_core.labels.panoptic import MergeRules, ScoredMasks, presence
+from possam_core.labels.frame import Frame, resize_logits
+from possam_core.labels.merge_config import MergeRules
 from possam_core.labels.rle import rle_counts
+from possam_core.labels.scored_masks import ScoredMasks, presence
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
 

@@ -1,62 +1,74 @@
 """Which mask wins each pixel of the image, and how many pixels each mask holds.
 
-One mask at a time on a CPU, where a few megabytes that stay in cache beat every mask at full size
-several times over; all masks at once on an accelerator, where launches are what costs. Both give
-the same pixels.
+One mask at a time on a CPU (`mask_pieces`); all masks at once on an accelerator, where launches are
+what costs. Both give the same pixels.
 
-Axes: N masks, h w mask grid, a b tiles of it, H W pixels of the image.
+Axes: N masks, h w mask grid, H W pixels of the image, R runs of pixels of one winner.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int32, Int64
+from jaxtyping import Float, Int32, Int64
 from numpy import ndarray
 from torch import Tensor
-from torch.nn import functional
 
-from possam_core.labels.win_bounds import MARGIN, TILE, WinBounds, bound_wins
+from possam_core.labels.frame import Frame, resize_logits
+from possam_core.labels.home_copy import HomeCopy
+from possam_core.labels.mask_pieces import MAX_SMALL_PX, STABILITY_OFFSET, claim_one_by_one
+from possam_core.labels.masks import column_runs
 
-STABILITY_OFFSET = 1.0  # in logits
-TOUCHED_CELLS = 2  # a cell shows in those beside it, and one more keeps the edge of a cut away
-APART_CELLS = 4  # at any scale, no pixel of the image mixes two pieces
-CODE_BITS = 32
-# Up to here torch resamples by another formula, whose last bits depend on the number of masks.
-MAX_SMALL_PX = 128  # height plus width
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """Where the image lies on the canvas that the masks cover."""
-
-    canvas_hw: tuple[int, int]  # in pixels
-    resized_hw: tuple[int, int]  # the image's part of it, at the top left
-    image_hw: tuple[int, int]  # the image's own size
+MAX_RUNS = 2**15  # of an image that come home; photographs have some thousands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
     """The outcome, on the CPU. What is said of a mask that won no pixel is zero."""
 
-    winner: Int32[ndarray, "H W"]  # index of the mask; -1 where the strongest is not inside itself
+    image_hw: tuple[int, int]
+    starts: Int64[ndarray, " R"]  # first pixel of each run, counted down the columns as COCO does
+    winners: Int32[ndarray, " R"]  # index of the mask; -1 where the strongest is outside of itself
     won_px: Int64[Tensor, " N"]
     strongest_px: Int64[Tensor, " N"] | None  # inside itself or not; None unless asked for
     inside_px: Int64[Tensor, " N"]  # logit >= 0
     tight_px: Int64[Tensor, " N"]  # logit above STABILITY_OFFSET
     loose_px: Int64[Tensor, " N"]  # logit above -STABILITY_OFFSET
 
+    @classmethod
+    def of(
+        cls,
+        image_hw: tuple[int, int],
+        starts: Int64[ndarray, " R"],
+        winners: Int32[ndarray, " R"],
+        num_px: Int64[Tensor, "4 N"],
+        *,
+        count_outside: bool,
+    ) -> "Contest":
+        """The outcome of pixels counted as (strongest, inside, tight, loose)."""
+        lengths = np.diff(starts, append=image_hw[0] * image_hw[1])
+        won = np.zeros(num_px.shape[1] + 1, np.int64)
+        np.add.at(won, winners + 1, lengths)
+        won_px = torch.from_numpy(won[1:])
+        strongest, inside, tight, loose = num_px * (won_px > 0)
+        return cls(
+            image_hw=image_hw,
+            starts=starts,
+            winners=winners,
+            won_px=won_px,
+            strongest_px=strongest if count_outside else None,
+            inside_px=inside,
+            tight_px=tight,
+            loose_px=loose,
+        )
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Logits of one mask in a rectangle; outside of it the mask changes nothing."""
-
-    mask: int
-    logits: Float32[Tensor, "H W"]
-    top: int  # in pixels
-    left: int
+    @property
+    def winner(self) -> Int32[ndarray, "H W"]:
+        """The winner of each pixel, painted anew."""
+        height, width = self.image_hw
+        lengths = np.diff(self.starts, append=height * width)
+        return np.ascontiguousarray(np.repeat(self.winners, lengths).reshape(width, height).T)
 
 
 def assign_pixels(
@@ -76,210 +88,73 @@ def assign_pixels(
     """
     is_small = min(sum(frame.canvas_hw), sum(frame.image_hw)) <= MAX_SMALL_PX
     if not len(mask_logits) or (mask_logits.device.type == "cpu" and not is_small):
-        return _one_by_one(mask_logits, scores, frame, count_outside=count_outside)
-    return _all_at_once(mask_logits, scores, frame, count_outside=count_outside)
+        winner, num_px = claim_one_by_one(mask_logits, scores, frame, count_outside=count_outside)
+        runs = column_runs(winner)
+        return Contest.of(
+            frame.image_hw, *runs, torch.from_numpy(num_px), count_outside=count_outside
+        )
+    started = StartedContest(mask_logits, scores, frame, count_outside=count_outside)
+    return started.finish(HomeCopy(started.on_device).get())
 
 
-def resize_logits(mask_logits: Float[Tensor, "N h w"], frame: Frame) -> Float[Tensor, "N H W"]:
-    """The logits at the image's size: bilinear, to the canvas first and then to the image.
+class StartedContest:
+    """All masks at once; nothing waits until what is `on_device` is home, together with more.
 
-    Memory: 4 bytes times masks times pixels, of the canvas or the image.
+    Memory: about 10 bytes times masks times pixels, and 4 bytes a pixel until the end.
     """
-    height, width = frame.resized_hw
-    on_canvas = _resize(mask_logits.float(), frame.canvas_hw)
-    return _resize(on_canvas[:, :height, :width], frame.image_hw)
 
-
-def _all_at_once(
-    mask_logits: Tensor, scores: Tensor, frame: Frame, *, count_outside: bool = False
-) -> Contest:
-    """Memory: about 10 bytes times masks times pixels."""
-    num_masks = len(mask_logits)
-    logits = resize_logits(mask_logits, frame)
-    strongest = (scores[:, None, None] * logits.sigmoid()).argmax(dim=0)  # (H, W)
-    inside = logits >= 0  # sigmoid >= 0.5
-    winner = torch.where(inside.gather(0, strongest[None])[0], strongest, -1)
-    num_px = torch.stack(
-        [
-            torch.bincount(strongest.flatten(), minlength=num_masks),
-            inside.flatten(1).sum(dim=1),
-            (logits > STABILITY_OFFSET).flatten(1).sum(dim=1),
-            (logits > -STABILITY_OFFSET).flatten(1).sum(dim=1),
-        ]
-    ).cpu()
-    return _contest(winner.int().cpu().numpy(), num_px, count_outside)
-
-
-def _one_by_one(
-    mask_logits: Tensor, scores: Tensor, frame: Frame, *, count_outside: bool = False
-) -> Contest:
-    """Memory: some 30 bytes times the pixels of canvas and image, whatever the number of masks."""
-    num_masks = len(mask_logits)
-    # Of the strongest mask: the bits of its claim, which order as claims do, then 2 * (masks from
-    # it to the last), plus one inside of it. A maximum keeps the first of equal claims.
-    best = np.zeros(frame.image_hw, dtype=np.int64)
-    num_px = np.zeros((4, num_masks), dtype=np.int64)
-    scores = scores.detach().float().cpu()
-    for piece in _pieces(mask_logits, scores, frame, count_outside):
-        logits = piece.logits.numpy()
+    def __init__(
+        self,
+        mask_logits: Float[Tensor, "N h w"],
+        scores: Float[Tensor, " N"],
+        frame: Frame,
+        *,
+        count_outside: bool = False,
+    ) -> None:
+        """Arguments as for `assign_pixels`; there is a mask."""
+        self._image_hw = frame.image_hw
+        self._count_outside = count_outside
+        logits = resize_logits(mask_logits, frame)
+        strongest = (scores[:, None, None] * logits.sigmoid()).argmax(dim=0)  # (H, W)
         inside = logits >= 0  # sigmoid >= 0.5
-        num_px[1:, piece.mask] = [
-            np.count_nonzero(inside),
-            np.count_nonzero(logits > STABILITY_OFFSET),
-            np.count_nonzero(logits > -STABILITY_OFFSET),
-        ]
-        height, width = logits.shape
-        place = np.s_[piece.top : piece.top + height, piece.left : piece.left + width]
-        claims = piece.logits.sigmoid().numpy()
-        claims *= scores.numpy()[piece.mask]
-        claim = claims.view(np.int32).astype(np.int64)
-        claim <<= CODE_BITS
-        claim += inside
-        claim += 2 * (num_masks - piece.mask)
-        np.maximum(best[place], claim, out=best[place])
-    codes = best.astype(np.int32)  # the lower half
-    strongest = num_masks - (codes >> 1)  # as many as masks where none was looked at
-    winner = np.where(codes & 1, strongest, np.int32(-1))
-    if count_outside:
-        num_px[0] = np.bincount(strongest.ravel(), minlength=num_masks + 1)[:num_masks]
-    return _contest(winner, torch.from_numpy(num_px), count_outside)
+        winner = torch.where(inside.gather(0, strongest[None])[0], strongest, -1)
+        counted = [inside, logits > STABILITY_OFFSET, logits > -STABILITY_OFFSET]
+        num_px = [mask.flatten(1).sum(dim=1) for mask in counted]
+        if count_outside:
+            of_pixels = torch.zeros_like(num_px[0])
+            one = strongest.new_ones(1).expand(strongest.numel())
+            num_px.insert(0, of_pixels.scatter_add_(0, strongest.flatten(), one))
+        self._index_type = torch.int16 if len(mask_logits) < 2**15 else torch.int32
+        self._columns = winner.T.flatten()  # (H * W,), down the columns
+        #: What `finish` needs, to be brought home.
+        self.on_device: Sequence[Tensor] = (*self._runs(), *num_px)
 
+    def finish(self, home: Sequence[Tensor]) -> Contest:
+        """The outcome.
 
-def _contest(winner: Int32[ndarray, "H W"], num_px: Tensor, count_outside: bool) -> Contest:
-    """The outcome of pixels counted as (strongest, inside, tight, loose)."""
-    num_masks = num_px.shape[1]
-    won = torch.from_numpy(np.bincount(winner.ravel() + 1, minlength=num_masks + 1)[1:])
-    strongest, inside, tight, loose = num_px * (won > 0)
-    return Contest(
-        winner=winner,
-        won_px=won,
-        strongest_px=strongest if count_outside else None,
-        inside_px=inside,
-        tight_px=tight,
-        loose_px=loose,
-    )
-
-
-def _pieces(
-    mask_logits: Tensor, scores: Tensor, frame: Frame, count_outside: bool
-) -> Iterator[_Piece]:
-    """Masks that can change the outcome, at the image's size, in the rectangle where they can."""
-    mask_logits = mask_logits.detach()
-    if not _can_be_cut(mask_logits, frame):
-        for mask, logits in enumerate(mask_logits):
-            part = _resize(logits[None].float(), frame.canvas_hw)[0]
-            yield from _on_image([_Piece(mask, _cut(part, frame.resized_hw), 0, 0)], 0.0, frame)
-        return
-    bounds = bound_wins(mask_logits, scores)
-    looked_at = _looked_at(bounds, count_outside).numpy()
-    scale, grid_hw = frame.canvas_hw[0] // mask_logits.shape[1], mask_logits.shape[1:]
-    rectangles = {
-        mask: _rectangle(looked_at[mask], scale, (grid_hw[0], grid_hw[1]))
-        for mask in np.flatnonzero(looked_at.any(axis=(1, 2))).tolist()
-    }
-    for sheet in _sheets(rectangles):
-        pieces = [_on_canvas(mask_logits[m].float(), m, rectangles[m], frame) for m in sheet]
-        yield from _on_image(pieces, float(bounds.least[sheet].min()), frame)
-
-
-def _can_be_cut(mask_logits: Tensor, frame: Frame) -> bool:
-    """Whether resampling a part of the grid gives the very bits of the whole.
-
-    Other scales than powers of two round the places that torch samples.
-    """
-    scale = frame.canvas_hw[0] // max(1, mask_logits.shape[1])
-    fits = tuple(scale * side for side in mask_logits.shape[1:]) == frame.canvas_hw
-    return len(mask_logits) > 0 and fits and not scale & (scale - 1)
-
-
-def _looked_at(bounds: WinBounds, count_outside: bool) -> Bool[Tensor, "N a b"]:
-    """Tiles where a mask can win, and if it can be inside itself there, all that count for it.
-
-    Where no mask is inside, the pixel is void whoever is the strongest.
-    """
-    can_win = bounds.can_win if count_outside else bounds.can_win_inside
-    has_pixels = (can_win & (bounds.largest >= -MARGIN)).flatten(1).any(dim=1)
-    counts = bounds.largest > -STABILITY_OFFSET - MARGIN
-    return can_win | (counts & has_pixels[:, None, None])
-
-
-def _rectangle(
-    looked_at: Bool[ndarray, "a b"], scale: int, grid_hw: tuple[int, int]
-) -> tuple[slice, slice]:
-    """Rows and columns of cells around the tiles, enough to be large at that scale."""
-    few, enough = MAX_SMALL_PX // (2 * scale) + 1, MAX_SMALL_PX // scale + 1
-    at_least = max(few, enough - grid_hw[1]), max(few, enough - grid_hw[0])
-    rows, columns = np.flatnonzero(looked_at.any(axis=1)), np.flatnonzero(looked_at.any(axis=0))
-    return _extent(rows, at_least[0], grid_hw[0]), _extent(columns, at_least[1], grid_hw[1])
-
-
-def _sheets(rectangles: Mapping[int, tuple[slice, slice]]) -> list[list[int]]:
-    """Masks whose rectangles lie apart, so that one resampling serves them all."""
-    sheets = list[list[int]]()
-    for mask, rectangle in rectangles.items():
-        for sheet in sheets:
-            if all(_lie_apart(rectangle, rectangles[other]) for other in sheet):
-                sheet.append(mask)
-                break
+        Args:
+            home: `on_device` on the CPU. Of an image of `MAX_RUNS` or more the map is fetched, too,
+                which waits once more.
+        """
+        starts, winners, *num_px = home
+        count = int((starts >= 0).sum())
+        if count == MAX_RUNS:
+            height, width = self._image_hw
+            winner = self._columns.cpu().int().view(width, height).T.contiguous()
+            runs = column_runs(winner.numpy())
         else:
-            sheets.append([mask])
-    return sheets
+            runs = starts[:count].long().numpy(), winners[:count].int().numpy()
+        if not self._count_outside:
+            num_px.insert(0, torch.zeros_like(num_px[0]))
+        return Contest.of(
+            self._image_hw, *runs, torch.stack(num_px), count_outside=self._count_outside
+        )
 
-
-def _lie_apart(one: tuple[slice, slice], other: tuple[slice, slice]) -> bool:
-    return any(
-        a.start >= b.stop + APART_CELLS or b.start >= a.stop + APART_CELLS
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-def _on_canvas(logits: Tensor, mask: int, rectangle: tuple[slice, slice], frame: Frame) -> _Piece:
-    """The rectangle of cells on the image's part of the canvas."""
-    scale = frame.canvas_hw[0] // len(logits)
-    cut = logits[rectangle]
-    part = _resize(cut[None], (scale * cut.shape[0], scale * cut.shape[1]))[0]
-    top, left = (scale * cells.start for cells in rectangle)
-    height, width = frame.resized_hw
-    return _Piece(mask, _cut(part, (max(0, height - top), max(0, width - left))), top, left)
-
-
-def _on_image(pieces: list[_Piece], least: float, frame: Frame) -> Iterator[_Piece]:
-    """The same at the image's own size; `least` stands for the logits around the pieces."""
-    if frame.image_hw == frame.resized_hw:
-        yield from pieces
-        return
-    sheet = torch.full(frame.resized_hw, least)
-    for piece in pieces:
-        height, width = piece.logits.shape
-        sheet[piece.top : piece.top + height, piece.left : piece.left + width] = piece.logits
-    resized = _resize(sheet[None], frame.image_hw)[0]
-    for piece in pieces:
-        height, width = piece.logits.shape
-        rows = _reach(piece.top, height, frame.resized_hw[0], frame.image_hw[0])
-        columns = _reach(piece.left, width, frame.resized_hw[1], frame.image_hw[1])
-        part = resized[rows, columns].contiguous()
-        yield _Piece(piece.mask, part, rows.start, columns.start)
-
-
-def _extent(tiles: Int64[ndarray, " tiles"], least_cells: int, num_cells: int) -> slice:
-    """Cells from the first tile to the last, with those they touch, and enough to be large."""
-    stop = min(num_cells, TILE * (int(tiles[-1]) + 1) + TOUCHED_CELLS)
-    start = max(0, min(TILE * int(tiles[0]) - TOUCHED_CELLS, stop - least_cells))
-    return slice(start, min(num_cells, max(stop, start + least_cells)))
-
-
-def _reach(start: int, length: int, num_from: int, num_to: int) -> slice:
-    """Pixels of a line of `num_to` that resampling makes from those at `start` of `num_from`."""
-    first = math.floor((start - 0.5) * num_to / num_from - 0.5)
-    last = math.ceil((start + length + 0.5) * num_to / num_from - 0.5)
-    return slice(max(0, first), min(num_to, last + 1))
-
-
-def _cut(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    return logits[: size[0], : size[1]].contiguous()
-
-
-def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    if logits.shape[-2:] == size:
-        return logits  # torch would copy
-    return functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    def _runs(self) -> tuple[Tensor, Tensor]:
+        """Start and winner of the first `MAX_RUNS` runs; the rest of both has start -1."""
+        columns = self._columns
+        is_start = torch.ones_like(columns, dtype=torch.bool)
+        torch.ne(columns[1:], columns[:-1], out=is_start[1:])
+        size = min(MAX_RUNS, len(columns))
+        starts = torch.nonzero_static(is_start, size=size, fill_value=-1)[:, 0]
+        return starts.int(), columns[starts].to(self._index_type)

@@ -63,18 +63,25 @@ def present_ids(ids: Int32[ndarray, "H W"]) -> set[int]:
     return set(np.unique(pixels[is_end]).tolist())
 
 
-def find_runs(ids: Int32[ndarray, "H W"]) -> IdRuns:
-    """Runs of every nonzero id."""
+def column_runs(
+    values: Int32[ndarray, "H W"],
+) -> tuple[Int64[ndarray, " R"], Int32[ndarray, " R"]]:
+    """The first pixel of each run of one value, down the columns, and the value."""
     # Comparing whole rows and sorting the few places found beats transposing the map.
-    is_start = np.empty(ids.shape, dtype=np.bool_)
-    is_start[1:] = ids[1:] != ids[:-1]
-    is_start[:1, 1:] = ids[:1, 1:] != ids[-1:, :-1]
+    is_start = np.empty(values.shape, dtype=np.bool_)
+    is_start[1:] = values[1:] != values[:-1]
+    is_start[:1, 1:] = values[:1, 1:] != values[-1:, :-1]
     is_start[:1, :1] = True
     places = np.flatnonzero(is_start)
-    rows, columns = np.divmod(places, max(ids.shape[1], 1))
-    starts = columns * ids.shape[0] + rows
+    rows, columns = np.divmod(places, max(values.shape[1], 1))
+    starts = columns * values.shape[0] + rows
     order = np.argsort(starts, kind="stable")
-    starts, names = starts[order], ids.ravel()[places[order]]
+    return starts[order], values.ravel()[places[order]]
+
+
+def find_runs(ids: Int32[ndarray, "H W"]) -> IdRuns:
+    """Runs of every nonzero id."""
+    starts, names = column_runs(ids)
     ends = np.append(starts[1:], ids.size)[: starts.size]
 
     kept = np.flatnonzero(names)

@@ -7,7 +7,7 @@ Axes: Q masks of an image, K classes, h w mask grid, H W pixels of an image.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,13 +20,15 @@ from possam_core.checkpoints.card import TeacherCard
 from possam_core.errors import TeacherError
 from possam_core.images.batch import ImageBatch
 from possam_core.labels.calibration import CalibrationConfig, calibrate, class_scores
+from possam_core.labels.frame import Frame
 from possam_core.labels.instances import ImageForms, find_instances, label_pixels
-from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import MergeConfig, Merged, ScoredMasks, merge_masks
+from possam_core.labels.kept_masks import MaskChoice
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.panoptic import Merged, merge_kept
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary
 
-SLACK = 1e-3  # by which rounding in half precision may take a probability out of [0, 1]
 HARD_LOGIT = 16.0  # of a pixel inside a mask that is only inside or outside; outside it is minus it
 
 Result = TypeVar("Result")
@@ -129,7 +131,22 @@ class Teacher(ABC):
             PossamError: there is no image, or one has no pixels.
             TeacherError: the model's output cannot be merged.
         """
-        return self._each(images, self.label)
+        return self.begin(images)()
+
+    def begin(
+        self, images: Sequence[UInt8[ndarray, "_ _ 3"]]
+    ) -> Callable[[], list[PanopticSegmentation]]:
+        """Start to label images, as a call does, and return what waits for their labels.
+
+        On an accelerator the next images may be begun before those are asked for, so that it never
+        idles. On a CPU all is done at once.
+
+        Raises:
+            PossamError: there is no image, or one has no pixels.
+            TeacherError: the model's output cannot be merged; the function that is returned raises
+                it, too.
+        """
+        return self._begin(images, self._calibrated)
 
     def forms(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[ImageForms]:
         """Panoptic labels with instances and a class for every pixel; used by evaluation.
@@ -140,7 +157,7 @@ class Teacher(ABC):
             PossamError: there is no image, or one has no pixels.
             TeacherError: the model's output cannot be merged.
         """
-        return self._each(images, self._forms)
+        return self._begin(images, self._forms)()
 
     def uncalibrated(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Merged]:
         """Labels before their scores are calibrated, with the masks they came from.
@@ -149,59 +166,89 @@ class Teacher(ABC):
             PossamError: there is no image, or one has no pixels.
             TeacherError: the model's output cannot be merged.
         """
-        return self._each(images, self.merged)
+        return self._begin(images, lambda merged, _: merged)()
 
-    def label(self, proposals: Proposals) -> PanopticSegmentation:
-        """The labels of one image. Calibration comes last: only reported scores depend on it."""
-        return self._calibrated(self.merged(proposals))
+    def label(self, proposals: Sequence[Proposals]) -> list[PanopticSegmentation]:
+        """The labels of each image. Calibration comes last: only reported scores depend on it."""
+        return [self._calibrated(merged, p.frame) for merged, p in self._merge(proposals)()]
 
-    def merged(self, proposals: Proposals) -> Merged:
-        """The labels of one image before their scores are calibrated."""
-        return merge_masks(
-            proposals.masks,
-            self.vocabulary,
-            self.merging,
-            is_seen=self.card.is_seen(self.vocabulary),
-            frame=proposals.frame,
-        )
-
-    def _each(
+    def _begin(
         self,
         images: Sequence[UInt8[ndarray, "_ _ 3"]],
-        finish: Callable[[Proposals], Result],
-    ) -> list[Result]:
-        results = list[Result]()
+        finish: Callable[[Merged, Frame], Result],
+    ) -> Callable[[], list[Result]]:
+        """Launch the work of all images; those on a CPU are finished one by one, at once."""
+        done, begun = list[Result](), list[Proposals]()
         with torch.inference_mode():
-            proposed = self.propose(images)
-            if not isinstance(proposed, Iterable):
-                raise self._unfit("Proposals of each image", type(proposed).__name__)
-            for proposals in proposed:
-                if len(results) == len(images):
-                    raise self._unfit(f"masks of {len(images)} images", "those of one more")
-                if not isinstance(proposals, Proposals):
-                    raise self._unfit("Proposals of each image", type(proposals).__name__)
-                self._require_fit(proposals, images[len(results)])
-                results.append(finish(proposals))
-        if len(results) < len(images):
-            raise self._unfit(f"masks of {len(images)} images", f"those of {len(results)}")
-        return results
+            for proposals in self._proposed(images):
+                begun.append(proposals)
+                if proposals.masks.mask_logits.device.type == "cpu":
+                    done += [finish(m, p.frame) for m, p in self._merge(begun)()]
+                    begun.clear()
+            merge = self._merge(begun) if begun else list
 
-    def _calibrated(self, merged: Merged) -> PanopticSegmentation:
+        def rest() -> list[Result]:
+            with torch.inference_mode():
+                return done + [finish(m, p.frame) for m, p in merge()]
+
+        return rest
+
+    def _proposed(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> Iterator[Proposals]:
+        """What the model proposes for each image, if it fits."""
+        proposed, number = self.propose(images), 0
+        if not isinstance(proposed, Iterable):
+            raise self._unfit("Proposals of each image", type(proposed).__name__)
+        for proposals in proposed:
+            if number == len(images):
+                raise self._unfit(f"masks of {len(images)} images", "those of one more")
+            if not isinstance(proposals, Proposals):
+                raise self._unfit("Proposals of each image", type(proposals).__name__)
+            self._require_fit(proposals, images[number])
+            number += 1
+            yield proposals
+        if number < len(images):
+            raise self._unfit(f"masks of {len(images)} images", f"those of {number}")
+
+    def _merge(
+        self, proposals: Sequence[Proposals]
+    ) -> Callable[[], list[tuple[Merged, Proposals]]]:
+        """Launch the choice of masks; what is returned merges them, image by image."""
+        of_images = tuple(proposals)
+        choice = MaskChoice(
+            [p.masks for p in of_images], [p.frame for p in of_images], self.merging
+        )
+
+        def finish() -> list[tuple[Merged, Proposals]]:
+            if not choice.are_fit:
+                raise self._unfit(
+                    "finite mask logits and probabilities in [0, 1]", "others, or NaN"
+                )
+            is_seen = self.card.is_seen(self.vocabulary)
+            return [
+                (
+                    merge_kept(p.masks, kept, self.vocabulary, self.merging, is_seen=is_seen),
+                    p,
+                )
+                for p, kept in zip(of_images, choice.keep(), strict=True)
+            ]
+
+        return finish
+
+    def _calibrated(self, merged: Merged, _frame: Frame) -> PanopticSegmentation:
         return calibrate(merged, self.calibration, eta=self.merging.eta)
 
-    def _forms(self, proposals: Proposals) -> ImageForms:
-        merged = self.merged(proposals)
+    def _forms(self, merged: Merged, frame: Frame) -> ImageForms:
         return ImageForms(
-            panoptic=self._calibrated(merged),
+            panoptic=self._calibrated(merged, frame),
             class_scores=tuple(class_scores(merged, self.calibration).tolist()),
             instances=find_instances(
                 merged.masks,
                 self.vocabulary,
                 eta=self.merging.eta,
-                frame=proposals.frame,
+                frame=frame,
                 rules=self.merging.rules,
             ),
-            class_indices=label_pixels(merged.masks, frame=proposals.frame),
+            class_indices=label_pixels(merged.masks, frame=frame),
         )
 
     def _require_fit(self, proposals: Proposals, image: ndarray) -> None:
@@ -215,11 +262,6 @@ class Teacher(ABC):
             found = " x ".join(map(str, masks.class_probs.shape))
             expected = f"class probabilities of {num_masks} masks x {num_classes} classes"
             raise self._unfit(expected, found)
-        shares = [masks.class_probs, masks.void_probs, masks.iou_scores]
-        are_fit = [((s >= -SLACK) & (s <= 1 + SLACK)).all() for s in shares if s is not None]
-        # All of it in one list: each number that is fetched by itself waits for a GPU by itself.
-        if not all(torch.stack([*are_fit, masks.mask_logits.sum().isfinite()]).tolist()):
-            raise self._unfit("finite mask logits and probabilities in [0, 1]", "others, or NaN")
 
     def _unfit(self, expected: str, found: str) -> TeacherError:
         return TeacherError(

@@ -35,7 +35,6 @@ from possam_core.labels.calibration import (
     LogitMap,
     calibrate,
     class_scores,
-    of_segments,
     predicted_ious,
     presence_claims,
     quality_features,
@@ -134,7 +133,7 @@ def _claims(labelled: _Labelled, *, eta: float) -> _Claims:
     height, width = merged.segmentation.image_hw
     labelled_px = sum(s.area_px for s in merged.segmentation.segments)
     return _Claims(
-        class_probs=of_segments(merged.masks.class_probs, merged),
+        class_probs=merged.class_probs.double(),
         is_distribution=merged.masks.is_distribution,
         presence=presence_claims(merged, eta=eta),
         iou=predicted_ious(merged),

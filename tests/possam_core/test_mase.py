@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from possam_core.errors import ConfigError
-from possam_core.labels.panoptic import ScoredMasks
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.mase import (
     MaseConfig,
     ensemble,

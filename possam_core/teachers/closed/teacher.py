@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.images.batch import ImageBatch, normalise, require_pixels
-from possam_core.labels.panoptic import MergeConfig, ScoredMasks
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.model import Precision
 from possam_core.teachers.closed.image_input import ImageInput
 from possam_core.teachers.teacher import Proposals, Teacher, frame_of

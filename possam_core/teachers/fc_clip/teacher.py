@@ -20,7 +20,8 @@ from possam_core.images.batch import (
     require_pixels,
     shortest_edge_size,
 )
-from possam_core.labels.panoptic import MergeConfig, ScoredMasks
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.model import Precision
 from possam_core.settings import Setting, require_valid
 from possam_core.teachers.fc_clip.network import STRIDES, FcClip

@@ -16,8 +16,10 @@ from possam_core.labels.calibration import (
     expect_quality,
     tempered,
 )
-from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import MergeConfig, Merged, ScoredMasks, merge_masks
+from possam_core.labels.frame import Frame
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.panoptic import Merged, merge_masks
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 from tests.factories import make_segment
 

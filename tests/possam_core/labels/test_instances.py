@@ -6,9 +6,9 @@ import torch
 from numpy import ndarray
 from pycocotools import mask as coco_mask
 
+from possam_core.labels.frame import Frame
 from possam_core.labels.instances import Instance, find_instances, label_pixels
-from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import ScoredMasks
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 VOCABULARY = Vocabulary(

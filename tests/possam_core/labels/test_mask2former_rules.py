@@ -14,9 +14,11 @@ import torch
 from numpy import ndarray
 from pycocotools import mask as coco_mask
 
+from possam_core.labels.frame import Frame
 from possam_core.labels.instances import find_instances, label_pixels
-from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.panoptic import merge
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 

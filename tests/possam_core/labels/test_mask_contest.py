@@ -5,9 +5,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from possam_core.labels.mask_contest import Contest, Frame, _all_at_once, _one_by_one, assign_pixels
+from possam_core.labels.frame import Frame
+from possam_core.labels.mask_contest import MAX_RUNS, Contest, StartedContest, assign_pixels
+from possam_core.labels.mask_pieces import claim_one_by_one
+from possam_core.labels.masks import column_runs
 
-WAYS = (_all_at_once, _one_by_one)
+
+def all_at_once(
+    logits: Tensor, scores: Tensor, frame: Frame, *, count_outside: bool = False
+) -> Contest:
+    started = StartedContest(logits, scores, frame, count_outside=count_outside)
+    return started.finish(started.on_device)
+
+
+def one_by_one(
+    logits: Tensor, scores: Tensor, frame: Frame, *, count_outside: bool = False
+) -> Contest:
+    winner, num_px = claim_one_by_one(logits, scores, frame, count_outside=count_outside)
+    return Contest.of(
+        frame.image_hw,
+        *column_runs(winner),
+        torch.from_numpy(num_px),
+        count_outside=count_outside,
+    )
+
+
+WAYS = (all_at_once, one_by_one)
 SAME_SIZE = Frame(canvas_hw=(4, 4), resized_hw=(4, 4), image_hw=(4, 4))
 FRAMES = [
     Frame(canvas_hw=(128, 128), resized_hw=(128, 128), image_hw=(128, 128)),
@@ -71,17 +94,17 @@ def two_levels(seed: int, num_masks: int = 12) -> Tensor:
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("draw", [small_blobs, smooth_noise, two_levels])
 @pytest.mark.parametrize("least_score", [0.0, 0.1, 0.8])
-def test_one_mask_at_a_time_gives_the_pixels_of_all_at_once(
+def test_one_mask_at_a_time_gives_the_pixels_ofall_at_once(
     frame: Frame, draw, least_score: float
 ) -> None:
     for seed in range(3):
         logits = draw(seed)
         scores = torch.linspace(0.9, least_score, len(logits))
-        expected = _all_at_once(logits, scores, frame)
+        expected = all_at_once(logits, scores, frame)
         assert_same(assign_pixels(logits, scores, frame), expected)
         shuffled = torch.randperm(len(scores), generator=torch.Generator().manual_seed(seed))
         both = logits, scores[shuffled], frame
-        expected = _all_at_once(*both, count_outside=True)
+        expected = all_at_once(*both, count_outside=True)
         assert_same(assign_pixels(*both, count_outside=True), expected)
 
 
@@ -93,7 +116,7 @@ def test_so_it_does_where_grid_and_canvas_are_not_square(
     for seed in range(3):
         logits = functional.interpolate(draw(seed)[None], size=grid, mode="bilinear")[0]
         scores = torch.linspace(0.9, 0.2, len(logits))
-        contest = _all_at_once(logits, scores, frame)
+        contest = all_at_once(logits, scores, frame)
         assert contest.winner.shape == frame.image_hw
         assert_same(assign_pixels(logits, scores, frame), contest)
 
@@ -111,7 +134,7 @@ def test_so_it_does_for_many_masks_of_which_most_win_little(
     logits = 2 * (2 + 6 * torch.rand((60, 1, 1), generator=rng) - distances).clamp(min=-8)
     scores = torch.rand(60, generator=rng)
     contest = assign_pixels(logits, scores, frame, count_outside=count_outside)
-    assert_same(contest, _all_at_once(logits, scores, frame, count_outside=count_outside))
+    assert_same(contest, all_at_once(logits, scores, frame, count_outside=count_outside))
     assert 10 < (contest.won_px > 0).sum() < 60
 
 
@@ -181,5 +204,17 @@ def test_more_masks_than_a_byte_can_number_keep_their_own_pixels() -> None:
     for i in range(300):
         logits[i, i // 20, i % 20] = 10.0
     frame = Frame(canvas_hw=(20, 20), resized_hw=(20, 20), image_hw=(20, 20))
-    contest = _one_by_one(logits, torch.linspace(0.9, 0.5, 300), frame)
+    contest = one_by_one(logits, torch.linspace(0.9, 0.5, 300), frame)
     assert contest.winner.ravel().tolist() == [*range(300), *[-1] * 100]
+
+
+def test_an_image_of_more_runs_than_come_home_is_fetched_as_a_map() -> None:
+    """Two masks by turns, pixel by pixel: each pixel is a run."""
+    rows, columns = torch.meshgrid(torch.arange(200), torch.arange(200), indexing="ij")
+    first = torch.where((rows + columns) % 2 == 0, 4.0, -4.0)
+    logits = torch.stack([first, -first])
+    frame = Frame(canvas_hw=(200, 200), resized_hw=(200, 200), image_hw=(200, 200))
+    contest = all_at_once(logits, torch.ones(2), frame)
+    assert len(contest.starts) > MAX_RUNS
+    assert_same(contest, one_by_one(logits, torch.ones(2), frame))
+    assert contest.won_px.tolist() == [20_000, 20_000]

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from possam_core.errors import PossamError
-from possam_core.labels.mask_contest import Frame
-from possam_core.labels.panoptic import MergeConfig, ScoredMasks, merge
+from possam_core.labels.frame import Frame
+from possam_core.labels.merge_config import MergeConfig
+from possam_core.labels.panoptic import merge
+from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 from tests.factories import make_panoptic, make_segment

@@ -11,7 +11,7 @@ from numpy import ndarray
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.errors import TeacherError
 from possam_core.labels.calibration import CalibrationConfig, LogitMap
-from possam_core.labels.mask_contest import Frame
+from possam_core.labels.frame import Frame
 from possam_core.teachers.own import load_own_teacher, try_teacher
 from possam_core.teachers.teacher import Proposals, Teacher
 from possam_core.vocabulary.vocabulary import Vocabulary

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from possam_core.checkpoints.card import TeacherCard
-from possam_core.labels.panoptic import MergeConfig
+from possam_core.labels.merge_config import MergeConfig
 from possam_core.predictor import load_teacher
 from possam_core.teachers.closed.image_input import ImageInput
 from possam_core.teachers.closed.teacher import ClosedTeacher
