@@ -1,6 +1,7 @@
 """Work a bounded number of items ahead of their taker, and hand out the results in order.
 
-`run_ahead` for a function of each item, `in_order` for slow iterators of items.
+`run_ahead` for a function of each item, `in_order` for slow iterators of items, `begin_ahead` for
+work that goes on by itself once it has begun.
 """
 
 from collections import deque
@@ -17,11 +18,13 @@ Out = TypeVar("Out")
 Item = TypeVar("Item")
 
 
-class _Cancellable(Protocol):
+class Cancellable(Protocol):
+    """Work that has begun; `cancel` says that nobody will take its result."""
+
     def cancel(self) -> object: ...
 
 
-_Begun = TypeVar("_Begun", bound=_Cancellable)
+Begun = TypeVar("Begun", bound=Cancellable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def run_ahead(
     ...     list(run_ahead(pool, str.upper, ["a", "b", "c"], 1))
     ['A', 'B', 'C']
     """
-    with closing(_begin_ahead(lambda item: pool.submit(function, item), items, ahead)) as futures:
+    with closing(begin_ahead(lambda item: pool.submit(function, item), items, ahead)) as futures:
         for future in futures:
             with waiting():
                 result = future.result()
@@ -104,21 +107,21 @@ def in_order(sources: Iterable[Iterable[Item]], *, threads: int, ahead: int) -> 
         return lane
 
     try:
-        with closing(_begin_ahead(begin, sources, 2 * threads - 1)) as lanes:
+        with closing(begin_ahead(begin, sources, 2 * threads - 1)) as lanes:
             for lane in lanes:
                 yield from lane.take()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_ahead(
-    begin: Callable[[In], _Begun], items: Iterable[In], ahead: int
-) -> Generator[_Begun, None, None]:
+def begin_ahead(
+    begin: Callable[[In], Begun], items: Iterable[In], ahead: int
+) -> Generator[Begun, None, None]:
     """What `begin` makes of each item, in order, while `ahead` later items are begun, too.
 
     What has begun is cancelled if the rest is not taken.
     """
-    begun: deque[_Begun] = deque()
+    begun: deque[Begun] = deque()
     try:
         for item in items:
             begun.append(begin(item))

@@ -6,7 +6,7 @@ Does not use Ray: each worker of the job holds one of these, and so does careful
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -21,14 +21,16 @@ from pipelines.fetch.image_reader import Fetched, ImageReader
 from pipelines.label.rows import error_row, label_row
 from pipelines.label.stages import Stage, StageClock
 from pipelines.schema import Row
-from possam_core.ahead import run_ahead
+from possam_core.ahead import begin_ahead, run_ahead
 from possam_core.evaluation.consistency import CHANGES, is_sampled, measure_consistency
 from possam_core.images.decode import DecodedImage, ImageError, ImageErrorCode, decode_image
 from possam_core.labels.segmentation import PanopticSegmentation
+from possam_core.teachers.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 8  # fixed: an image's batch must not depend on the machine
+BATCHES_AHEAD = 1  # begun on an accelerator before the results of the one in turn are taken
 GROW_AFTER = 16  # batches without trouble, after which a halved batch doubles again
 FETCH_THREADS = 16
 IMAGES_AHEAD = 32  # whose compressed bytes may wait in memory
@@ -60,8 +62,27 @@ class Predicted:
     labels: ImageLabels | ImageError
 
 
+@dataclass(frozen=True, slots=True)
+class BegunBatch:
+    """Images whose labels have been asked for, but not taken."""
+
+    batch: list[Decoded]
+    num_begun: int  # of the images with pixels; fewer than all where memory was short
+    finish: Callable[[], list[PanopticSegmentation]]  # of those
+
+    def take(self, _images: list[UInt8[ndarray, "H W 3"]]) -> list[PanopticSegmentation]:
+        """The labels of the images that were begun."""
+        return self.finish()
+
+    def cancel(self) -> None:
+        """Leave the labels where they are; an accelerator cannot be stopped half-way."""
+
+
 class ImagePredictor(Protocol):
-    """A model that labels images; `possam_core.predictor.Predictor` is one."""
+    """A model that labels images; every `possam_core.Teacher` is one.
+
+    Only a teacher begins a batch before the one before it has ended.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -121,25 +142,38 @@ class ImageLabeller:
 
     def batch_rows(self, batch: list[Fetched]) -> list[Row]:
         """The rows of images that share one forward pass."""
-        return [_encode(p) for p in self._predict([_decode(f) for f in batch])]
+        return [_encode(p) for p in self._finish(self._begin([_decode(f) for f in batch]))]
 
     def _waiting_for(self, stage: Stage) -> Callable[[], AbstractContextManager[None]]:
         return partial(self.clock.held_up_by, stage)
 
     def _predict_all(self, decoded: Iterator[Decoded]) -> Iterator[Predicted]:
-        while batch := list(islice(decoded, BATCH_SIZE)):
-            with self.clock.held_up_by("model"):
-                predicted = self._predict(batch)
-            yield from predicted
+        batches = iter(lambda: list(islice(decoded, BATCH_SIZE)), [])
+        with closing(begin_ahead(self._begin, batches, BATCHES_AHEAD)) as all_begun:
+            for begun in all_begun:
+                with self.clock.held_up_by("model"):
+                    predicted = self._finish(begun)
+                yield from predicted
 
-    def _predict(self, batch: list[Decoded]) -> list[Predicted]:
-        good = [d.decoded for d in batch if isinstance(d.decoded, DecodedImage)]
-        segmentations = iter(self._segment([d.pixels for d in good]))
+    def _begin(self, batch: list[Decoded]) -> BegunBatch:
+        """Ask for the labels of a batch; what fails at once fails again when they are taken."""
+        pixels = _pixels(batch)[: self._batch_size]
+        with self.clock.held_up_by("model"):
+            finish: Callable[[], list[PanopticSegmentation]] = partial(self.predictor, pixels)
+            if isinstance(self.predictor, Teacher) and pixels:
+                try:
+                    finish = self.predictor.begin(pixels)
+                except Exception as error:  # of any kind: it is for `_segment` to judge
+                    finish = partial(_fail, error)
+            return BegunBatch(batch, len(pixels), finish)
+
+    def _finish(self, begun: BegunBatch) -> list[Predicted]:
+        segmentations = iter(self._segment(_pixels(begun.batch), begun))
         return [
             Predicted(d.image, d.decoded)
             if isinstance(d.decoded, ImageError)
             else Predicted(d.image, self._labels(d.image, d.decoded, next(segmentations)))
-            for d in batch
+            for d in begun.batch
         ]
 
     def _labels(
@@ -160,16 +194,23 @@ class ImageLabeller:
         return ImageLabels(decoded, segmentation, consistency)
 
     def _segment(
-        self, images: list[UInt8[ndarray, "H W 3"]]
+        self, images: list[UInt8[ndarray, "H W 3"]], begun: BegunBatch | None = None
     ) -> list[PanopticSegmentation | ImageError]:
-        """Predict together; after a failure in smaller batches, so that a bad image fails alone."""
+        """Predict together; after a failure in smaller batches, so that a bad image fails alone.
+
+        The first images may have been `begun` already.
+        """
         results: list[PanopticSegmentation | ImageError] = []
         is_alone = False  # one by one from now on, because one of these images fails
         while len(results) < len(images):
             size = 1 if is_alone else self._batch_size
+            predict: Callable[[list[ndarray]], list[PanopticSegmentation]] = self.predictor
+            if begun is not None and begun.num_begun <= size:
+                size, predict = begun.num_begun, begun.take
+            begun = None  # one that is too large by now would fail as the one before it
             part = images[len(results) : len(results) + size]
             try:
-                results += self.predictor(part)
+                results += predict(part)
                 self._grow_back()
             except Exception as error:  # of any kind: it becomes the image's row
                 is_memory = _is_out_of_memory(error)
@@ -197,6 +238,14 @@ class ImageLabeller:
         if self._batch_size < BATCH_SIZE and self._num_good >= GROW_AFTER:
             self._batch_size, self._num_good = min(2 * self._batch_size, BATCH_SIZE), 0
             logger.info("memory suffices, %d images at once from now on", self._batch_size)
+
+
+def _pixels(batch: list[Decoded]) -> list[UInt8[ndarray, "H W 3"]]:
+    return [d.decoded.pixels for d in batch if isinstance(d.decoded, DecodedImage)]
+
+
+def _fail(error: Exception) -> list[PanopticSegmentation]:
+    raise error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
