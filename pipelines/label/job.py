@@ -5,7 +5,8 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.fetch.image_reader import ImageReader
 from pipelines.label.board import Board
-from pipelines.label.stages import STAGES
+from pipelines.label.stages import STAGES, Stage
 from pipelines.run.folder import RunFolder
 from pipelines.run.parts import read_shard
 from pipelines.run.plan import Plan
@@ -51,6 +52,20 @@ class ShardTask:
     attempts_before: int
 
 
+@dataclass(slots=True)
+class ShardResult:
+    """What became of one shard."""
+
+    shard: int
+    outcome: str = ""  # empty: the rows are still to be committed
+    problem: str = ""  # why it stays open
+    rows: "list[Row]" = field(default_factory=list)
+    is_careful: bool = False
+    num_halvings: int = 0
+    held_up: dict[Stage, float] = field(default_factory=dict)  # seconds of each stage
+    started: float = field(default_factory=time.perf_counter)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelJob:
     """The same arguments for every worker of a job."""
@@ -79,7 +94,7 @@ def load_worker_model(
 
 
 class ShardLabeller:
-    """Holds one model per actor; Ray builds it once and hands it one shard a call."""
+    """Holds one model per actor; Ray builds it once and hands it a block of shards a call."""
 
     def __init__(self, job: LabelJob, board: Board) -> None:
         from pipelines.label.labeller import ImageLabeller  # torch, as above
@@ -88,6 +103,7 @@ class ShardLabeller:
         self.board = board
         config, self.plan = job.config, job.plan
         self.run = RunFolder(config.output, single_writer=config.single_writer)
+        self._writer = ThreadPoolExecutor(1)
         self.labeller = ImageLabeller(
             job.load,
             ImageReader(config.allowed_hosts),
@@ -99,62 +115,109 @@ class ShardLabeller:
                 " restore it or choose another --output"
             )
 
-    def __call__(self, batch: Batch) -> Batch:
-        task = ShardTask(
-            shard=int(batch["shard"][0]), attempts_before=int(batch["attempts_before"][0])
-        )
-        started = time.perf_counter()
-        held_up = dict(self.labeller.clock.seconds)
-        num_halvings = self.labeller.num_halvings
-        rows: list[Row] = []
-        try:
-            outcome, problem = self._label(task, rows)
-        except Exception as error:  # a bad shard never fails a run: it stays open
-            logger.exception("shard %d stays open", task.shard)
-            outcome, problem = OPEN, f"{type(error).__name__}: {first_line(error)}"
-            self.board.note_open.remote(problem)
-        seconds = time.perf_counter() - started
-        logger.info("shard %d %s: %d rows in %.1f s", task.shard, outcome, len(rows), seconds)
-        clock = self.labeller.clock.seconds
+    def __call__(self, batch: Batch) -> Iterator[Batch]:
+        """The outcome of each shard of a block; one is written while the next is labelled.
+
+        In careful mode it is written first: nothing else may end the worker before.
+        """
+        before: Future[ShardResult] | None = None
+        for shard, attempts_before in zip(batch["shard"], batch["attempts_before"], strict=True):
+            task = ShardTask(shard=int(shard), attempts_before=int(attempts_before))
+            held_up = dict(self.labeller.clock.seconds)
+            labelled = self._label(task)
+            if before is not None:
+                yield self._outcome(before)
+            labelled.held_up = {
+                stage: self.labeller.clock.seconds[stage] - held_up[stage] for stage in STAGES
+            }
+            before = self._writer.submit(self._commit, labelled)
+            if labelled.is_careful:
+                with self.labeller.clock.held_up_by("write"):
+                    before.result()
+        if before is not None:
+            yield self._outcome(before)
+
+    def _outcome(self, writing: "Future[ShardResult]") -> Batch:
+        """A row for the driver, once the shard is written."""
+        with self.labeller.clock.held_up_by("write"):
+            result = writing.result()
         return {
-            "shard": [task.shard],
-            "outcome": [outcome],
-            "problem": [problem],
-            "rows": [len(rows)],
-            "errors": [sum(row["status"] == ERROR for row in rows)],
-            "halvings": [self.labeller.num_halvings - num_halvings],
-            **{stage: [clock[stage] - held_up[stage]] for stage in STAGES},
+            "shard": [result.shard],
+            "outcome": [result.outcome],
+            "problem": [result.problem],
+            "rows": [len(result.rows)],
+            "errors": [sum(row["status"] == ERROR for row in result.rows)],
+            "halvings": [result.num_halvings],
+            **{stage: [seconds] for stage, seconds in result.held_up.items()},
         }
 
-    def _label(self, task: ShardTask, rows: "list[Row]") -> tuple[str, str]:
-        """Fill `rows` and commit them; the outcome, and why the shard stays open if it does."""
+    def _label(self, task: ShardTask) -> "ShardResult":
+        """The rows of a shard, to be committed; or why there are none."""
+        result = ShardResult(task.shard)
+        num_halvings = self.labeller.num_halvings
+        try:
+            self._fill(result, task)
+        except Exception as error:  # a bad shard never fails a run: it stays open
+            self._leave_open(result, error)
+        result.num_halvings = self.labeller.num_halvings - num_halvings
+        return result
+
+    def _fill(self, result: "ShardResult", task: ShardTask) -> None:
         if reason := ray.get(self.board.reason_to_stop.remote()):
-            return OPEN, reason
+            result.outcome, result.problem = OPEN, reason
+            return
         with self.labeller.clock.held_up_by("write"):
             if self.run.is_committed(task.shard, self.plan.round):
-                return EXISTED, ""
+                result.outcome = EXISTED
+                return
             attempt = self.run.start_attempt(task.shard, self.plan.round)
         if attempt - task.attempts_before > MAX_TRIES:
-            return OPEN, f"it killed its worker {MAX_TRIES} times"
+            result.outcome, result.problem = OPEN, f"it killed its worker {MAX_TRIES} times"
+            return
+        result.is_careful = attempt >= CAREFUL_FROM_ATTEMPT or self.job.is_careful
         num_errors = 0
-        for row in self._rows(task.shard, attempt):
-            rows.append(row)
+        for row in self._rows(task.shard, attempt, is_careful=result.is_careful):
+            result.rows.append(row)
             num_errors += row["status"] == ERROR
-            if len(rows) % REPORT_EVERY == 0:
-                self.board.report.remote(task.shard, len(rows), num_errors)
-        self.board.report.remote(task.shard, len(rows), num_errors)
+            if len(result.rows) % REPORT_EVERY == 0:
+                self.board.report.remote(task.shard, len(result.rows), num_errors)
+        self.board.report.remote(task.shard, len(result.rows), num_errors)
+
+    def _commit(self, result: "ShardResult") -> "ShardResult":
+        """Write the rows, in a thread of its own."""
+        if not result.outcome:
+            try:
+                is_new = self.run.commit(result.shard, self._file(result), self.plan.round)
+                result.outcome = COMMITTED if is_new else EXISTED
+                self.board.note_commit.remote()
+            except Exception as error:  # as above
+                self._leave_open(result, error)
+        seconds = time.perf_counter() - result.started
+        logger.info(
+            "shard %d %s: %d rows in %.1f s",
+            result.shard,
+            result.outcome,
+            len(result.rows),
+            seconds,
+        )
+        return result
+
+    def _file(self, result: "ShardResult") -> bytes:
         from pipelines.label.rows import shard_bytes  # torch, as above
 
-        with self.labeller.clock.held_up_by("write"):
-            provenance = self._provenance(task.shard)
-            data = shard_bytes(rows, provenance, version=self.plan.schema_version)
-            is_new = self.run.commit(task.shard, data, self.plan.round)
-        self.board.note_commit.remote()
-        return (COMMITTED if is_new else EXISTED), ""
+        return shard_bytes(
+            result.rows, self._provenance(result.shard), version=self.plan.schema_version
+        )
 
-    def _rows(self, shard: int, attempt: int) -> "Iterator[Row]":
+    def _leave_open(self, result: "ShardResult", error: Exception) -> None:
+        logger.error("shard %d stays open", result.shard, exc_info=error)
+        result.outcome = OPEN
+        result.problem = f"{type(error).__name__}: {first_line(error)}"
+        self.board.note_open.remote(result.problem)
+
+    def _rows(self, shard: int, attempt: int, *, is_careful: bool) -> "Iterator[Row]":
         images = read_shard(self.run, shard, self.plan.parts_folder)
-        if attempt < CAREFUL_FROM_ATTEMPT and not self.job.is_careful:
+        if not is_careful:
             return self.labeller.rows(images)
         from pipelines.label.careful import CarefulLabeller
 
@@ -194,7 +257,7 @@ def label(pending: list[ShardTask], job: LabelJob, board: Board) -> Dataset:
             compute=ActorPoolStrategy(size=num_workers),
             num_cpus=1,
             num_gpus=job.config.gpus_per_worker or None,
-            batch_size=1,
+            batch_size=None,  # a whole block
             max_restarts=MAX_WORKER_RESTARTS,
         )
 

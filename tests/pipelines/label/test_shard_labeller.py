@@ -1,5 +1,6 @@
 """One worker's work, called without a job around it."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import ray
 from pipelines.label.board import Board, start_board
 from pipelines.label.job import MAX_TRIES, LabelJob, ShardLabeller
 from pipelines.planning.prepare import PreparedRun, prepare
+from pipelines.run.folder import RunFolder
 from pipelines.settings.label import LabelConfig
 from possam_core.errors import ConfigError
 from possam_core.evaluation.consistency import is_sampled
@@ -47,7 +49,7 @@ def labeller_for(config: LabelConfig, board: Board) -> tuple[ShardLabeller, Prep
 
 
 def call(labeller: ShardLabeller, shard: int, attempts_before: int = 0) -> dict[str, Any]:
-    result = labeller({"shard": [shard], "attempts_before": [attempts_before]})
+    (result,) = labeller({"shard": [shard], "attempts_before": [attempts_before]})
     return {name: values[0] for name, values in result.items()}
 
 
@@ -156,3 +158,68 @@ def test_weights_that_changed_under_the_plan_are_refused(
     )
     with pytest.raises(ConfigError, match="weights that the plan names"):
         ShardLabeller(changed, board)
+
+
+def call_block(labeller: ShardLabeller, shards: list[int]) -> list[dict[str, Any]]:
+    results = labeller({"shard": shards, "attempts_before": [0] * len(shards)})
+    return [{name: values[0] for name, values in result.items()} for result in results]
+
+
+def test_a_shard_is_written_while_the_next_is_labelled(
+    config: LabelConfig, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labeller, _ = labeller_for(config, board)
+    has_begun, commit = threading.Event(), labeller.run.commit
+
+    def start_attempt(shard: int, round: int) -> int:
+        if shard == 1:
+            has_begun.set()
+        return RunFolder.start_attempt(labeller.run, shard, round)
+
+    def commit_late(shard: int, data: bytes, round: int) -> bool:
+        assert has_begun.wait(60)  # never, if the next shard waited for this one
+        return commit(shard, data, round)
+
+    monkeypatch.setattr(labeller.run, "start_attempt", start_attempt)
+    monkeypatch.setattr(labeller.run, "commit", commit_late)
+    results = call_block(labeller, [0, 1, 2])
+    assert [(r["shard"], r["outcome"], r["rows"]) for r in results] == [
+        (0, "committed", 2),
+        (1, "committed", 2),
+        (2, "committed", 2),
+    ]
+
+
+def test_in_careful_mode_a_shard_is_written_before_the_next_begins(
+    config: LabelConfig, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labeller, prepared = labeller_for(config, board)
+    for _ in range(2):
+        prepared.run.start_attempt(0)
+    begun: list[int] = []
+
+    def start_attempt(shard: int, round: int) -> int:
+        begun.append(shard)
+        assert shard == 0 or labeller.run.is_committed(0, round)
+        return RunFolder.start_attempt(labeller.run, shard, round)
+
+    monkeypatch.setattr(labeller.run, "start_attempt", start_attempt)
+    assert [r["outcome"] for r in call_block(labeller, [0, 1])] == ["committed"] * 2
+    assert begun == [0, 1]
+
+
+def test_a_shard_that_cannot_be_written_stays_open_and_the_next_is_labelled(
+    config: LabelConfig, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labeller, _ = labeller_for(config, board)
+    commit = labeller.run.commit
+
+    def fail_first(shard: int, data: bytes, round: int) -> bool:
+        if shard == 0:
+            raise OSError("the disk is full")
+        return commit(shard, data, round)
+
+    monkeypatch.setattr(labeller.run, "commit", fail_first)
+    results = call_block(labeller, [0, 1])
+    assert [r["outcome"] for r in results] == ["open", "committed"]
+    assert results[0]["problem"] == "OSError: the disk is full"
