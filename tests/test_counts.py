@@ -15,8 +15,8 @@ def figures() -> dict[str, float]:
     [
         ("waits_merge", 2),
         ("waits_merge_calibrated", 2),
-        ("waits_batch", 10),
-        ("waits_batch_calibrated", 10),
+        ("waits_batch", 8),
+        ("waits_batch_calibrated", 8),
         ("launches_decoder_and_merge", 1185),
         ("d2h_bytes_per_image", 0.3e6),
         ("casts_of_frozen_weights", 282),

@@ -27,10 +27,22 @@ class ImageBatch:
     image_hw: tuple[tuple[int, int], ...]  # original size of each image
 
     def to(self, device: torch.device) -> "ImageBatch":
-        """The same batch on `device`."""
-        return ImageBatch(
-            self.pixels.to(device), self.valid.to(device), self.resized_hw, self.image_hw
-        )
+        """The same batch on `device`; the host does not wait until a GPU has it."""
+        pixels, valid = (_sent(tensor, device) for tensor in (self.pixels, self.valid))
+        return ImageBatch(pixels, valid, self.resized_hw, self.image_hw)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizedImage:
+    """An image as large as on its canvas."""
+
+    pixels: UInt8[Tensor, "3 h w"]
+    image_hw: tuple[int, int]  # original size
+
+    @property
+    def resized_hw(self) -> tuple[int, int]:
+        """Height and width on the canvas."""
+        return self.pixels.shape[1], self.pixels.shape[2]
 
 
 def resized_size(image_hw: tuple[int, int], canvas: int) -> tuple[int, int]:
@@ -67,33 +79,47 @@ def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> Ima
         PossamError: there is no image, or one has no pixels.
     """
     require_pixels(images)
-    sizes = [resized_size((image.shape[0], image.shape[1]), canvas) for image in images]
-    return place_images(images, sizes, canvas_hw=(canvas, canvas))
+    resized = [
+        resize_image(image, resized_size((image.shape[0], image.shape[1]), canvas))
+        for image in images
+    ]
+    return stack_images(resized, canvas_hw=(canvas, canvas))
 
 
-def place_images(
-    images: Sequence[UInt8[ndarray, "_ _ 3"]],
-    sizes: Sequence[tuple[int, int]],
-    *,
-    canvas_hw: tuple[int, int],
+def resize_image(image: UInt8[ndarray, "_ _ 3"], resized_hw: tuple[int, int]) -> ResizedImage:
+    """Resize an image with pixels to a height and width (bilinear, antialiased).
+
+    The costly part of a batch, which any thread can do for any image.
+    """
+    pixels = _as_tensor(image).permute(2, 0, 1)
+    if resized_hw != pixels.shape[1:]:
+        pixels = functional.interpolate(
+            pixels[None], size=resized_hw, mode="bilinear", antialias=True
+        )[0]
+    return ResizedImage(pixels.contiguous(), (image.shape[0], image.shape[1]))
+
+
+def stack_images(
+    images: Sequence[ResizedImage], *, canvas_hw: tuple[int, int], is_pinned: bool = False
 ) -> ImageBatch:
-    """Resize each image to its height and width (bilinear, antialiased) and pad with zeros.
+    """Place images at the top left of one canvas each, and pad with zeros.
 
     Args:
-        images: with pixels.
-        sizes: of each image on the canvas, none larger than that.
+        images: none larger than the canvas.
         canvas_hw: height and width of the canvas.
+        is_pinned: in memory that a GPU copies from by itself; needs a GPU.
     """
-    pixels = torch.zeros((len(images), 3, *canvas_hw), dtype=torch.uint8)
-    valid = torch.zeros((len(images), *canvas_hw), dtype=torch.bool)
-    for i, (image, (height, width)) in enumerate(zip(images, sizes, strict=True)):
-        chw = _as_tensor(image).permute(2, 0, 1)[None]
-        pixels[i, :, :height, :width] = functional.interpolate(
-            chw, size=(height, width), mode="bilinear", antialias=True
-        )[0]
-        valid[i, :height, :width] = True
+    height, width = canvas_hw
+    pixels = torch.empty((len(images), 3, height, width), dtype=torch.uint8, pin_memory=is_pinned)
+    valid = torch.empty((len(images), height, width), dtype=torch.bool, pin_memory=is_pinned)
+    for image, on_canvas, is_image in zip(images, pixels, valid, strict=True):
+        bottom, right = image.resized_hw
+        for target, value in ((on_canvas, image.pixels), (is_image, True)):
+            target[..., :bottom, :right] = value
+            target[..., :bottom, right:] = 0
+            target[..., bottom:, :] = 0
     return ImageBatch(
-        pixels, valid, tuple(sizes), tuple((im.shape[0], im.shape[1]) for im in images)
+        pixels, valid, tuple(i.resized_hw for i in images), tuple(i.image_hw for i in images)
     )
 
 
@@ -114,13 +140,23 @@ def make_shortest_edge_batch(
             f"expected images of one padded size, got {canvas_hw} and {others.pop()}; label them"
             " one by one"
         )
-    pixels = torch.zeros((len(images), 3, *canvas_hw), dtype=torch.uint8)
-    valid = torch.zeros((len(images), *canvas_hw), dtype=torch.bool)
-    for i, (image, (height, width)) in enumerate(zip(images, sizes, strict=True)):
-        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        pixels[i, :, :height, :width] = torch.tensor(np.asarray(resized)).permute(2, 0, 1)
-        valid[i, :height, :width] = True
-    return ImageBatch(pixels, valid, tuple(sizes), tuple(image_hw))
+    resized = [resize_by_pillow(i, size) for i, size in zip(images, sizes, strict=True)]
+    return stack_images(resized, canvas_hw=canvas_hw)
+
+
+def resize_by_pillow(image: UInt8[ndarray, "_ _ 3"], resized_hw: tuple[int, int]) -> ResizedImage:
+    """As `resize_image`, by Pillow's bilinear filter."""
+    height, width = resized_hw
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    chw = torch.tensor(np.asarray(resized)).permute(2, 0, 1).contiguous()
+    return ResizedImage(chw, (image.shape[0], image.shape[1]))
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    # From pageable memory the host would wait. Pinned memory is kept until the copy is over.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def require_pixels(images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> None:

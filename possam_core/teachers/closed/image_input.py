@@ -18,7 +18,13 @@ from possam_core.checkpoints.transformers_folder import (
     read_json,
 )
 from possam_core.errors import CheckpointError
-from possam_core.images.batch import ImageBatch, padded_size, place_images, shortest_edge_size
+from possam_core.images.batch import (
+    ImageBatch,
+    padded_size,
+    resize_image,
+    shortest_edge_size,
+    stack_images,
+)
 
 BILINEAR = 2  # Pillow's number
 GREY_LEVELS = 255
@@ -50,9 +56,12 @@ class ImageInput:
 
     def make_batch(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> ImageBatch:
         """Images with pixels and of one canvas."""
-        sizes = [self.resized_hw((image.shape[0], image.shape[1])) for image in images]
+        resized = [
+            resize_image(image, self.resized_hw((image.shape[0], image.shape[1])))
+            for image in images
+        ]
         canvas_hw = self.canvas_hw((images[0].shape[0], images[0].shape[1]))
-        batch = place_images(images, sizes, canvas_hw=canvas_hw)
+        batch = stack_images(resized, canvas_hw=canvas_hw)
         return dataclasses.replace(batch, valid=torch.ones_like(batch.valid))
 
 

@@ -3,13 +3,16 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.posing import counting
 from possam_core.errors import PossamError
 from possam_core.images.batch import (
     make_batch,
     make_shortest_edge_batch,
     normalise,
+    resize_image,
     resized_size,
     shortest_edge_size,
+    stack_images,
 )
 from tests.factories import make_pixels
 
@@ -32,6 +35,32 @@ def test_padding_is_zero_after_normalising() -> None:
     pixels = normalise(batch, torch.tensor([100.0, 100.0, 100.0]), torch.tensor([50.0, 50.0, 50.0]))
     assert (pixels[0, :, :4] == 2).all()
     assert (pixels[0, :, 4:] == 0).all()
+
+
+def test_a_batch_is_its_images_resized_one_by_one_and_placed() -> None:
+    images = [make_pixels(20, 30), make_pixels(40, 10, seed=1)]
+    resized = [resize_image(images[0], (16, 24)), resize_image(images[1], (24, 6))]
+    placed, made = stack_images(resized, canvas_hw=(24, 24)), make_batch(images, canvas=24)
+    assert placed.resized_hw == made.resized_hw == ((16, 24), (24, 6))
+    assert placed.image_hw == made.image_hw == ((20, 30), (40, 10))
+    assert torch.equal(placed.pixels, made.pixels)
+    assert torch.equal(placed.valid, made.valid)
+    assert placed.valid.sum(dim=(1, 2)).tolist() == [16 * 24, 24 * 6]
+    assert not (placed.pixels * ~placed.valid[:, None]).any()
+
+
+def test_an_image_of_the_canvas_size_keeps_its_pixels() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(resize_image(image, (6, 9)).pixels.permute(1, 2, 0), image)
+
+
+def test_the_host_does_not_wait_until_a_gpu_has_a_batch() -> None:
+    batch = make_batch([make_pixels(8, 8)], canvas=8)
+    with counting() as counts:
+        sent = batch.to(torch.device("cuda"))
+    assert counts.num_waits == 0
+    assert torch.equal(sent.pixels.cpu(), batch.pixels)
+    assert torch.equal(sent.valid.cpu(), batch.valid)
 
 
 def test_a_read_only_image_is_accepted_and_not_changed() -> None:
