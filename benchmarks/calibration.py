@@ -72,7 +72,7 @@ def label_scenes(predictor: Predictor, seed: int) -> Iterator[Graded]:
         if is_sampled(f"{seed}/{index}", CONSISTENCY_SHARE):
             copies = predictor([change.apply(scene.image) for change in CHANGES])
             consistency = measure_consistency(segmentation, copies)
-        sharpness = boundary_sharpness(scene.image, segmentation.ids)
+        sharpness = boundary_sharpness(scene.image, segmentation.runs)
         quality = assess(segmentation, boundary_sharpness=sharpness, consistency=consistency)
         expected = segmentation.expected.pq if segmentation.expected else None
         yield Graded(quality, expected, count_matches(truth_of(scene), annotation(segmentation)))

@@ -17,7 +17,7 @@ from possam_core.errors import one_line
 from possam_core.images.decode import DecodedImage, ImageError
 from possam_core.labels.boundary import boundary_sharpness
 from possam_core.labels.quality import Quality, assess
-from possam_core.labels.rle import rle_counts
+from possam_core.labels.rle import encode_runs
 from possam_core.labels.segmentation import PanopticSegmentation
 
 MAX_MESSAGE_CHARS = 500
@@ -40,7 +40,6 @@ def label_row(
         consistency: between the labels and those of changed copies; None: not measured.
     """
     height, width = segmentation.image_hw
-    counts = rle_counts(segmentation.ids)
     segments: list[SegmentInfo] = [
         {
             "id": s.id,
@@ -57,11 +56,11 @@ def label_row(
             "entropy": s.entropy,
             "clip_agrees": s.clip_agrees,
             "is_seen": s.is_seen,
-            "segmentation": {"size": [height, width], "counts": counts[s.id]},
+            "segmentation": {"size": [height, width], "counts": counts},
         }
         for s in segmentation.segments
     ]
-    sharpness = boundary_sharpness(decoded.pixels, segmentation.ids)
+    sharpness = boundary_sharpness(decoded.pixels, segmentation.runs)
     quality = assess(segmentation, boundary_sharpness=sharpness, consistency=consistency)
     return {
         "image_id": image.image_id,

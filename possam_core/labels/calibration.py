@@ -146,7 +146,7 @@ def calibrate(merged: Merged, config: CalibrationConfig, *, eta: float) -> Panop
         height, width = segmentation.image_hw
         coverage = sum(s.area_px for s in segments) / (height * width)
         expected = expect_quality(segments, coverage, config.expected_pq)
-    return replace(segmentation, segments=segments, expected=expected)
+    return segmentation.with_figures(segments, expected)
 
 
 def expect_quality(

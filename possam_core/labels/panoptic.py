@@ -115,10 +115,7 @@ def merge_kept(
             )
         )
     return Merged(
-        segmentation=PanopticSegmentation(
-            ids=runs.paint([s.id for s in segments], void=0).astype(np.int32),
-            segments=tuple(segments),
-        ),
+        segmentation=PanopticSegmentation.of_runs(runs, tuple(segments)),
         masks=masks,
         query_of={s.id: kept.queries[mask] for s, mask in zip(segments, members, strict=True)},
         class_probs=kept.class_probs[members],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy import ndarray
 
-from possam_core.labels.masks import AreaAndBox, run_corners
+from possam_core.labels.masks import AreaAndBox, column_runs, run_corners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,27 @@ class PixelRuns:
     starts: ndarray  # (R,) first pixel, counted down the columns as COCO does
     ends: ndarray  # (R,) pixel after the last
 
+    @classmethod
+    def of_map(cls, ids: ndarray, segment_ids: Sequence[int]) -> "PixelRuns":
+        """The runs of a map (H, W) whose pixels are of `segment_ids`, or of none.
+
+        A pixel of another id counts as of none.
+        """
+        starts, values = column_runs(ids)
+        ends = np.append(starts[1:], ids.size)[: starts.size]
+        names = np.asarray(segment_ids, np.int64)
+        order = np.argsort(names, kind="stable")
+        places = np.searchsorted(names[order], values)
+        found = order[np.minimum(places, len(order) - 1)] if len(order) else places
+        is_segment = names[found] == values if len(order) else np.zeros(len(values), np.bool_)
+        return cls(
+            image_hw=(ids.shape[0], ids.shape[1]),
+            num_segments=len(names),
+            owners=found[is_segment],
+            starts=starts[is_segment],
+            ends=ends[is_segment],
+        )
+
     def regroup(self, targets: Sequence[int], num_segments: int) -> "PixelRuns":
         """The same runs of larger segments: segment `i` becomes a part of `targets[i]`."""
         owners = np.asarray(targets, np.int64)[self.owners]
@@ -43,14 +64,14 @@ class PixelRuns:
         """Size and place of each segment; every segment has pixels."""
         height, width = self.image_hw
         left, top, right, bottom = run_corners(self.starts, self.ends, height)
-        areas = np.zeros(self.num_segments, np.int64)
-        np.add.at(areas, self.owners, self.ends - self.starts)
-        lows = np.full((2, self.num_segments), max(height, width))
-        highs = np.zeros((2, self.num_segments), np.int64)
-        for axis, (low, high) in enumerate(((left, right), (top, bottom))):
-            np.minimum.at(lows[axis], self.owners, low)
-            np.maximum.at(highs[axis], self.owners, high)
-        columns = (areas, *lows, *(highs - lows + 1))
+        if not len(self.owners):
+            return []
+        order = np.argsort(self.owners, kind="stable")
+        firsts = np.flatnonzero(np.diff(self.owners[order], prepend=-1))
+        areas = np.add.reduceat((self.ends - self.starts)[order], firsts)
+        left, top = (np.minimum.reduceat(low[order], firsts) for low in (left, top))
+        right, bottom = (np.maximum.reduceat(high[order], firsts) for high in (right, bottom))
+        columns = (areas, left, top, right - left + 1, bottom - top + 1)
         return [
             AreaAndBox(area_px=a, bbox_xywh=(x, y, w, h))
             for a, x, y, w, h in zip(*(c.tolist() for c in columns), strict=True)
@@ -67,6 +88,30 @@ class PixelRuns:
         lengths = np.diff(starts, append=height * width)
         columns = np.repeat(colours.astype(dtype), lengths)
         return np.ascontiguousarray(columns.reshape(width, height).T)
+
+    def borders(self) -> tuple[tuple[ndarray, ndarray], tuple[ndarray, ndarray]]:
+        """Rows and columns of the pixels that differ from the one below, and the one to the right.
+
+        Two pixels differ if they are of different segments, or only one is of a segment.
+        """
+        height, width = self.image_hw
+        starts, owners = self._parts(range(self.num_segments), -1)
+        columns, rows = np.divmod(starts, height)
+        is_below = rows > 0
+        below = rows[is_below] - 1, columns[is_below]
+        # Each pixel beside the one a column further: both maps are constant between their starts.
+        last = height * (width - 1)
+        both = np.concatenate([starts, starts - height])
+        places = np.sort(both[(both >= 0) & (both < last)], kind="stable")
+        lengths = np.diff(places, append=last)
+        here = owners[np.searchsorted(starts, places, side="right") - 1]
+        there = owners[np.searchsorted(starts, places + height, side="right") - 1]
+        differ = (here != there) & (lengths > 0)
+        places, lengths = places[differ], lengths[differ]
+        before = np.cumsum(lengths) - lengths
+        pixels = np.arange(lengths.sum()) + np.repeat(places - before, lengths)
+        columns, rows = np.divmod(pixels, height)
+        return below, (rows, columns)
 
     def changes(self, values: Sequence[int], *, void: int) -> Changes:
         """The same map by its changes: most pixels are never touched."""

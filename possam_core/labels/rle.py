@@ -10,7 +10,7 @@ Axes: H W pixels of the image, S segments, N numbers in all their RLEs.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Bool, Int32, Int64
 from numpy import ndarray
 
 from possam_core.errors import PossamError
@@ -26,30 +26,48 @@ def rle_counts(ids: Int32[ndarray, "H W"]) -> dict[int, str]:
     One pass over the map serves all ids, so the cost hardly depends on how many there are.
     """
     runs = find_runs(ids)
-    if not runs.ids.size:
-        return {}
-    has_tail = runs.is_last & (runs.ends < ids.size)
-    previous_ends = np.where(runs.is_first, 0, np.roll(runs.ends, 1))
-    # Each run gives two counts, the gap before it and its length; pixels after an id's last run
-    # give one more.
-    places = 2 * np.arange(len(runs.ids)) + np.cumsum(has_tail) - has_tail
-    counts = np.empty(2 * len(runs.ids) + int(has_tail.sum()), np.int64)
-    counts[places] = runs.starts - previous_ends
-    counts[places + 1] = runs.ends - runs.starts
-    counts[places[has_tail] + 2] = ids.size - runs.ends[has_tail]
+    texts = _encode(runs.is_first, runs.starts, runs.ends, ids.size)
+    return dict(zip(runs.ids[runs.is_first].tolist(), texts, strict=True))
 
-    first_places = places[runs.is_first]
+
+def encode_runs(runs: PixelRuns) -> list[str]:
+    """COCO compressed RLE of each segment; every segment has pixels."""
+    order = np.argsort(runs.owners, kind="stable")
+    is_first = np.diff(runs.owners[order], prepend=-1) > 0
+    height, width = runs.image_hw
+    return _encode(is_first, runs.starts[order], runs.ends[order], height * width)
+
+
+def _encode(
+    is_first: Bool[ndarray, " R"],
+    starts: Int64[ndarray, " R"],
+    ends: Int64[ndarray, " R"],
+    num_px: int,
+) -> list[str]:
+    """The RLE of each segment, whose runs follow one another; `is_first` where one begins."""
+    if not starts.size:
+        return []
+    is_last = np.append(is_first[1:], True)
+    has_tail = is_last & (ends < num_px)
+    previous_ends = np.where(is_first, 0, np.roll(ends, 1))
+    # Each run gives two counts, the gap before it and its length; pixels after a segment's last
+    # run give one more.
+    places = 2 * np.arange(len(starts)) + np.cumsum(has_tail) - has_tail
+    counts = np.empty(2 * len(starts) + int(has_tail.sum()), np.int64)
+    counts[places] = starts - previous_ends
+    counts[places + 1] = ends - starts
+    counts[places[has_tail] + 2] = num_px - ends[has_tail]
+
+    first_places = places[is_first]
     num_counts = np.diff(first_places, append=len(counts))
-    index_in_id = np.arange(len(counts)) - np.repeat(first_places, num_counts)
+    index_in_segment = np.arange(len(counts)) - np.repeat(first_places, num_counts)
     deltas = counts.copy()  # COCO stores each count from the fourth on relative to two before
-    deltas[2:] -= np.where(index_in_id[2:] > 2, counts[:-2], 0)
+    deltas[2:] -= np.where(index_in_segment[2:] > 2, counts[:-2], 0)
 
     text, num_chars = _compress(deltas)
-    ends = np.cumsum(num_chars)
-    text_starts = (ends - num_chars)[first_places].tolist()
-    text_ends = [*text_starts[1:], len(text)]
-    names = runs.ids[runs.is_first].tolist()
-    return {i: text[a:b] for i, a, b in zip(names, text_starts, text_ends, strict=True)}
+    text_ends = np.cumsum(num_chars)
+    text_starts = (text_ends - num_chars)[first_places].tolist()
+    return [text[a:b] for a, b in zip(text_starts, [*text_starts[1:], len(text)], strict=True)]
 
 
 def decode_ids(

@@ -5,11 +5,13 @@ Axes: H W pixels of the image.
 
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Int32
 from numpy import ndarray
 
 from possam_core.errors import PossamError
 from possam_core.labels.masks import VOID_ID, present_ids
+from possam_core.labels.pixel_runs import PixelRuns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,6 @@ class Expectation:
     low: tuple[str, ...]  # measures below what the model usually has, or else the lowest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PanopticSegmentation:
     """Every pixel of one image belongs to one segment or to void.
 
@@ -63,23 +64,107 @@ class PanopticSegmentation:
         (2, 3)
     """
 
-    ids: Int32[ndarray, "H W"]  # segment id of each pixel; 0 is void
-    segments: tuple[Segment, ...]
-    expected: Expectation | None = None  # None: the model is not calibrated, or a person labelled
+    __slots__ = ("_ids", "_runs", "_segments", "_expected")
 
-    def __post_init__(self) -> None:
-        ids = [s.id for s in self.segments]
-        if len(set(ids)) != len(ids) or min(ids, default=1) <= VOID_ID:
-            raise PossamError(f"segment ids must be unique and positive, got {ids}")
-        stuff = [s.class_index for s in self.segments if not s.is_thing]
-        if len(set(stuff)) != len(stuff):
-            raise PossamError(f"stuff of one class must be one segment, got classes {stuff}")
-        present = present_ids(self.ids) - {VOID_ID}
-        if present != set(ids):
-            raise PossamError(f"the map holds ids {sorted(present)}, the segments {sorted(ids)}")
+    def __init__(
+        self,
+        *,
+        ids: Int32[ndarray, "H W"],
+        segments: tuple[Segment, ...],
+        expected: Expectation | None = None,
+    ) -> None:
+        """Labels by the segment of each pixel.
+
+        Args:
+            ids: segment id of each pixel; 0 is void.
+            segments: all of those.
+            expected: quality of the labels; None: the model is not calibrated, or a person
+                labelled.
+
+        Raises:
+            PossamError: ids are not unique and positive, stuff of a class is more than one segment,
+                or the map holds other ids than the segments.
+        """
+        _check_segments(segments)
+        present = present_ids(ids) - {VOID_ID}
+        if present != (found := {s.id for s in segments}):
+            raise PossamError(f"the map holds ids {sorted(present)}, the segments {sorted(found)}")
+        self._ids: Int32[ndarray, "H W"] | None = ids
+        self._runs: PixelRuns | None = None
+        self._segments, self._expected = segments, expected
+
+    @classmethod
+    def of_runs(
+        cls,
+        runs: PixelRuns,
+        segments: tuple[Segment, ...],
+        expected: Expectation | None = None,
+    ) -> "PanopticSegmentation":
+        """Labels by the runs of each segment; their map is painted only for who asks for it.
+
+        Args:
+            runs: whose owners are positions in `segments`.
+            segments: all of them have pixels.
+            expected: as above.
+
+        Raises:
+            PossamError: as above.
+        """
+        _check_segments(segments)
+        if np.unique(runs.owners).tolist() != list(range(len(segments))):
+            raise PossamError("expected runs of every segment and of no other")
+        made = cls.__new__(cls)
+        made._ids, made._runs = None, runs
+        made._segments, made._expected = segments, expected
+        return made
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """What each id is."""
+        return self._segments
+
+    @property
+    def expected(self) -> Expectation | None:
+        """How good the labels are expected to be; None: not known."""
+        return self._expected
+
+    @property
+    def ids(self) -> Int32[ndarray, "H W"]:
+        """Segment id of each pixel; 0 is void."""
+        if self._ids is None:
+            assert self._runs is not None
+            painted = self._runs.paint([s.id for s in self.segments], void=VOID_ID)
+            self._ids = painted.astype(np.int32)
+        return self._ids
+
+    @property
+    def runs(self) -> PixelRuns:
+        """The runs of each segment, by its position in `segments`."""
+        if self._runs is None:
+            self._runs = PixelRuns.of_map(self.ids, [s.id for s in self.segments])
+        return self._runs
 
     @property
     def image_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
+        if self._runs is not None:
+            return self._runs.image_hw
         height, width = self.ids.shape
         return height, width
+
+    def with_figures(
+        self, segments: tuple[Segment, ...], expected: Expectation | None
+    ) -> "PanopticSegmentation":
+        """The same pixels, with other figures of the same segments."""
+        made = PanopticSegmentation.of_runs(self.runs, segments, expected)
+        made._ids = self._ids
+        return made
+
+
+def _check_segments(segments: tuple[Segment, ...]) -> None:
+    ids = [s.id for s in segments]
+    if len(set(ids)) != len(ids) or min(ids, default=1) <= VOID_ID:
+        raise PossamError(f"segment ids must be unique and positive, got {ids}")
+    stuff = [s.class_index for s in segments if not s.is_thing]
+    if len(set(stuff)) != len(stuff):
+        raise PossamError(f"stuff of one class must be one segment, got classes {stuff}")
