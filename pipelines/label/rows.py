@@ -58,7 +58,7 @@ def label_row(
             "is_seen": s.is_seen,
             "segmentation": {"size": [height, width], "counts": counts},
         }
-        for s in segmentation.segments
+        for s, counts in zip(segmentation.segments, encode_runs(segmentation.runs), strict=True)
     ]
     sharpness = boundary_sharpness(decoded.pixels, segmentation.runs)
     quality = assess(segmentation, boundary_sharpness=sharpness, consistency=consistency)

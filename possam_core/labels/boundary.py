@@ -1,10 +1,10 @@
 """Do the borders of the labels lie where the image has edges?
 
-Axes: H W pixels of the image, P pairs of pixels.
+Axes: H W pixels of the image, P pairs of pixels, L lines of M pixels.
 """
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int16, Int32, UInt8
 from numpy import ndarray
 
 from possam_core.labels.pixel_runs import PixelRuns
@@ -25,53 +25,56 @@ def boundary_sharpness(pixels: UInt8[ndarray, "H W 3"], runs: PixelRuns) -> floa
     Only the colours of pairs are looked at, so the cost grows with the length of the borders.
     """
     height, width = runs.image_hw
-    colours = pixels.reshape(-1, 3)
     below, beside = runs.borders()
     contrasts = np.concatenate(
         [
-            _contrasts(colours, *below, size=height, step=width, across=1),
-            _contrasts(colours, *beside[::-1], size=width, step=1, across=width),
+            _contrasts(pixels, below, is_below=True),
+            _contrasts(pixels, beside, is_below=False),
         ]
     )
     if not contrasts.size:
         return float(runs.num_segments > 0)
     every = max(1, min(height, width) // GRID)
     on_grid = [
-        _contrasts(colours, *_grid(height - 1, width, every), size=height, step=width, across=1),
-        _contrasts(colours, *_grid(width - 1, height, every), size=width, step=1, across=width),
+        _grid_contrasts(pixels[:, ::every], every),
+        _grid_contrasts(pixels[::every].swapaxes(0, 1), every),
     ]
     return float(np.mean(contrasts > np.median(np.concatenate(on_grid))))
 
 
-def _grid(
-    num_firsts: int, num_others: int, every: int
-) -> tuple[Int64[ndarray, " P"], Int64[ndarray, " P"]]:
-    firsts, others = np.arange(0, num_firsts, every), np.arange(0, num_others, every)
-    return np.repeat(firsts, len(others)), np.tile(others, len(firsts))
-
-
 def _contrasts(
-    colours: UInt8[ndarray, "HW 3"],
-    first: Int64[ndarray, " P"],
-    other: Int64[ndarray, " P"],
-    *,
-    size: int,
-    step: int,
-    across: int,
-) -> Int64[ndarray, " P"]:
-    """How much the colours differ around the border between `first` and the next along an axis.
+    pixels: UInt8[ndarray, "H W 3"], places: Int32[ndarray, " P"], *, is_below: bool
+) -> Int16[ndarray, " P"]:
+    """How much the colours differ around the borders of pixels with the one below or beside.
 
     Args:
-        colours: of all pixels, row by row.
-        first: place along the axis of the pixel before the border.
-        other: its place on the other axis.
-        size: of the image along the axis.
-        step: from a pixel to the next along the axis.
-        across: from a pixel to the next along the other axis.
+        pixels: of the image.
+        places: of the pixels before the border, counted down the columns.
+        is_below: the border is with the pixel below.
     """
-    start = other * across
-    before = np.take(colours, start + step * np.maximum(first - REACH_PX, 0), axis=0)
-    after = np.take(colours, start + step * np.minimum(first + 1 + REACH_PX, size - 1), axis=0)
-    differences = before.astype(np.int16) - after
-    contrasts: Int64[ndarray, " P"] = np.abs(differences).sum(axis=-1, dtype=np.int64)
-    return contrasts
+    height, width = pixels.shape[:2]
+    columns = places // height
+    rows = places - columns * height
+    here = rows * width + columns
+    firsts, size, step = (rows, height, width) if is_below else (columns, width, 1)
+    before = here - step * np.minimum(firsts, REACH_PX)
+    after = here + step * np.minimum(size - 1 - firsts, 1 + REACH_PX)
+    colours = pixels.reshape(-1, 3)
+    return _differences(np.take(colours, before, axis=0), np.take(colours, after, axis=0))
+
+
+def _grid_contrasts(lines: UInt8[ndarray, "L M 3"], every: int) -> Int16[ndarray, " P"]:
+    """The same between lines of pixels and the next, of some lines."""
+    firsts = np.arange(0, len(lines) - 1, every)
+    before = np.maximum(firsts - REACH_PX, 0)
+    after = np.minimum(firsts + 1 + REACH_PX, len(lines) - 1)
+    return _differences(lines[before].reshape(-1, 3), lines[after].reshape(-1, 3))
+
+
+def _differences(
+    before: UInt8[ndarray, "P 3"], after: UInt8[ndarray, "P 3"]
+) -> Int16[ndarray, " P"]:
+    """Sums of absolute differences."""
+    red, green, blue = (np.maximum(before, after) - np.minimum(before, after)).T
+    sums: Int16[ndarray, " P"] = red.astype(np.int16) + green + blue
+    return sums

@@ -6,7 +6,7 @@ Axes: H W pixels of the image, R runs of equal ids.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64
+from jaxtyping import Bool, Int32, Int64, Integer
 from numpy import ndarray
 
 VOID_ID = 0  # in an id map: of pixels that belong to no segment
@@ -49,8 +49,9 @@ def run_corners(
     starts: Int64[ndarray, " R"], ends: Int64[ndarray, " R"], height: int
 ) -> tuple[Int64[ndarray, " R"], ...]:
     """The first column, first row, last column and last row that each run touches."""
-    left, top = np.divmod(starts, height)
-    right, bottom = np.divmod(ends - 1, height)
+    lasts = ends - 1
+    left, right = starts // height, lasts // height  # much faster than divmod
+    top, bottom = starts - left * height, lasts - right * height
     wraps = right > left  # then it touches the bottom of one column and the top of the next
     return left, np.where(wraps, 0, top), right, np.where(wraps, height - 1, bottom)
 
@@ -63,6 +64,12 @@ def present_ids(ids: Int32[ndarray, "H W"]) -> set[int]:
     return set(np.unique(pixels[is_end]).tolist())
 
 
+def stable_order(names: Integer[ndarray, " R"]) -> Int64[ndarray, " R"]:
+    """Positions by name, equal ones as they come; small names are sorted ten times as fast."""
+    is_small = names.size and names.min() >= 0 and names.max() < 2**16
+    return np.argsort(names.astype(np.uint16) if is_small else names, kind="stable")
+
+
 def column_runs(
     values: Int32[ndarray, "H W"],
 ) -> tuple[Int64[ndarray, " R"], Int32[ndarray, " R"]]:
@@ -72,11 +79,12 @@ def column_runs(
     is_start[1:] = values[1:] != values[:-1]
     is_start[:1, 1:] = values[:1, 1:] != values[-1:, :-1]
     is_start[:1, :1] = True
+    height, width = max(values.shape[0], 1), max(values.shape[1], 1)
     places = np.flatnonzero(is_start)
-    rows, columns = np.divmod(places, max(values.shape[1], 1))
-    starts = columns * values.shape[0] + rows
-    order = np.argsort(starts, kind="stable")
-    return starts[order], values.ravel()[places[order]]
+    rows = places // width
+    starts = np.sort((places - rows * width) * height + rows)
+    columns = starts // height
+    return starts, values.ravel()[(starts - columns * height) * width + columns]
 
 
 def find_runs(ids: Int32[ndarray, "H W"]) -> IdRuns:
@@ -85,7 +93,7 @@ def find_runs(ids: Int32[ndarray, "H W"]) -> IdRuns:
     ends = np.append(starts[1:], ids.size)[: starts.size]
 
     kept = np.flatnonzero(names)
-    kept = kept[np.argsort(names[kept], kind="stable")]
+    kept = kept[stable_order(names[kept])]
     starts, ends, names = starts[kept], ends[kept], names[kept]
     borders = names[1:] != names[:-1]
     edge = np.ones(min(names.size, 1), dtype=np.bool_)

@@ -64,14 +64,14 @@ class PixelRuns:
         """Size and place of each segment; every segment has pixels."""
         height, width = self.image_hw
         left, top, right, bottom = run_corners(self.starts, self.ends, height)
-        if not len(self.owners):
-            return []
-        order = np.argsort(self.owners, kind="stable")
-        firsts = np.flatnonzero(np.diff(self.owners[order], prepend=-1))
-        areas = np.add.reduceat((self.ends - self.starts)[order], firsts)
-        left, top = (np.minimum.reduceat(low[order], firsts) for low in (left, top))
-        right, bottom = (np.maximum.reduceat(high[order], firsts) for high in (right, bottom))
-        columns = (areas, left, top, right - left + 1, bottom - top + 1)
+        areas = np.zeros(self.num_segments, np.int64)
+        np.add.at(areas, self.owners, self.ends - self.starts)
+        lows = np.full((2, self.num_segments), max(height, width))
+        highs = np.zeros((2, self.num_segments), np.int64)
+        for axis, (low, high) in enumerate(((left, right), (top, bottom))):
+            np.minimum.at(lows[axis], self.owners, low)
+            np.maximum.at(highs[axis], self.owners, high)
+        columns = (areas, *lows, *(highs - lows + 1))
         return [
             AreaAndBox(area_px=a, bbox_xywh=(x, y, w, h))
             for a, x, y, w, h in zip(*(c.tolist() for c in columns), strict=True)
@@ -89,29 +89,31 @@ class PixelRuns:
         columns = np.repeat(colours.astype(dtype), lengths)
         return np.ascontiguousarray(columns.reshape(width, height).T)
 
-    def borders(self) -> tuple[tuple[ndarray, ndarray], tuple[ndarray, ndarray]]:
-        """Rows and columns of the pixels that differ from the one below, and the one to the right.
+    def borders(self) -> tuple[ndarray, ndarray]:
+        """The pixels that differ from the one below, and those that differ from the one beside.
 
-        Two pixels differ if they are of different segments, or only one is of a segment.
+        Two pixels differ if they are of different segments, or only one is of a segment. Pixels are
+        counted down the columns; the one beside is a column further.
         """
         height, width = self.image_hw
-        starts, owners = self._parts(range(self.num_segments), -1)
-        columns, rows = np.divmod(starts, height)
-        is_below = rows > 0
-        below = rows[is_below] - 1, columns[is_below]
-        # Each pixel beside the one a column further: both maps are constant between their starts.
+        parts, owners = self._parts(range(self.num_segments), -1)
+        starts = parts.astype(np.int32)  # half the memory is nearly half the time
+        below = starts[np.flatnonzero(starts % height)] - 1
+        # The map and the map moved by a column are constant between the starts of their parts.
         last = height * (width - 1)
-        both = np.concatenate([starts, starts - height])
-        places = np.sort(both[(both >= 0) & (both < last)], kind="stable")
-        lengths = np.diff(places, append=last)
-        here = owners[np.searchsorted(starts, places, side="right") - 1]
-        there = owners[np.searchsorted(starts, places + height, side="right") - 1]
-        differ = (here != there) & (lengths > 0)
+        num_here, num_before = np.searchsorted(starts, (last, height))
+        places = np.concatenate([starts[:num_here], starts[num_before:] - height])
+        order = np.argsort(places, kind="stable")  # of two sorted lists: they are merged
+        here = np.cumsum(order < num_here)
+        there = np.arange(num_before + 1, num_before + 1 + len(order)) - here
+        places = places[order]
+        lengths = np.diff(places, append=np.int32(last))
+        differ = np.flatnonzero((owners[here - 1] != owners[there - 1]) & (lengths > 0))
         places, lengths = places[differ], lengths[differ]
-        before = np.cumsum(lengths) - lengths
-        pixels = np.arange(lengths.sum()) + np.repeat(places - before, lengths)
-        columns, rows = np.divmod(pixels, height)
-        return below, (rows, columns)
+        before = np.cumsum(lengths, dtype=np.int32) - lengths
+        beside = np.repeat(places - before, lengths)
+        beside += np.arange(len(beside), dtype=np.int32)
+        return below, beside
 
     def changes(self, values: Sequence[int], *, void: int) -> Changes:
         """The same map by its changes: most pixels are never touched."""
@@ -130,9 +132,14 @@ class PixelRuns:
 
     def _parts(self, values: Sequence[int], void: int) -> tuple[ndarray, ndarray]:
         """First pixel (P,) and value (P,) of each part, none of them empty."""
-        starts = np.zeros(2 * len(self.starts) + 1, np.int64)
-        starts[1::2], starts[2::2] = self.starts, self.ends
-        colours = np.full(len(starts), void, np.int64)
-        colours[1::2] = np.asarray(values, np.int64)[self.owners]
-        is_part = np.diff(starts, append=self.image_hw[0] * self.image_hw[1]) > 0
-        return starts[is_part], colours[is_part]
+        num_px = self.image_hw[0] * self.image_hw[1]
+        ends = np.concatenate([[0], self.ends])
+        gaps = np.flatnonzero(np.append(self.starts, num_px) > ends)
+        starts, colours = np.empty((2, len(self.starts) + len(gaps)), np.int64)
+        gap_places = gaps + np.arange(len(gaps))
+        is_run = np.ones(len(starts), np.bool_)
+        is_run[gap_places] = False
+        run_places = np.flatnonzero(is_run)
+        starts[gap_places], starts[run_places] = ends[gaps], self.starts
+        colours[gap_places], colours[run_places] = void, np.asarray(values, np.int64)[self.owners]
+        return starts, colours

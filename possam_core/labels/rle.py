@@ -8,16 +8,17 @@ Axes: H W pixels of the image, S segments, N numbers in all their RLEs.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64
+from jaxtyping import Bool, Int32, Int64, UInt8
 from numpy import ndarray
 
 from possam_core.errors import PossamError
-from possam_core.labels.masks import VOID_ID, find_runs
+from possam_core.labels.masks import VOID_ID, find_runs, stable_order
 from possam_core.labels.pixel_runs import PixelRuns
 
-_MAX_CHARS = 8  # 40 bits, more than any number of a 32-bit image
+_ZERO, _MORE = np.uint8(48), np.uint8(32)  # added to each five bits; where more follow
 
 
 def rle_counts(ids: Int32[ndarray, "H W"]) -> dict[int, str]:
@@ -32,7 +33,7 @@ def rle_counts(ids: Int32[ndarray, "H W"]) -> dict[int, str]:
 
 def encode_runs(runs: PixelRuns) -> list[str]:
     """COCO compressed RLE of each segment; every segment has pixels."""
-    order = np.argsort(runs.owners, kind="stable")
+    order = stable_order(runs.owners)
     is_first = np.diff(runs.owners[order], prepend=-1) > 0
     height, width = runs.image_hw
     return _encode(is_first, runs.starts[order], runs.ends[order], height * width)
@@ -47,27 +48,26 @@ def _encode(
     """The RLE of each segment, whose runs follow one another; `is_first` where one begins."""
     if not starts.size:
         return []
-    is_last = np.append(is_first[1:], True)
-    has_tail = is_last & (ends < num_px)
-    previous_ends = np.where(is_first, 0, np.roll(ends, 1))
-    # Each run gives two counts, the gap before it and its length; pixels after a segment's last
-    # run give one more.
-    places = 2 * np.arange(len(starts)) + np.cumsum(has_tail) - has_tail
-    counts = np.empty(2 * len(starts) + int(has_tail.sum()), np.int64)
-    counts[places] = starts - previous_ends
-    counts[places + 1] = ends - starts
-    counts[places[has_tail] + 2] = num_px - ends[has_tail]
+    firsts = np.flatnonzero(is_first)
+    lasts = np.append(firsts[1:], len(starts)) - 1
+    seconds = firsts[lasts > firsts] + 1
+    gaps, lengths = starts.copy(), ends - starts
+    gaps[1:] -= ends[:-1]
+    gaps[firsts] = starts[firsts]
+    # COCO stores each number from the fourth on relative to the one two before.
+    deltas = np.empty((len(starts), 2), np.int64)
+    deltas[1:, 0], deltas[1:, 1] = np.diff(gaps), np.diff(lengths)
+    deltas[firsts, 0], deltas[firsts, 1] = gaps[firsts], lengths[firsts]
+    deltas[seconds, 0] = gaps[seconds]
+    # Pixels after a segment's last run give one number more.
+    has_tail = ends[lasts] < num_px
+    tails = num_px - ends[lasts] - np.where(lasts > firsts, gaps[lasts], 0)
+    numbers = np.insert(deltas.ravel(), 2 * lasts[has_tail] + 2, tails[has_tail])
+    sizes = 2 * (lasts - firsts + 1) + has_tail
 
-    first_places = places[is_first]
-    num_counts = np.diff(first_places, append=len(counts))
-    index_in_segment = np.arange(len(counts)) - np.repeat(first_places, num_counts)
-    deltas = counts.copy()  # COCO stores each count from the fourth on relative to two before
-    deltas[2:] -= np.where(index_in_segment[2:] > 2, counts[:-2], 0)
-
-    text, num_chars = _compress(deltas)
-    text_ends = np.cumsum(num_chars)
-    text_starts = (text_ends - num_chars)[first_places].tolist()
-    return [text[a:b] for a, b in zip(text_starts, [*text_starts[1:], len(text)], strict=True)]
+    text, num_chars = _compress(numbers)
+    bounds = np.cumsum(np.add.reduceat(num_chars, np.cumsum(sizes) - sizes, dtype=np.int64))
+    return [text[a:b] for a, b in pairwise([0, *bounds.tolist()])]
 
 
 def decode_ids(
@@ -126,19 +126,24 @@ def decode_runs(counts: Sequence[str], image_hw: tuple[int, int]) -> PixelRuns:
     )
 
 
-def _compress(deltas: Int64[ndarray, " N"]) -> tuple[str, Int64[ndarray, " N"]]:
+def _compress(deltas: Int64[ndarray, " N"]) -> tuple[str, UInt8[ndarray, " N"]]:
     """All numbers as text, and how many characters each one took."""
-    magnitudes = np.where(deltas < 0, ~deltas, deltas)
-    limits = 16 << (5 * np.arange(_MAX_CHARS - 1))  # a sign bit leaves four bits of the first
-    num_chars = 1 + np.searchsorted(limits, magnitudes, side="right")
-    text = np.empty(num_chars.sum(), dtype=np.uint8)
+    rest = deltas.astype(np.int32)  # more than any number of pixels that we decode
+    magnitudes = rest ^ (rest >> 31)
+    num_chars = np.ones(len(rest), np.uint8)
+    limit = 16  # a sign bit leaves four bits of the first character
+    while limit <= magnitudes.max(initial=0):
+        num_chars += magnitudes >= limit
+        limit <<= 5
+    ends = np.cumsum(num_chars, dtype=np.int32)
+    text = np.empty(ends[-1], np.uint8)
     # Most deltas take one character: write the first of all, then the second of the rest, ...
-    rest, num_left, places = deltas, num_chars, np.cumsum(num_chars) - num_chars
+    num_left, places = num_chars, ends - num_chars
     while rest.size:
         has_more = num_left > 1
-        text[places] = (rest & 31) + np.where(has_more, 48 + 32, 48)
-        rest, num_left = rest[has_more] >> 5, num_left[has_more] - 1
-        places = places[has_more] + 1
+        text[places] = (rest & 31).astype(np.uint8) + np.where(has_more, _MORE + _ZERO, _ZERO)
+        left = np.flatnonzero(has_more)
+        rest, num_left, places = rest[left] >> 5, num_left[left] - 1, places[left] + 1
     return text.tobytes().decode("ascii"), num_chars
 
 

@@ -64,7 +64,7 @@ class PanopticSegmentation:
         (2, 3)
     """
 
-    __slots__ = ("_ids", "_runs", "_segments", "_expected")
+    __slots__ = ("_expected", "_ids", "_runs", "_segments")
 
     def __init__(
         self,
@@ -111,12 +111,25 @@ class PanopticSegmentation:
             PossamError: as above.
         """
         _check_segments(segments)
-        if np.unique(runs.owners).tolist() != list(range(len(segments))):
+        has_runs = np.bincount(runs.owners, minlength=len(segments)) > 0
+        if len(has_runs) > len(segments) or not has_runs.all():
             raise PossamError("expected runs of every segment and of no other")
         made = cls.__new__(cls)
         made._ids, made._runs = None, runs
         made._segments, made._expected = segments, expected
         return made
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all pixels, figures and expectations are the same."""
+        if not isinstance(other, PanopticSegmentation):
+            return NotImplemented
+        is_same = (self.segments, self.expected) == (other.segments, other.expected)
+        return is_same and np.array_equal(self.ids, other.ids)
+
+    __hash__ = None  # type: ignore[assignment]  # arrays have none
+
+    def __repr__(self) -> str:
+        return f"PanopticSegmentation(image_hw={self.image_hw}, segments={self.segments})"
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from possam_core.labels.boundary import boundary_sharpness
+from possam_core.labels import boundary
+from possam_core.labels.pixel_runs import PixelRuns
 from possam_core.playground import generate_scene
 
 
@@ -17,6 +18,11 @@ def ids_split_at(column: int, size: int = 32) -> np.ndarray:
     ids = np.ones((size, size), np.int32)
     ids[:, column:] = 2
     return ids
+
+
+def boundary_sharpness(pixels: np.ndarray, ids: np.ndarray) -> float:
+    runs = PixelRuns.of_map(ids, [i for i in np.unique(ids).tolist() if i])
+    return boundary.boundary_sharpness(pixels, runs)
 
 
 def test_a_border_on_an_edge_of_the_image_is_sharp() -> None:

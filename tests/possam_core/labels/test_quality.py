@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,7 +91,8 @@ def test_the_labels_of_a_calibrated_model_are_graded_by_the_quality_to_expect(
     pq: float, grade: str
 ) -> None:
     expected = Expectation(pq=pq, low=("coverage", "mean_score"))
-    quality = graded(replace(make_panoptic(segments=[make_segment(score=0.1)]), expected=expected))
+    labels = make_panoptic(segments=[make_segment(score=0.1)])
+    quality = graded(labels.with_figures(labels.segments, expected))
     assert quality.grade == grade
     assert quality.reasons == (() if grade == "A" else ("much_void", "low_score"))
 
