@@ -8,6 +8,7 @@ from possam_core.errors import PossamError
 
 # By the name that is imported. pyproject.toml lists the distributions; a test compares the two.
 EXTRA_OF = {
+    "hotcoco": "label",
     "open_clip": "label",
     "packaging": "label",
     "ray": "label",

@@ -1,21 +1,18 @@
-"""COCO average precision of instances, by pycocotools, from detections that merge.
+"""COCO average precision of instances, by hotcoco, from detections that merge.
 
 Axes: H W pixels, T IoU thresholds, R recall thresholds, K categories, A ranges of area, M limits on
 the number of detections.
 """
 
-import contextlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from hotcoco import COCO, COCOeval
+from hotcoco import mask as coco_mask
 from jaxtyping import Float64
 from numpy import ndarray
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation
 from possam_core.labels.instances import Instance
@@ -121,12 +118,13 @@ def average_precision(
         category_ids: of things.
     """
     ordered = sorted(images, key=lambda image: image.index)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        truth, found = _as_coco(ordered, category_ids)
-        evaluation = COCOeval(truth, found, "segm")
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"][..., -1]  # (T, R, K, A) of 100 detections an image
+    truth, found = _as_coco(ordered, category_ids)
+    evaluation = COCOeval(truth, found, "segm")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    assert evaluation.eval is not None
+    # (T, R, K, A) of 100 detections an image
+    precision: Float64[ndarray, "T R K A"] = evaluation.eval["precision"][..., -1]
     every = precision[..., AREAS.index("all")]  # (T, R, K)
     by_area = [_mean(precision[..., i]) for i in range(len(AREAS))]
     of_each = {int(c): _mean(every[..., i]) for i, c in enumerate(evaluation.params.catIds)}
@@ -142,7 +140,7 @@ def average_precision(
 
 
 def _as_coco(images: Sequence[ImageInstances], category_ids: Sequence[int]) -> tuple[COCO, COCO]:
-    """Truth and detections in the form that pycocotools reads."""
+    """Truth and detections in COCO's form."""
     true_records: list[dict[str, Any]] = []
     found_records: list[dict[str, Any]] = []
     for image in images:
@@ -158,10 +156,11 @@ def _as_coco(images: Sequence[ImageInstances], category_ids: Sequence[int]) -> t
             {"id": image.index, "height": image.image_hw[0], "width": image.image_hw[1]}
             for image in images
         ],
-        "categories": [{"id": category_id} for category_id in sorted(category_ids)],
+        "categories": [{"id": i, "name": str(i)} for i in sorted(category_ids)],
     }
-    return _coco(shared | {"annotations": true_records}), _coco(
-        shared | {"annotations": found_records}
+    return (
+        COCO(shared | {"annotations": true_records}),
+        COCO(shared | {"annotations": found_records}),
     )
 
 
@@ -174,14 +173,7 @@ def _record(image: ImageInstances, category_id: int, rle: str, number: int) -> d
     }
 
 
-def _coco(content: dict[str, Any]) -> COCO:
-    made = COCO()
-    made.dataset = content
-    made.createIndex()
-    return made
-
-
 def _mean(precision: Float64[ndarray, "..."]) -> float | None:
-    """Of the entries that have truth; pycocotools marks the others by -1."""
+    """Of the entries that have truth; the others are marked by -1."""
     known = precision[precision > -1]
     return float(np.mean(known)) if known.size else None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from benchmarks.average_precision import by_pycocotools, make_images
 from possam_core.evaluation.average_precision import (
     ImageInstances,
     average_precision,
@@ -92,3 +93,24 @@ def test_the_order_of_images_changes_nothing_even_among_equal_scores() -> None:
 def test_an_image_survives_json_unchanged() -> None:
     one = image(found(CAT, 0, 5), found(DOG, 5, 7, score=0.1 + 0.2), index=7, crowds=(2,))
     assert ImageInstances.from_json(json.loads(json.dumps(one.to_json()))) == one
+
+
+@pytest.mark.parametrize("num_categories", [1, 3, 40])
+def test_every_figure_is_that_of_pycocotools_to_the_last_bit(num_categories: int) -> None:
+    images, category_ids = (
+        make_images(9, num_categories, seed=num_categories),
+        range(1, num_categories + 1),
+    )
+    measured = average_precision(images, category_ids)
+    precision = by_pycocotools(images, category_ids)  # (T, R, K, A)
+
+    def mean(part: np.ndarray) -> float | None:
+        return float(np.mean(part[part > -1])) if (part > -1).any() else None
+
+    every = precision[..., 0]
+    assert measured.ap == mean(every)
+    assert (measured.ap50, measured.ap75) == (mean(every[0]), mean(every[5]))
+    by_area = [mean(precision[..., i]) for i in (1, 2, 3)]
+    assert [measured.small, measured.medium, measured.large] == by_area
+    of_each = {c: mean(every[..., i]) for i, c in enumerate(category_ids)}
+    assert measured.per_category == {c: ap for c, ap in of_each.items() if ap is not None}
