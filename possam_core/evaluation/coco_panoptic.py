@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from possam_core.errors import GroundTruthError
 from possam_core.evaluation.coco_json import (
     AnnotationRecord,
@@ -20,7 +18,7 @@ from possam_core.evaluation.coco_json import (
 )
 from possam_core.evaluation.panoptic_quality import PanopticAnnotation, TrueCategory
 from possam_core.labels.id_colours import read_id_png
-from possam_core.labels.masks import VOID_ID
+from possam_core.labels.masks import VOID_ID, id_areas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +78,7 @@ def read_annotation(image: TrueImage) -> PanopticAnnotation:
         GroundTruthError: the PNG is unreadable, or its ids or areas are not those of the JSON.
     """
     ids = read_id_png(image.png_path, str(image.png_path))
-    values, areas = np.unique(ids, return_counts=True)
-    found = {i: a for i, a in zip(values.tolist(), areas.tolist(), strict=True) if i != VOID_ID}
+    found = {i: area for i, area in id_areas(ids).items() if i != VOID_ID}
     if extra := sorted(set(found) - set(image.segments)):
         raise GroundTruthError(f"{image.png_path} holds ids {extra} that its JSON does not name")
     for segment_id, segment in image.segments.items():

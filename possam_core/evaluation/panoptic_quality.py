@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64, Int32, Int64
 from numpy import ndarray
 
 from possam_core.errors import PossamError
-from possam_core.labels.masks import VOID_ID
+from possam_core.labels.masks import VOID_ID, row_runs
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 
@@ -228,20 +228,26 @@ def _count_shared_pixels(
     ground_truth: PanopticAnnotation, prediction: PanopticAnnotation
 ) -> Int64[ndarray, "G1 P1"]:
     """Pixels that each pair of segments shares, void first."""
+    starts = row_runs(ground_truth.ids, prediction.ids)
+    lengths = np.diff(starts, append=ground_truth.ids.size)
     shape = (len(ground_truth.category_ids) + 1, len(prediction.category_ids) + 1)
-    pairs = _segment_index(ground_truth) * shape[1] + _segment_index(prediction)
-    return np.bincount(pairs.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+    true, found = (
+        _segment_index(one, one.ids.ravel()[starts]) for one in (ground_truth, prediction)
+    )
+    shared = np.bincount(true * shape[1] + found, weights=lengths, minlength=shape[0] * shape[1])
+    return shared.astype(np.int64).reshape(shape)
 
 
-def _segment_index(annotation: PanopticAnnotation) -> Int64[ndarray, "H W"]:
-    """Each pixel's segment as its position in `category_ids`, counted from 1; 0 is void."""
-    ids = annotation.ids
+def _segment_index(
+    annotation: PanopticAnnotation, ids: Int32[ndarray, " R"]
+) -> Int64[ndarray, " R"]:
+    """The position of each id in `category_ids`, counted from 1; 0 is void."""
     names = np.array([*annotation.category_ids], np.int64)
     if min(ids.min(initial=0), names.min(initial=1) - 1) < VOID_ID:
         raise PossamError("segment ids must be positive, with 0 for void; got a negative or a 0")
     table = np.zeros(max(ids.max(initial=0), names.max(initial=0)) + 1, np.int64)
     table[names] = np.arange(1, len(names) + 1)
-    index: Int64[ndarray, "H W"] = table[ids]
+    index: Int64[ndarray, " R"] = table[ids]
     if np.count_nonzero(index) != np.count_nonzero(ids):
         missing = sorted(set(np.unique(ids).tolist()) - {VOID_ID, *annotation.category_ids})
         raise PossamError(f"every segment id in the map needs a category; {missing} have none")

@@ -23,14 +23,6 @@ def rgb_from_ids(ids: Int32[ndarray, "H W"]) -> UInt8[ndarray, "H W 3"]:
     return np.stack([ids >> shift & 255 for shift in SHIFTS], axis=-1).astype(np.uint8)
 
 
-def ids_from_rgb(rgb: UInt8[ndarray, "H W 3"]) -> Int32[ndarray, "H W"]:
-    """The id of each pixel's colour."""
-    ids: Int32[ndarray, "H W"] = (rgb.astype(np.int32) << np.array(SHIFTS, np.int32)).sum(
-        axis=-1, dtype=np.int32
-    )
-    return ids
-
-
 def hex_colour(rgb: tuple[int, int, int]) -> str:
     """A colour as HTML and XML write it.
 
@@ -52,7 +44,9 @@ def read_id_png(file: Path | io.BytesIO, name: str) -> Int32[ndarray, "H W"]:
                 raise GroundTruthError(
                     f"expected an RGB image with ids in {name}, got mode {png.mode}"
                 )
-            return ids_from_rgb(np.asarray(png.convert("RGB")))
+            # Four bytes a pixel are read as one number; the fourth is not the id's.
+            numbers = np.asarray(png.convert("RGBA")).view("<u4")[..., 0]
+            return (numbers & MAX_ID).astype(np.int32)
     except (OSError, ValueError, SyntaxError) as error:
         raise GroundTruthError(
             f"expected a PNG with segment ids in {name}, but it cannot be read"

@@ -58,10 +58,25 @@ def run_corners(
 
 def present_ids(ids: Int32[ndarray, "H W"]) -> set[int]:
     """Every value of the map, zero too; much faster than sorting or hashing all of its pixels."""
-    pixels = ids.ravel()
-    is_end = np.ones(pixels.shape, dtype=np.bool_)
-    is_end[:-1] = pixels[1:] != pixels[:-1]
-    return set(np.unique(pixels[is_end]).tolist())
+    return set(np.unique(ids.ravel()[row_runs(ids)]).tolist())
+
+
+def id_areas(ids: Int32[ndarray, "H W"]) -> dict[int, int]:
+    """The number of pixels of every value of the map, zero too."""
+    starts = row_runs(ids)
+    values, which = np.unique(ids.ravel()[starts], return_inverse=True)
+    areas = np.bincount(which, weights=np.diff(starts, append=ids.size))
+    return dict(zip(values.tolist(), map(int, areas.tolist()), strict=True))
+
+
+def row_runs(*maps: Int32[ndarray, "H W"]) -> Int64[ndarray, " R"]:
+    """The first pixels, row by row, of runs within which no map changes."""
+    is_start = np.ones(maps[0].size, np.bool_)
+    is_start[1:] = False
+    for ids in maps:
+        pixels = ids.ravel()
+        is_start[1:] |= pixels[1:] != pixels[:-1]
+    return np.flatnonzero(is_start)
 
 
 def stable_order(names: Integer[ndarray, " R"]) -> Int64[ndarray, " R"]:

@@ -10,7 +10,6 @@ from possam_core.errors import GroundTruthError
 from possam_core.labels.id_colours import (
     MAX_ID,
     hex_colour,
-    ids_from_rgb,
     read_id_png,
     rgb_from_ids,
 )
@@ -22,10 +21,12 @@ def test_the_low_byte_of_an_id_is_its_red() -> None:
     assert rgb_from_ids(IDS[:1]).tolist() == [[[1, 0, 0], [2, 1, 0], [5, 4, 3]]]
 
 
-def test_every_id_comes_back_from_its_colour_and_from_a_png() -> None:
-    assert ids_from_rgb(rgb_from_ids(IDS)).tolist() == IDS.tolist()
-    png = io.BytesIO()
-    Image.fromarray(rgb_from_ids(IDS)).save(png, "PNG")
+@pytest.mark.parametrize("opacity", [None, 0, 200])
+def test_every_id_comes_back_from_a_png_with_or_without_opacity(opacity: int | None) -> None:
+    png, image = io.BytesIO(), Image.fromarray(rgb_from_ids(IDS))
+    if opacity is not None:
+        image.putalpha(opacity)
+    image.save(png, "PNG")
     assert read_id_png(png, "a.png").tolist() == IDS.tolist()
 
 

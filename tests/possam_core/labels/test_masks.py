@@ -5,7 +5,7 @@ import pytest
 from numpy import ndarray
 from pycocotools import mask as coco_mask
 
-from possam_core.labels.masks import areas_and_boxes, present_ids
+from possam_core.labels.masks import areas_and_boxes, id_areas, present_ids
 from possam_core.labels.rle import rle_counts
 
 
@@ -114,6 +114,11 @@ def test_every_value_of_a_map_is_present():
     assert present_ids(np.zeros((0, 3), np.int32)) == set()
     ids = noise(5, 30, 40, 500)
     assert present_ids(ids.T) == set(ids.ravel().tolist())
+
+
+def test_every_value_of_a_map_has_its_number_of_pixels():
+    assert id_areas(np.array([[0, 7, 7], [7, 0, 70_000]], np.int32)) == {0: 2, 7: 3, 70_000: 1}
+    assert id_areas(np.zeros((0, 3), np.int32)) == {}
 
 
 def test_a_map_without_segments_has_no_counts():
