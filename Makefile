@@ -62,7 +62,7 @@ lock: $(filter $(UV_OF_OURS),$(UV))  ## pin every dependency by hash, without re
 	  --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
 
 bench: setup  ## measure; prints tables and writes JSON under build/bench
-	for name in throughput merge rle decode decoder sam_encoder plan job requests; do $(BIN)/python -m benchmarks.$$name || exit; done
+	for name in throughput merge rle decode decoder sam_encoder host average_precision panoptic_quality plan job requests; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 train-tiny: setup  ## train possam-tiny from seeds; DEVICE=cuda on a GPU (resumes after an interruption)
 	$(BIN)/python -m possam_core.training.tiny.train --output build/train-tiny --device $(DEVICE)

@@ -1,15 +1,15 @@
 """The host's time for an image of 768 x 1024: what the thread that feeds a GPU does, and others.
 
-Each part is compared with the way of 2026-11-30, which is kept here alone: it worked on maps of
-ids, in the feeding thread. Both sides alternate in one process, the least of five times of one
-thread's processor counts, and all results must be equal. Prints a table and writes
-`build/bench/host.json`.
+Each part is compared with the way of 2026-11-30, kept in `benchmarks.host_before` alone. Both
+sides alternate in one process, the least of five times of one thread's processor counts, and all
+results must be equal. Prints a table and writes `build/bench/host.json`.
 """
 
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,8 @@ from numpy import ndarray
 from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
-from torch.nn import functional
 
+from benchmarks.host_before import batch_of_images, labels_of_map, rle_counts, sharpness_of_map
 from benchmarks.report import write_json
 from benchmarks.rle import make_ids
 from benchmarks.timing import least_seconds
@@ -27,12 +27,12 @@ from possam_core.images.batch import ImageBatch, ResizedImage, resize_image, sta
 from possam_core.labels.boundary import boundary_sharpness
 from possam_core.labels.kept_masks import KeptMasks
 from possam_core.labels.mask_contest import Contest
-from possam_core.labels.masks import areas_and_boxes, column_runs
+from possam_core.labels.masks import column_runs
 from possam_core.labels.merge_config import MergeConfig
 from possam_core.labels.panoptic import merge_kept
-from possam_core.labels.rle import encode_runs, rle_counts
+from possam_core.labels.rle import encode_runs
 from possam_core.labels.scored_masks import ScoredMasks
-from possam_core.labels.segmentation import PanopticSegmentation, Segment
+from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.vocabulary.vocabulary import Vocabulary, VocabularyClass
 
 OUTPUT = Path("build/bench/host.json")
@@ -63,12 +63,13 @@ def smooth_winners() -> ndarray:
     return make_ids(HEIGHT, WIDTH, NUM_MASKS) - 1
 
 
-def curly_winners() -> ndarray:
-    """The strongest of smoothed noise, the worst case that masks of random weights give."""
-    noise = np.random.default_rng(0).normal(size=(NUM_MASKS, HEIGHT, WIDTH)).astype(np.float32)
-    claims = np.stack([gaussian_filter(mask, 8) for mask in noise])
-    winner: ndarray = claims.argmax(axis=0).astype(np.int32)
-    return np.where(claims.max(axis=0) < np.quantile(claims.max(axis=0), 0.1), -1, winner)
+def curly_winners(smoothing_px: int) -> ndarray:
+    """The strongest of smoothed noise, as masks of random weights are; one pixel in ten void."""
+    rng = np.random.default_rng(0)
+    noise = (rng.normal(size=(HEIGHT, WIDTH)).astype(np.float32) for _ in range(NUM_MASKS))
+    claims = np.stack([gaussian_filter(mask, smoothing_px) for mask in noise])
+    best = claims.max(axis=0)
+    return np.where(best < np.quantile(best, 0.1), -1, claims.argmax(axis=0)).astype(np.int32)
 
 
 def make_case(winner: ndarray) -> Case:
@@ -103,46 +104,6 @@ def make_case(winner: ndarray) -> Case:
     return Case(pixels=pixels, winner=winner, kept=kept, masks=masks)
 
 
-def labels_of_map(case: Case) -> PanopticSegmentation:
-    """The old way: the winners' map is home, and is numbered and measured pixel by pixel."""
-    kept, winner = case.kept, case.winner
-    won_px = np.bincount(winner.ravel() + 1, minlength=NUM_MASKS + 1)[1:]
-    stability = (kept.contest.tight_px / kept.contest.loose_px.clamp(min=1)).tolist()
-    assert kept.iou_scores is not None
-    assert kept.clip_agrees is not None
-    assert kept.margin is not None
-    assert kept.entropy is not None
-    ious, agrees = kept.iou_scores.tolist(), kept.clip_agrees.tolist()
-    margins, entropies = kept.margin.tolist(), kept.entropy.tolist()
-    id_of_mask = np.zeros(NUM_MASKS + 1, np.int32)
-    members = np.flatnonzero(won_px).tolist()  # all classes differ, so each mask is a segment
-    id_of_mask[members] = np.arange(1, len(members) + 1)
-    ids = id_of_mask[winner]
-    geometry = areas_and_boxes(ids)
-    segments = []
-    for segment_id, mask in enumerate(members, start=1):
-        entry = VOCABULARY.classes[kept.classes[mask]]
-        segments.append(
-            Segment(
-                id=segment_id,
-                class_index=kept.classes[mask],
-                category_id=entry.category_id,
-                category_name=entry.name,
-                is_thing=entry.is_thing,
-                area_px=geometry[segment_id].area_px,
-                bbox_xywh=geometry[segment_id].bbox_xywh,
-                score=kept.scores[mask],
-                predicted_iou=ious[mask],
-                margin=margins[mask],
-                stability_score=stability[mask],
-                entropy=entropies[mask],
-                clip_agrees=agrees[mask],
-                is_seen=IS_SEEN[kept.classes[mask]],
-            )
-        )
-    return PanopticSegmentation(ids=ids, segments=tuple(segments))
-
-
 def labels_of_runs(case: Case) -> PanopticSegmentation:
     """Today's way, from the runs that come home."""
     contest = case.kept.contest
@@ -153,105 +114,97 @@ def labels_of_runs(case: Case) -> PanopticSegmentation:
     return merged.segmentation
 
 
-def batch_of_images(images: list[ndarray]) -> ImageBatch:
-    """The old way: the feeding thread resizes all images."""
-    pixels = torch.zeros((len(images), 3, CANVAS, CANVAS), dtype=torch.uint8)
-    valid = torch.zeros((len(images), CANVAS, CANVAS), dtype=torch.bool)
-    for i, image in enumerate(images):
-        chw = torch.from_numpy(image).permute(2, 0, 1)[None]
-        pixels[i, :, :HEIGHT, :WIDTH] = functional.interpolate(
-            chw, size=(HEIGHT, WIDTH), mode="bilinear", antialias=True
-        )[0]
-        valid[i, :HEIGHT, :WIDTH] = True
-    sizes = ((HEIGHT, WIDTH),) * len(images)
-    return ImageBatch(pixels, valid, sizes, tuple((i.shape[0], i.shape[1]) for i in images))
-
-
 def batch_of_resized(images: list[ResizedImage]) -> ImageBatch:
     """Today's way: the decoders' threads have resized them."""
     return stack_images(images, canvas_hw=(CANVAS, CANVAS))
 
 
-def sharpness_of_map(pixels: ndarray, ids: ndarray) -> float:
-    """The old way: whole maps are compared."""
-    every = max(1, min(ids.shape) // 64)
-    on_borders, on_grid = [], []
-    for axis in (0, 1):
-        lines, colours = np.moveaxis(ids, axis, 0), np.moveaxis(pixels, axis, 0)
-        on_borders.append(_contrasts(colours, *np.nonzero(lines[1:] != lines[:-1])))
-        places = np.indices(lines[:-1:every, ::every].shape).reshape(2, -1) * every
-        on_grid.append(_contrasts(colours, *places))
-    return float(np.mean(np.concatenate(on_borders) > np.median(np.concatenate(on_grid))))
-
-
-def _contrasts(colours: ndarray, first: ndarray, across: ndarray) -> ndarray:
-    before, after = np.maximum(first - 1, 0), np.minimum(first + 2, len(colours) - 1)
-    differences = colours[before, across].astype(np.int16) - colours[after, across]
-    contrasts: ndarray = np.abs(differences).sum(axis=-1, dtype=np.int64)
-    return contrasts
+def resize_all(images: list[ndarray]) -> list[ResizedImage]:
+    """What the decoders' threads do for today's way."""
+    return [resize_image(image, (HEIGHT, WIDTH)) for image in images]
 
 
 def main() -> None:
     """Measure, print, write."""
     torch.set_num_threads(1)
-    rows = [*batch_rows()]
-    for name, winner in (("smooth", smooth_winners()), ("curly", curly_winners())):
-        rows += label_rows(name, make_case(winner))
-    table = Table(*rows[0], title=f"The host's time for an image, {platform.machine()}")
+    batch = measure_batch()
+    rows = list(batch)
+    for name, winner in (
+        ("smooth", smooth_winners()),
+        ("curly", curly_winners(32)),
+        ("very curly", curly_winners(8)),
+    ):
+        labels, *others = measure_labels(name, make_case(winner))
+        total = Row(
+            "feeding thread in all",
+            batch[0].old_ms + labels.old_ms,
+            batch[0].new_ms + labels.new_ms,
+        )
+        rows += [labels, total, *others]
+    table = Table("what", "old, ms", "new, ms", "share", title=f"An image, {platform.machine()}")
     for row in rows:
-        table.add_row(*map(str, row.values()))
+        table.add_row(row.what, f"{row.old_ms:.2f}", f"{row.new_ms:.2f}", f"{row.share:.3f}")
     Console().print(table)
-    write_json(OUTPUT, rows)
+    write_json(OUTPUT, [asdict(row) | {"share": row.share} for row in rows])
 
 
-Row = dict[str, object]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The thread's time for an image, both ways."""
+
+    what: str
+    old_ms: float
+    new_ms: float
+
+    @property
+    def share(self) -> float:
+        """Of the old time."""
+        return self.new_ms / self.old_ms
 
 
-def batch_rows() -> list[Row]:
+def _old_batch(images: list[ndarray]) -> ImageBatch:
+    return batch_of_images(images, canvas=CANVAS, resized_hw=(HEIGHT, WIDTH))
+
+
+def measure_batch() -> list[Row]:
     """Of the feeding thread, and of the decoders' where the work went."""
+    rng = np.random.default_rng(0)
     rows = []
-    for image_hw in ((HEIGHT, WIDTH), (HEIGHT * 5 // 8, WIDTH * 5 // 8)):
-        rng = np.random.default_rng(0)
-        images = [rng.integers(0, 256, (*image_hw, 3), dtype=np.uint8) for _ in range(BATCH_SIZE)]
-        resized = [resize_image(image, (HEIGHT, WIDTH)) for image in images]
-        old, new = batch_of_images(images), batch_of_resized(resized)
+    for height, width in ((HEIGHT, WIDTH), (480, 640)):
+        images = list(rng.integers(0, 256, (BATCH_SIZE, height, width, 3), dtype=np.uint8))
+        resized = resize_all(images)
+        old, new = _old_batch(images), batch_of_resized(resized)
         assert torch.equal(old.pixels, new.pixels)
         assert torch.equal(old.valid, new.valid)
-        name = f"{image_hw[0]} x {image_hw[1]}"
-        rows += [
-            _row(
-                f"batch of {name}",
-                lambda images=images: batch_of_images(images),
-                lambda resized=resized: batch_of_resized(resized),
-                number=BATCH_SIZE,
-            ),
-            _row(
-                "... resizing, in the decoders' threads",
-                lambda images=images: batch_of_images(images),
-                lambda images=images: [resize_image(i, (HEIGHT, WIDTH)) for i in images],
-                number=BATCH_SIZE,
-            ),
-        ]
+        make = partial(_old_batch, images)
+        name = f"batch of {BATCH_SIZE}, {width} x {height}"
+        rows.append(_row(name, make, partial(batch_of_resized, resized), number=BATCH_SIZE))
+        name = "... resizing, in the decoders' threads"
+        rows.append(_row(name, make, partial(resize_all, images), number=BATCH_SIZE))
     return rows
 
 
-def label_rows(name: str, case: Case) -> list[Row]:
+def measure_labels(name: str, case: Case) -> list[Row]:
     """Of the feeding thread, and of the encoding one."""
-    old, new = labels_of_map(case), labels_of_runs(case)
+    old, new = labels_of_map(case.winner, case.kept, VOCABULARY), labels_of_runs(case)
     assert old.segments == new.segments
     assert np.array_equal(old.ids, new.ids)
     texts = rle_counts(old.ids)
     assert [texts[s.id] for s in old.segments] == encode_runs(new.runs)
     pixels, ids, runs = case.pixels, old.ids, new.runs
     assert abs(sharpness_of_map(pixels, ids) - boundary_sharpness(pixels, runs)) < 1e-6
-    what = f"{name}, {len(runs.owners):,} runs"
+    what = f"labels, {name}, {len(runs.owners):,} runs"
     return [
-        _row(f"labels, {what}", lambda: labels_of_map(case), lambda: labels_of_runs(case)),
-        _row("... RLE", lambda: rle_counts(ids), lambda: encode_runs(runs)),
+        _row(
+            what,
+            partial(labels_of_map, case.winner, case.kept, VOCABULARY),
+            partial(labels_of_runs, case),
+        ),
+        _row("... RLE", partial(rle_counts, ids), partial(encode_runs, runs)),
         _row(
             "... sharpness",
-            lambda: sharpness_of_map(pixels, ids),
-            lambda: boundary_sharpness(pixels, runs),
+            partial(sharpness_of_map, pixels, ids),
+            partial(boundary_sharpness, pixels, runs),
         ),
     ]
 
@@ -261,12 +214,7 @@ def _row(
 ) -> Row:
     seconds = least_seconds(old, new, clock=time.thread_time)
     old_ms, new_ms = (1e3 * s / number for s in seconds)
-    return {
-        "what": what,
-        "old_ms": round(old_ms, 2),
-        "new_ms": round(new_ms, 2),
-        "share": round(new_ms / old_ms, 3),
-    }
+    return Row(what, old_ms, new_ms)
 
 
 if __name__ == "__main__":
