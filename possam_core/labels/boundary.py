@@ -26,20 +26,22 @@ def boundary_sharpness(pixels: UInt8[ndarray, "H W 3"], runs: PixelRuns) -> floa
     """
     height, width = runs.image_hw
     below, beside = runs.borders()
-    contrasts = np.concatenate(
-        [
-            _contrasts(pixels, below, is_below=True),
-            _contrasts(pixels, beside, is_below=False),
-        ]
-    )
-    if not contrasts.size:
+    num_borders = len(below) + len(beside)
+    if not num_borders:
         return float(runs.num_segments > 0)
     every = max(1, min(height, width) // GRID)
     on_grid = [
         _grid_contrasts(pixels[:, ::every], every),
         _grid_contrasts(pixels[::every].swapaxes(0, 1), every),
     ]
-    return float(np.mean(contrasts > np.median(np.concatenate(on_grid))))
+    ordered = np.sort(np.concatenate(on_grid))
+    middle = len(ordered) // 2
+    median_twice = ordered[middle] + ordered[-1 - middle]
+    num_sharp = sum(
+        np.count_nonzero(2 * _contrasts(pixels, places, is_below=is_below) > median_twice)
+        for places, is_below in ((below, True), (beside, False))
+    )
+    return num_sharp / num_borders
 
 
 def _contrasts(
