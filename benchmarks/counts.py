@@ -130,6 +130,8 @@ def count_batch(
         pose(predictor.text.class_of_name),
         predictor.text.num_classes,
     )
+    with counting(model):
+        predictor(images)  # once, for what is made at first and kept
     with counting(model) as whole:
         predictor(images)
     batch = make_batch(images, canvas=canvas)
@@ -165,9 +167,12 @@ def count_pixel_decoder() -> Counts:
         sides = [int(grid * scale) for scale in PYRAMID_SCALES]
         pyramid = [torch.zeros(BATCH_SIZE, config.pyramid_channels, s, s) for s in sides]
         valid = torch.ones(BATCH_SIZE, sides[0], sides[0], dtype=torch.bool)
-    posing = pose_network(decoder)
-    with torch.no_grad(), counting(decoder) as counts:
-        posing([pose(level) for level in pyramid], pose(valid))
+    posing, inputs = pose_network(decoder), ([pose(level) for level in pyramid], pose(valid))
+    with torch.no_grad():
+        with counting(decoder):
+            posing(*inputs)  # once, for what is made at first and kept
+        with counting(decoder) as counts:
+            posing(*inputs)
     return counts
 
 
