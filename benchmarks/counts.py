@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.attention_flops import FlopCounter
 from benchmarks.gpu import keeping
 from benchmarks.posing import Counts, counting, pose, pose_network
 from benchmarks.report import write_json
@@ -151,7 +151,7 @@ def sam_vit_b_flops() -> int:
     with torch.device("meta"):
         encoder = SamEncoder(SAM_CONFIGS["vit_b"])
         pixels = torch.zeros(1, 3, 1024, 1024)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounter() as counter, torch.no_grad():
         encoder.encoder(pixels)
     return counter.get_total_flops()
 

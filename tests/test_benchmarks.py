@@ -30,7 +30,8 @@ def test_the_gpu_benchmark_runs_through_where_there_is_no_gpu(
     monkeypatch.setattr("benchmarks.gpu.KEPT_MASKS", 3)
     cpu = torch.device("cpu")
     rows = dict(measure("tiny", small_model().config, cpu, matmul_flops(cpu)))
-    assert rows["tiny encoder, bfloat16"].endswith("of peak")
+    for form in ("bias added to each score", "bias spelt out"):
+        assert rows[f"tiny encoder, bfloat16, {form}"].endswith("of peak")
     assert rows["tiny host syncs of a merge"] == "0"
     assert float(rows["tiny bfloat16 = float32"].split("%")[0]) > 90
 
