@@ -19,7 +19,7 @@ def figures() -> dict[str, float]:
         ("waits_batch_calibrated", 4),
         ("launches_decoder_and_merge", 691),
         ("d2h_bytes_per_image", 0.3e6),
-        ("casts_of_frozen_weights", 328),
+        ("casts_of_frozen_weights", 0),
         ("sam_vit_b_flops_ratio", 0.97),
         ("pixel_decoder_bytes_per_image", 4.5e9),
         ("pixel_decoder_launches", 83),

@@ -187,6 +187,11 @@ class MultiScaleDeformableAttention(nn.Module):
         self.output_proj = nn.Linear(width, width)
         self.reset_parameters()
 
+    @property
+    def before_sampling(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """The layers of values, offsets and weights: fused, in float32 whatever the precision."""
+        return self.value_proj, self.sampling_offsets, self.attention_weights
+
     def reset_parameters(self) -> None:
         """Initialise to a fixed star: head m samples in direction m, point p at p + 1 cells."""
         angles = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
@@ -248,7 +253,7 @@ class MultiScaleDeformableAttention(nn.Module):
         if not is_fused(cells):
             attended = self(cells + positions, centres, cells, grids_hw, padding)
             return attended
-        layers = (self.value_proj, self.sampling_offsets, self.attention_weights)
+        layers = self.before_sampling
         with torch.autocast(cells.device.type, enabled=False):
             weight = torch.cat([layer.weight for layer in layers])
             bias = torch.cat([layer.bias for layer in layers])
