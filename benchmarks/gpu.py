@@ -151,7 +151,7 @@ def _model_rows(name: str, predictor: Predictor, batch: ImageBatch) -> list[Row]
         (f"{name} whole model", f"{whole:.1f} images/s"),
         (f"{name} merge + RLE", f"{rest_s / (forward_s + rest_s):.1%} of the step"),
         (f"{name} host syncs of a merge", str(len(syncs))),
-        (f"{name} bfloat16 = float32", f"{_agreement(low_maps, high_maps):.2%} of pixels"),
+        (f"{name} bfloat16 = float32", f"{np.mean(agreements(low_maps, high_maps)):.2%} of pixels"),
     ]
 
 
@@ -178,15 +178,15 @@ def _labels(results: list[PanopticSegmentation]) -> list[object]:
     return [rle_counts(r.ids) for r in results]
 
 
-def _agreement(a: list[PanopticSegmentation], b: list[PanopticSegmentation]) -> float:
-    """Share of pixels with the same class, void included."""
+def agreements(a: list[PanopticSegmentation], b: list[PanopticSegmentation]) -> list[float]:
+    """Per image, the share of pixels with the same class, void included."""
 
     def classes(result: PanopticSegmentation) -> np.ndarray:
         names = {0: -1} | {s.id: s.class_index for s in result.segments}
         table = np.array([names.get(i, -1) for i in range(max(names) + 1)])
         return table[result.ids]
 
-    return float(np.mean([(classes(x) == classes(y)).mean() for x, y in zip(a, b, strict=True)]))
+    return [float((classes(x) == classes(y)).mean()) for x, y in zip(a, b, strict=True)]
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Relative positions are decomposed (MViTv2): the bias between the query at (y, x) and the key at
 (i, j) is `bias_h[y, x, i] + bias_w[y, x, j]`. On a CPU it is computed for a few queries at a time.
-On a GPU the kernel adds it to each score; training SAM, which needs gradients, spells it out.
+On a GPU the kernel adds it to each score; training SAM, which needs gradients, folds it into longer
+queries and keys.
 
 Axes: B images or windows, A heads, H W pixels, h w grid of tokens (N = h w), C channels,
 D channels of a head.
@@ -22,6 +23,7 @@ from torch.nn import functional
 # Elements of the bias computed at once: at 1024 pixels all windows, or four rows of a global block,
 # of ViT-B. Fewer than 192 queries, or more bytes, slow torch's CPU kernel down.
 BIAS_NUMBERS = 12 * 2**20
+WIDTH_MULTIPLE = 8  # fused kernels need heads of whole 16-byte words
 
 
 class SamVit(ImageEncoderViT):  # type: ignore[misc]  # untyped
@@ -103,6 +105,34 @@ def attend_in_parts(
             )
             result[some, rows] = part.view(queries.shape).permute(0, 2, 3, 1, 4)
     return result.permute(0, 3, 1, 2, 4)
+
+
+def attend_folded(
+    query: Float[Tensor, "B A h w D"],
+    key: Float[Tensor, "B A h w D"],
+    value: Float[Tensor, "B A h w D"],
+    bias_h: Float[Tensor, "B A h w h"],
+    bias_w: Float[Tensor, "B A h w w"],
+) -> Float[Tensor, "B A h w D"]:
+    """Attend in one call without a bias: `[q s, bias_h, bias_w] . [k, row is i, column is j]`.
+
+    Values are padded with zeros to the same width, as the fused kernels require. More operations
+    than any other form, but no N x N bias to be kept for the backward pass.
+    """
+    height, width, channels = query.shape[2:]
+    is_row = torch.eye(height, dtype=key.dtype, device=key.device)[:, None].expand(-1, width, -1)
+    is_column = torch.eye(width, dtype=key.dtype, device=key.device).expand(height, -1, -1)
+    is_at = torch.cat((is_row, is_column), dim=-1).expand(*key.shape[:2], -1, -1, -1)
+    padding = -(channels + height + width) % WIDTH_MULTIPLE
+    long_query = torch.cat((query * channels**-0.5, bias_h, bias_w), dim=-1)
+    long_key = torch.cat((key, is_at), dim=-1)
+    attended = functional.scaled_dot_product_attention(
+        functional.pad(long_query, (0, padding)).flatten(2, 3),
+        functional.pad(long_key, (0, padding)).flatten(2, 3),
+        functional.pad(value, (0, height + width + padding)).flatten(2, 3),
+        scale=1.0,
+    )
+    return attended[..., :channels].view(query.shape)
 
 
 def attend_with_bias(
@@ -207,7 +237,7 @@ def _attend_with_positions(
     bias_w = bias_w.transpose(2, 3).contiguous()
     if query.device.type == "cpu":
         return attend_in_parts(query, key, value, bias_h, bias_w)
-    attend = attend_with_bias if torch.is_grad_enabled() else attend_fused
+    attend = attend_folded if torch.is_grad_enabled() else attend_fused
     return attend(query, key, value, bias_h, bias_w)
 
 

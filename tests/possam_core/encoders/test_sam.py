@@ -20,6 +20,7 @@ from possam_core.encoders import sam_vit
 from possam_core.encoders.sam import SAM_CONFIGS, SamConfig, SamEncoder, load_sam_weights
 from possam_core.encoders.sam_vit import (
     attend_by_score,
+    attend_folded,
     attend_in_parts,
     attend_with_bias,
     relative_table,
@@ -102,7 +103,7 @@ def test_all_forms_of_attention_agree_with_their_definition(
     bias = (bias_h[..., None] + bias_w[..., None, :]).reshape(5, 2, 24, 24)
     logits = query.flatten(2, 3) @ key.flatten(2, 3).mT / 8**0.5 + bias
     expected = (logits.softmax(-1) @ value.flatten(2, 3)).view(5, 2, 6, 4, 8)
-    for attend in (attend_with_bias, attend_by_score):
+    for attend in (attend_folded, attend_with_bias, attend_by_score):
         found = attend(query, key, value, bias_h, bias_w)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     # All at once; two windows; a window; four rows of one; a row.
