@@ -37,14 +37,14 @@ def attention_row(side: int) -> tuple[str, str]:
     theirs = nn.MultiheadAttention(CHANNELS, heads, batch_first=True)
     theirs.load_state_dict(ours.state_dict())
     queries, memory = torch.randn(1, num_queries, CHANNELS), torch.randn(1, side * side, CHANNELS)
-    blocked = torch.rand(1, num_queries, side * side) > 0.3
+    allowed = torch.rand(1, num_queries, side * side) <= 0.3
 
     def by_pytorch() -> torch.Tensor:
-        per_head = blocked.repeat_interleave(heads, dim=0)
+        per_head = (~allowed).repeat_interleave(heads, dim=0)
         return theirs(queries, memory, memory, attn_mask=per_head, need_weights=False)[0]
 
     def by_us() -> torch.Tensor:
-        return ours(queries, memory, memory, blocked=blocked)
+        return ours(queries, memory, memory, allowed=allowed)
 
     difference = (by_us() - by_pytorch()).abs().max().item()
     fast, slow = least_seconds(by_us, by_pytorch)

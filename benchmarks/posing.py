@@ -17,7 +17,7 @@ be made of others on a GPU.
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ OURS = tuple(f"{ROOT}/{folder}/" for folder in ("possam_core", "pipelines"))
 Network = TypeVar("Network", bound=nn.Module)
 
 AUTOCAST = torch.autocast
+IS_AUTOCAST_ENABLED = torch.is_autocast_enabled
 aten = torch.ops.aten
 # Operations whose result's size, or outcome, only the GPU knows, and how often each waits.
 WAITS = {
@@ -95,7 +96,8 @@ def counting(*networks: nn.Module) -> Iterator[Counts]:
         # Autocast for a GPU does nothing where there is none; that for a CPU casts as much.
         with (
             _Posing("cpu" if has_values else "meta"),
-            patch.object(torch, "inference_mode", torch.no_grad),
+            patch.object(torch, "inference_mode", _inference_mode),
+            patch.object(torch, "is_autocast_enabled", lambda _: IS_AUTOCAST_ENABLED("cpu")),
             patch.object(torch, "autocast", _autocast),
         ):
             yield _counts
@@ -247,6 +249,10 @@ class _Posing(TorchFunctionMode):
                 _counts.launches[_place()] += 1
             return pose(made)
         return func(*args, **kwargs)
+
+
+def _inference_mode(mode: bool = True) -> AbstractContextManager[None]:
+    return torch.no_grad() if mode else nullcontext()
 
 
 def _autocast(_device_type: str, *args: Any, **kwargs: Any) -> torch.autocast:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from possam_core.decoder.mask_decoder import Mlp
+from possam_core.decoder.fused import Mlp
 from possam_core.encoders.clip import MAX_LOGIT_SCALE
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 

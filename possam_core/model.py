@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from possam_core.decoder.cast_weights import CastWeights
 from possam_core.decoder.mask_decoder import (
     FULL_SIZE_MASK_DECODER,
     MaskDecoder,
@@ -164,6 +165,7 @@ class PosSAM(nn.Module):
             query_width=config.decoder.width,
             joint_width=config.clip.embed_dim,
         )
+        self._casts = CastWeights(), CastWeights()  # of the encoders, of the decoders
 
     def embed(self, vocabulary: Vocabulary, given: TextEmbeddings | None = None) -> TextEmbeddings:
         """The embeddings `given` for the vocabulary, or else those of the model's text tower.
@@ -189,7 +191,8 @@ class PosSAM(nn.Module):
 
     def encode(self, batch: ImageBatch) -> EncoderFeatures:
         """Features of the images from both encoders."""
-        return EncoderFeatures(self.sam(batch), self.clip.dense_features(batch))
+        with self._casts[0].lent([self.sam, *self.clip.dense_parts], batch.pixels):
+            return EncoderFeatures(self.sam(batch), self.clip.dense_features(batch))
 
     def decode(
         self,
@@ -200,10 +203,12 @@ class PosSAM(nn.Module):
         all_layers: bool = False,
     ) -> list[MaskClassification]:
         """Masks and classes from the features of `encode`; `batch` only provides the padding."""
-        pyramid = self.pyramid(features.sam)
-        valid = self.valid_cells(batch, pyramid[0].shape[-1])
-        pixels = self.pixel_decoder(pyramid, valid)
-        predictions = self.mask_decoder(pixels, valid, all_layers=all_layers)
+        parts = [self.pyramid, self.pixel_decoder, self.mask_decoder]
+        with self._casts[1].lent(parts, batch.pixels):
+            pyramid = self.pyramid(features.sam)
+            valid = self.valid_cells(batch, pyramid[0].shape[-1])
+            pixels = self.pixel_decoder(pyramid, valid)
+            predictions = self.mask_decoder(pixels, valid, all_layers=all_layers)
         with torch.autocast(batch.pixels.device.type, enabled=False):  # classes need float32
             return [
                 self._classify(p, pixels.mask_features.float(), features.clip.float(), valid, text)

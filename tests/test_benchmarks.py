@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 
 from benchmarks import ensembles, limits, photographs
 from benchmarks.gpu import matmul_flops, measure
+from benchmarks.precision import measure as measure_precision
 from possam_core.checkpoints.weights import load_model
 from possam_core.encoders.clip import ClipConfig, ClipEncoder
 from possam_core.encoders.mobile_sam import MobileSamEncoder, official_key
 from possam_core.playground import PLAYGROUND, write_corpus
+from possam_core.predictor import load_predictor
 from possam_core.training.tiny.evaluate import HeldOutScenes
 from possam_core.vocabulary.builtin import find_vocabulary
 from tests.factories import small_model
@@ -30,9 +32,16 @@ def test_the_gpu_benchmark_runs_through_where_there_is_no_gpu(
     monkeypatch.setattr("benchmarks.gpu.KEPT_MASKS", 3)
     cpu = torch.device("cpu")
     rows = dict(measure("tiny", small_model().config, cpu, matmul_flops(cpu)))
-    assert rows["tiny encoder, bfloat16"].endswith("of peak")
+    for form in ("bias added to each score", "bias spelt out"):
+        assert rows[f"tiny encoder, bfloat16, {form}"].endswith("of peak")
     assert rows["tiny host syncs of a merge"] == "0"
     assert float(rows["tiny bfloat16 = float32"].split("%")[0]) > 90
+
+
+def test_the_benchmark_of_bfloat16_finds_most_classes_unchanged_in_each_part() -> None:
+    shares = measure_precision(load_predictor("possam-tiny"), 2)
+    assert list(shares) == ["SAM's encoder", "CLIP's encoder", "decoders", "all of it"]
+    assert all(len(of) == 2 and min(of) > 0.9 for of in shares.values())
 
 
 def write_text(folder: Path, names: list[str]) -> None:

@@ -12,12 +12,14 @@ C channels, h w grid of one level.
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from possam_core.decoder.fused import is_fused
 from possam_core.errors import ConfigError
 
 
@@ -62,6 +64,109 @@ def weighted_samples(
     return total.reshape(batch, heads, channels, num_queries).permute(0, 3, 1, 2)
 
 
+@torch.library.custom_op("possam::samples_around_cells", mutates_args=())
+def samples_around_cells(
+    projected: Tensor,
+    by_place: Tensor,
+    centres: Tensor,
+    padding: Tensor,
+    grids: list[int],
+    num_heads: int,
+    num_points: int,
+) -> Tensor:
+    """`weighted_samples` around every cell, from what is projected from cells and their places.
+
+    One kernel on a GPU if there is Triton; without gradients.
+
+    Args:
+        projected: (B, S, C + 3 M L P) float32: values, offsets in cells and logits of the weights.
+        by_place: (S, 3 M L P), what offsets and logits gain from each cell's place.
+        centres: (S, 2), (x, y) as fractions of the canvas.
+        padding: (B, S), True where a cell's value counts as zero.
+        grids: rows and columns of each level, one after another.
+        num_heads: M.
+        num_points: P.
+
+    Returns:
+        (B, S, C), the heads side by side.
+    """
+    return _step_by_step(projected, by_place, centres, padding, grids, num_heads, num_points)
+
+
+@samples_around_cells.register_fake
+def _(projected: Tensor, by_place: Tensor, *_: object) -> Tensor:
+    return projected.new_empty((*projected.shape[:2], projected.shape[2] - by_place.shape[1]))
+
+
+@samples_around_cells.register_kernel("cuda")
+def _(
+    projected: Tensor,
+    by_place: Tensor,
+    centres: Tensor,
+    padding: Tensor,
+    grids: list[int],
+    num_heads: int,
+    num_points: int,
+) -> Tensor:
+    if find_spec("triton") is None:
+        return _step_by_step(projected, by_place, centres, padding, grids, num_heads, num_points)
+    from possam_core.decoder.sampling_kernel import sample_in_one_kernel
+
+    return sample_in_one_kernel(
+        projected,
+        by_place,
+        centres,
+        padding,
+        _pairs(grids),
+        num_heads=num_heads,
+        num_points=num_points,
+    )
+
+
+def _step_by_step(
+    projected: Tensor,
+    by_place: Tensor,
+    centres: Tensor,
+    padding: Tensor,
+    grids: list[int],
+    num_heads: int,
+    num_points: int,
+) -> Tensor:
+    grids_hw = _pairs(grids)
+    num_samples = num_heads * len(grids_hw) * num_points
+    width = projected.shape[-1] - 3 * num_samples
+    values = projected[..., :width].masked_fill(padding.unsqueeze(-1), 0)
+    offsets, logits = torch.split(
+        projected[..., width:] + by_place, [2 * num_samples, num_samples], dim=-1
+    )
+    gathered = weighted_samples(
+        values.reshape(*values.shape[:2], num_heads, -1),
+        grids_hw,
+        *_places_and_weights(offsets, logits, centres, grids_hw, num_heads),
+    )
+    return gathered.flatten(2).contiguous()
+
+
+def _pairs(grids: list[int]) -> list[tuple[int, int]]:
+    return list(zip(grids[::2], grids[1::2], strict=True))
+
+
+def _places_and_weights(
+    offsets: Tensor,
+    logits: Tensor,
+    reference_points: Tensor,
+    grids_hw: Sequence[tuple[int, int]],
+    num_heads: int,
+) -> tuple[Tensor, Tensor]:
+    """(B, Q, M, L, P, 2) and (B, Q, M, L, P)."""
+    shape = (*logits.shape[:2], num_heads, len(grids_hw), -1)
+    weights = logits.reshape(*shape[:3], -1).softmax(dim=-1)
+    cells = reference_points.new_tensor([(w, h) for h, w in grids_hw])  # (L, 2), xy
+    offsets = offsets.reshape(*shape, 2) / cells[:, None]
+    locations = reference_points[:, None, None, None] + offsets
+    return locations, weights.reshape(shape)
+
+
 class MultiScaleDeformableAttention(nn.Module):
     """Attention whose keys are `num_points` sampled points on each level, per head."""
 
@@ -81,6 +186,11 @@ class MultiScaleDeformableAttention(nn.Module):
         self.value_proj = nn.Linear(width, width)
         self.output_proj = nn.Linear(width, width)
         self.reset_parameters()
+
+    @property
+    def before_sampling(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """The layers of values, offsets and weights: fused, in float32 whatever the precision."""
+        return self.value_proj, self.sampling_offsets, self.attention_weights
 
     def reset_parameters(self) -> None:
         """Initialise to a fixed star: head m samples in direction m, point p at p + 1 cells."""
@@ -116,14 +226,45 @@ class MultiScaleDeformableAttention(nn.Module):
             grids_hw: rows and columns of each level.
             padding: True where a cell of `memory` is padding; its value counts as zero.
         """
-        batch, num_queries, width = queries.shape
-        shape = (batch, num_queries, self.num_heads, self.num_levels, self.num_points)
         values = self.value_proj(memory).masked_fill(padding.unsqueeze(-1), 0)
-        values = values.unflatten(-1, (self.num_heads, width // self.num_heads))
-        weights = self.attention_weights(queries).reshape(*shape[:3], -1).softmax(dim=-1)
-        cells = reference_points.new_tensor([(w, h) for h, w in grids_hw])  # (L, 2), xy
-        offsets = self.sampling_offsets(queries).reshape(*shape, 2) / cells[:, None]
-        locations = reference_points[:, None, None, None] + offsets  # (B, Q, M, L, P, 2)
-        gathered = weighted_samples(values, grids_hw, locations, weights.reshape(shape))
+        values = values.reshape(*values.shape[:2], self.num_heads, -1)
+        weights = self.attention_weights(queries)
+        places = _places_and_weights(
+            self.sampling_offsets(queries), weights, reference_points, grids_hw, self.num_heads
+        )
+        gathered = weighted_samples(values, grids_hw, *places)
         output: Tensor = self.output_proj(gathered.flatten(2))
         return output
+
+    def around_cells(
+        self,
+        cells: Float[Tensor, "B S C"],
+        positions: Float[Tensor, "S C"],
+        centres: Float[Tensor, "S 2"],
+        grids_hw: Sequence[tuple[int, int]],
+        padding: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B S C"]:
+        """`forward` from cells and their positions, each around its centre, into the cells.
+
+        Fused, positions are projected once for the batch, and places stay in float32 under
+        autocast.
+        """
+        attended: Tensor
+        if not is_fused(cells):
+            attended = self(cells + positions, centres, cells, grids_hw, padding)
+            return attended
+        layers = self.before_sampling
+        with torch.autocast(cells.device.type, enabled=False):
+            weight = torch.cat([layer.weight for layer in layers])
+            bias = torch.cat([layer.bias for layer in layers])
+            attended = samples_around_cells(
+                functional.linear(cells, weight, bias),
+                functional.linear(positions, weight[cells.shape[-1] :]),
+                centres,
+                padding,
+                [side for grid_hw in grids_hw for side in grid_hw],
+                self.num_heads,
+                self.num_points,
+            )
+        attended = self.output_proj(attended)
+        return attended

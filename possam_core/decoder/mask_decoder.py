@@ -6,7 +6,6 @@ Axes: B images, Q mask queries, C channels, h w feature grid, S tokens to look a
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from possam_core.decoder.fused import KeptForShape, Mlp, is_fused, norm_of_sum
 from possam_core.decoder.pixel_decoder import PixelFeatures, padding_cells
 from possam_core.decoder.position_encoding import PositionEncoding, sine_position_encoding
 from possam_core.errors import ConfigError
@@ -59,16 +59,6 @@ class MaskPrediction:
         return self.iou_logits.float().sigmoid()
 
 
-class Mlp(nn.Sequential):
-    """Linear layers with ReLU between them."""
-
-    def __init__(self, *widths: int) -> None:
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(widths):
-            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-        super().__init__(*layers[:-1])
-
-
 class Attention(nn.Module):
     """Multi-head attention with one mask for all heads, and PyTorch's parameter names.
 
@@ -91,20 +81,26 @@ class Attention(nn.Module):
         key: Float[Tensor, "B S C"],
         value: Float[Tensor, "B S C"],
         *,
-        blocked: Bool[Tensor, "B Q S"] | None = None,
+        allowed: Bool[Tensor, "B Q S"] | None = None,
     ) -> Float[Tensor, "B Q C"]:
-        """The attention output; `blocked` is True where a query may not attend."""
-        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        queries, keys, values = (
-            self._split_heads(functional.linear(x, weight, bias))
-            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
-        )
-        allowed = None if blocked is None else ~blocked.unsqueeze(1)  # (B, 1, Q, S)
+        """The attention output; `allowed` is False where a query may not attend."""
+        queries, keys, values = map(self._split_heads, self._project(query, key, value))
         gathered = functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=allowed
+            queries, keys, values, attn_mask=None if allowed is None else allowed.unsqueeze(1)
         )  # (B, M, Q, C/M)
         output: Tensor = self.out_proj(gathered.transpose(1, 2).flatten(2))
         return output
+
+    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        if query is key and is_fused(query):
+            both = slice(0, 2 * query.shape[-1])
+            joint = functional.linear(query, self.in_proj_weight[both], self.in_proj_bias[both])
+            return [*joint.chunk(2, dim=-1), functional.linear(value, weights[2], biases[2])]
+        return [
+            functional.linear(x, weight, bias)
+            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+        ]
 
     def _split_heads(self, tokens: Tensor) -> Tensor:
         batch, length, width = tokens.shape
@@ -128,18 +124,26 @@ class DecoderLayer(nn.Module):
         queries: Float[Tensor, "B Q C"],
         query_positions: Float[Tensor, "Q C"],
         memory: Float[Tensor, "B hw C"],
-        memory_positions: Float[Tensor, "hw C"],
-        blocked: Bool[Tensor, "B Q hw"],
+        placed_memory: Float[Tensor, "B hw C"],
+        allowed: Bool[Tensor, "B Q hw"],
     ) -> Float[Tensor, "B Q C"]:
-        """Queries after one layer; `blocked` is True where a query may not attend."""
+        """Queries after one layer.
+
+        Args:
+            queries: before it.
+            query_positions: learned.
+            memory: what they look at.
+            placed_memory: the same, with positions: what they compare themselves with.
+            allowed: False where a query may not attend.
+        """
         attended = self.cross_attention(
-            queries + query_positions, memory + memory_positions, memory, blocked=blocked
+            queries + query_positions, placed_memory, memory, allowed=allowed
         )
-        queries = self.norms[0](queries + attended)
+        queries = norm_of_sum(self.norms[0], queries, attended)
         placed = queries + query_positions
         attended = self.self_attention(placed, placed, queries)
-        queries = self.norms[1](queries + attended)
-        output: Tensor = self.norms[2](queries + self.ffn(queries))
+        queries = norm_of_sum(self.norms[1], queries, attended)
+        output: Tensor = norm_of_sum(self.norms[2], queries, self.ffn(queries))
         return output
 
 
@@ -178,6 +182,7 @@ class MaskDecoder(nn.Module):
                 f" got {width}"
             )
         self.position_encoding = position_encoding
+        self._positions = KeptForShape[list[Tensor]]()
         self.query_features = nn.Embedding(config.num_queries, width)
         self.query_positions = nn.Embedding(config.num_queries, width)
         self.level_embedding = nn.Embedding(num_levels, width)
@@ -205,7 +210,7 @@ class MaskDecoder(nn.Module):
             all_layers: False skips the masks that only deep supervision needs.
         """
         batch = len(valid)
-        memory, positions, padding = self._flatten(pixels, valid)
+        memory, placed, inside = self._flatten(pixels, valid)
         # A mask is linear in the mask features, so these may be resized before the product.
         shrunk = [_resize(pixels.mask_features.detach(), m.shape[-2:]) for m in pixels.memory]
         queries = self.query_features.weight.expand(batch, -1, -1)
@@ -214,27 +219,31 @@ class MaskDecoder(nn.Module):
             if all_layers:
                 predictions.append(self._predict(queries, pixels.mask_features))
             level = i % len(memory)
-            blocked = self._blocked(queries, shrunk[level], padding[level])
+            allowed = self._allowed(queries, shrunk[level], inside[level])
             queries = layer(
-                queries, self.query_positions.weight, memory[level], positions[level], blocked
+                queries, self.query_positions.weight, memory[level], placed[level], allowed
             )
         return [*predictions, self._predict(queries, pixels.mask_features)]
 
     def _flatten(
         self, pixels: PixelFeatures, valid: Tensor
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        memory, positions, padding = [], [], []
-        for level, (features, project) in enumerate(
-            zip(pixels.memory, self.input_projections, strict=True)
-        ):
-            height, width = features.shape[-2:]
-            tokens = project(features).flatten(2).transpose(1, 2)  # (B, hw, C)
-            memory.append(tokens + self.level_embedding.weight[level])
-            positions.append(
-                self.position_encoding(height, width, tokens.shape[-1], device=tokens.device)
+        """Of each level: its cells, the same with positions, and which are no padding."""
+        grids_hw = [(features.shape[-2], features.shape[-1]) for features in pixels.memory]
+        memory = [
+            project(features).flatten(2).transpose(1, 2) + level_embedding  # (B, hw, C)
+            for features, project, level_embedding in zip(
+                pixels.memory, self.input_projections, self.level_embedding.weight, strict=True
             )
-            padding.append(padding_cells(valid, (height, width)))
-        return memory, positions, padding
+        ]
+        channels, device = memory[0].shape[-1], memory[0].device
+        positions = self._positions.get(
+            (grids_hw, device),
+            lambda: [self.position_encoding(*hw, channels, device=device) for hw in grids_hw],
+        )
+        placed = [cells + encoding for cells, encoding in zip(memory, positions, strict=True)]
+        inside = ~padding_cells(valid, grids_hw)
+        return memory, placed, list(torch.split(inside, [h * w for h, w in grids_hw], dim=1))
 
     def _predict(self, queries: Tensor, mask_features: Tensor) -> MaskPrediction:
         normed = self.norm(queries)
@@ -246,11 +255,10 @@ class MaskDecoder(nn.Module):
         return torch.einsum("bqc,bchw->bqhw", self.mask_embedding(normed), mask_features)
 
     @torch.no_grad()
-    def _blocked(self, queries: Tensor, mask_features: Tensor, padding: Tensor) -> Tensor:
+    def _allowed(self, queries: Tensor, mask_features: Tensor, inside: Tensor) -> Tensor:
         mask_logits = self._mask_logits(self.norm(queries), mask_features)
-        outside = (mask_logits < 0).flatten(2) | padding[:, None]  # sigmoid < 0.5, (B, Q, hw)
-        nothing_left = outside.all(dim=-1, keepdim=True)
-        return torch.where(nothing_left, padding[:, None], outside)
+        claimed = (mask_logits >= 0).flatten(2) & inside[:, None]  # sigmoid >= 0.5, (B, Q, hw)
+        return torch.where(claimed.any(dim=-1, keepdim=True), claimed, inside[:, None])
 
 
 def _resize(features: Tensor, size_hw: torch.Size) -> Tensor:

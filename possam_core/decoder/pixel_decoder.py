@@ -4,15 +4,17 @@ Axes: B images, C channels, h w feature grid, S cells of all levels one after an
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from possam_core.decoder.deformable_attention import MultiScaleDeformableAttention, cell_centres
+from possam_core.decoder.fused import KeptForShape, Mlp, is_fused, norm_of_sum
 from possam_core.decoder.position_encoding import PositionEncoding, sine_position_encoding
 from possam_core.errors import ConfigError
 from possam_core.settings import Setting, require_valid
@@ -47,10 +49,37 @@ class PixelFeatures:
     memory: tuple[Float[Tensor, "B C _ _"], ...]  # coarse to fine, without the finest
 
 
-def padding_cells(valid: Bool[Tensor, "B H W"], grid_hw: tuple[int, int]) -> Bool[Tensor, "B hw"]:
-    """True where a cell of a coarser grid covers no valid cell; flattened row by row."""
-    is_valid = functional.adaptive_max_pool2d(valid[:, None].float(), grid_hw)
-    return is_valid.flatten(1) == 0
+def padding_cells(
+    valid: Bool[Tensor, "B H W"], grids_hw: Sequence[tuple[int, int]]
+) -> Bool[Tensor, "B S"]:
+    """True where a cell of a coarser grid covers no valid cell; grid by grid, row by row."""
+    shares = valid[:, None].float()
+    pooled = [functional.adaptive_max_pool2d(shares, grid_hw).flatten(1) for grid_hw in grids_hw]
+    return torch.cat(pooled, dim=1) == 0
+
+
+@dataclass(frozen=True, slots=True)
+class CellPlaces:
+    """What the grids alone say of all cells."""
+
+    encodings: Float[Tensor, "S C"]
+    centres: Float[Tensor, "S 2"]
+    levels: Int64[Tensor, " S"]  # of each cell
+
+
+def cell_places(
+    grids_hw: Sequence[tuple[int, int]],
+    channels: int,
+    position_encoding: PositionEncoding,
+    device: torch.device,
+) -> CellPlaces:
+    """Positions encoded in as many `channels`, centres and levels."""
+    encodings = [position_encoding(*grid_hw, channels, device=device) for grid_hw in grids_hw]
+    levels = [
+        torch.full((height * width,), level, device=device)
+        for level, (height, width) in enumerate(grids_hw)
+    ]
+    return CellPlaces(torch.cat(encodings), cell_centres(grids_hw, device), torch.cat(levels))
 
 
 class PixelDecoder(nn.Module):
@@ -97,11 +126,7 @@ class DeformableEncoderLayer(nn.Module):
             num_heads=config.num_heads,
             num_points=config.num_points,
         )
-        self.ffn = nn.Sequential(
-            nn.Linear(channels, config.ffn_width),
-            nn.ReLU(),
-            nn.Linear(config.ffn_width, channels),
-        )
+        self.ffn = Mlp(channels, config.ffn_width, channels)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
 
     def forward(
@@ -113,17 +138,18 @@ class DeformableEncoderLayer(nn.Module):
         padding: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B S C"]:
         """Cells of all levels after one layer; each attends around its own centre."""
-        attended = self.attention(cells + positions, centres, cells, grids_hw, padding)
-        cells = self.norms[0](cells + attended)
-        output: Tensor = self.norms[1](cells + self.ffn(cells))
+        attended = self.attention.around_cells(cells, positions, centres, grids_hw, padding)
+        cells = norm_of_sum(self.norms[0], cells, attended)
+        output: Tensor = norm_of_sum(self.norms[1], cells, self.ffn(cells))
         return output
 
 
 class DeformablePixelDecoder(nn.Module):
     """Deformable attention across the coarse levels, then one FPN step to the finest.
 
-    As in Mask2Former (docs/method.md 2.3). Computes in float32 even under autocast: half
-    precision is too coarse for the sampling points.
+    As in Mask2Former (docs/method.md 2.3). Half precision is too coarse for the sampling points, so
+    it computes in float32 even under autocast; on a GPU, without gradients, only what leads from
+    cells to their samples does, and group norms.
     """
 
     def __init__(
@@ -152,6 +178,7 @@ class DeformablePixelDecoder(nn.Module):
                 f" got {channels}; change pyramid_channels or take pixel_decoder.kind fpn"
             )
         self.position_encoding = position_encoding
+        self._places = KeptForShape[CellPlaces]()
         finest, *coarse = in_channels
         coarse_levels = len(coarse)
         self.input_projections = nn.ModuleList(
@@ -189,7 +216,7 @@ class DeformablePixelDecoder(nn.Module):
         pyramid: list[Float[Tensor, "B _ _ _"]],
         valid: Bool[Tensor, "B h w"] | None = None,
     ) -> PixelFeatures:
-        """Fuse a pyramid given finest first, in float32.
+        """Fuse a pyramid given finest first.
 
         Args:
             pyramid: levels of one canvas, each of half the side of the one before.
@@ -200,26 +227,29 @@ class DeformablePixelDecoder(nn.Module):
         coarse = [features.float() for features in reversed(pyramid[1:])]
         if valid is None:
             valid = finest.new_ones((len(finest), *finest.shape[-2:]), dtype=torch.bool)
-        with torch.autocast(finest.device.type, enabled=False):
+        # Fused, only what gives the sampling points needs float32; `around_cells` sees to that.
+        in_float32 = torch.autocast(finest.device.type, enabled=False)
+        with nullcontext() if is_fused(finest) else in_float32:
             memory = self._encode(coarse, valid)
             x = self.lateral(finest) + _upsample(memory[-1], finest.shape[-2:])
             return PixelFeatures(self.mask_projection(self.output(x)), memory)
 
     def _encode(self, coarse: list[Tensor], valid: Tensor) -> tuple[Tensor, ...]:
         """The levels, coarse to fine, after all layers."""
-        device = valid.device
         grids_hw = [(level.shape[-2], level.shape[-1]) for level in coarse]
-        tokens, positions = [], []
-        for i, (features, project) in enumerate(zip(coarse, self.input_projections, strict=True)):
-            tokens.append(project(features).flatten(2).transpose(1, 2))  # (B, hw, C)
-            level_embedding = self.level_embedding.weight[i]
-            encoding = self.position_encoding(*grids_hw[i], len(level_embedding), device=device)
-            positions.append(encoding + level_embedding)
-        cells = torch.cat(tokens, dim=1)  # (B, S, C)
-        padding = torch.cat([padding_cells(valid, grid_hw) for grid_hw in grids_hw], dim=1)
-        places, centres = torch.cat(positions), cell_centres(grids_hw, device)
+        tokens = [
+            project(features).flatten(2).transpose(1, 2)  # (B, hw, C)
+            for features, project in zip(coarse, self.input_projections, strict=True)
+        ]
+        cells = torch.cat(tokens, dim=1).float()  # (B, S, C)
+        kept = self._places.get(
+            (grids_hw, cells.device),
+            lambda: cell_places(grids_hw, cells.shape[-1], self.position_encoding, cells.device),
+        )
+        padding = padding_cells(valid, grids_hw)
+        places = kept.encodings + self.level_embedding(kept.levels)
         for layer in self.layers:
-            cells = layer(cells, places, centres, grids_hw, padding)
+            cells = layer(cells, places, kept.centres, grids_hw, padding)
         by_level = torch.split(cells, [h * w for h, w in grids_hw], dim=1)
         return tuple(
             x.transpose(1, 2).reshape(len(x), -1, *hw)

@@ -86,6 +86,13 @@ class ClipEncoder(nn.Module):
         scale: Tensor = self.clip.logit_scale
         return scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
+    @property
+    def dense_parts(self) -> list[nn.Module]:
+        """What `dense_features` and `stages` run through, without the head."""
+        visual = self.clip.visual
+        is_timm = self.config.timm_model_name is not None
+        return [visual.trunk.stem, visual.trunk.stages] if is_timm else [visual]
+
     def dense_features(self, batch: ImageBatch) -> Float[Tensor, "B C h w"]:
         """The last layer's map, before pooling and projection: F_clip.
 

@@ -2,11 +2,16 @@
 
 Relative positions are decomposed (MViTv2): the bias between the query at (y, x) and the key at
 (i, j) is `bias_h[y, x, i] + bias_w[y, x, j]`. On a CPU it is computed for a few queries at a time.
-Elsewhere it is folded into longer queries and keys, because the fast fused kernels accept no bias.
+On a GPU the kernel adds it to each score; training SAM, which needs gradients, folds it into longer
+queries and keys.
 
 Axes: B images or windows, A heads, H W pixels, h w grid of tokens (N = h w), C channels,
 D channels of a head.
 """
+
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float
@@ -111,7 +116,8 @@ def attend_folded(
 ) -> Float[Tensor, "B A h w D"]:
     """Attend in one call without a bias: `[q s, bias_h, bias_w] . [k, row is i, column is j]`.
 
-    Values are padded with zeros to the same width, as the fused kernels require.
+    Values are padded with zeros to the same width, as the fused kernels require. More operations
+    than any other form, but no N x N bias to be kept for the backward pass.
     """
     height, width, channels = query.shape[2:]
     is_row = torch.eye(height, dtype=key.dtype, device=key.device)[:, None].expand(-1, width, -1)
@@ -127,6 +133,87 @@ def attend_folded(
         scale=1.0,
     )
     return attended[..., :channels].view(query.shape)
+
+
+def attend_with_bias(
+    query: Float[Tensor, "B A h w D"],
+    key: Float[Tensor, "B A h w D"],
+    value: Float[Tensor, "B A h w D"],
+    bias_h: Float[Tensor, "B A h w h"],
+    bias_w: Float[Tensor, "B A h w w"],
+) -> Float[Tensor, "B A h w D"]:
+    """Attend in one call, with the whole bias spelt out."""
+    bias = bias_h.unsqueeze(-1) + bias_w.unsqueeze(-2)  # (B, A, h, w, h, w)
+    attended = functional.scaled_dot_product_attention(
+        query.flatten(2, 3),
+        key.flatten(2, 3),
+        value.flatten(2, 3),
+        attn_mask=bias.flatten(4).flatten(2, 3),
+    )
+    return attended.reshape(query.shape)
+
+
+def attend_by_score(
+    query: Float[Tensor, "B A h w D"],
+    key: Float[Tensor, "B A h w D"],
+    value: Float[Tensor, "B A h w D"],
+    bias_h: Float[Tensor, "B A h w h"],
+    bias_w: Float[Tensor, "B A h w w"],
+) -> Float[Tensor, "B A h w D"]:
+    """Attend in one call that adds the two biases to each score; compiled on a GPU."""
+    attend = _scored_attention if query.device.type == "cpu" else _compiled()
+    tokens = (x.flatten(2, 3) for x in (query, key, value, bias_h, bias_w))  # (B, A, N, _)
+    return attend(*tokens).reshape(query.shape)
+
+
+def _scored_attention(
+    query: Tensor, key: Tensor, value: Tensor, bias_h: Tensor, bias_w: Tensor
+) -> Tensor:
+    # Importing it takes a second, which only a GPU has to spend.
+    from torch.nn.attention.flex_attention import flex_attention
+
+    width = bias_w.shape[-1]
+    attended = flex_attention(
+        query,
+        key,
+        value,
+        lambda score, b, a, n, at: (
+            score + bias_h[b, a, n, at // width] + bias_w[b, a, n, at % width]
+        ),
+    )
+    assert isinstance(attended, Tensor)
+    return attended
+
+
+@cache
+def _compiled() -> Callable[..., Tensor]:
+    return torch.compile(_scored_attention)
+
+
+@torch.library.custom_op("possam::attend_fused", mutates_args=())
+def attend_fused(
+    query: Tensor, key: Tensor, value: Tensor, bias_h: Tensor, bias_w: Tensor
+) -> Tensor:
+    """`attend_by_score` on a GPU with Triton, else `attend_with_bias`; no gradients.
+
+    The result lies in memory as (B, h, w, A, D).
+    """
+    return _heads_last(attend_with_bias(query, key, value, bias_h, bias_w))
+
+
+@attend_fused.register_fake
+def _(query: Tensor, *_: Tensor) -> Tensor:
+    return _heads_last(torch.empty_like(query))
+
+
+@attend_fused.register_kernel("cuda")
+def _(query: Tensor, key: Tensor, value: Tensor, bias_h: Tensor, bias_w: Tensor) -> Tensor:
+    attend = attend_with_bias if find_spec("triton") is None else attend_by_score
+    return _heads_last(attend(query, key, value, bias_h, bias_w))
+
+
+def _heads_last(attended: Tensor) -> Tensor:
+    return attended.permute(0, 2, 3, 1, 4).contiguous().permute(0, 3, 1, 2, 4)
 
 
 def relative_table(rel_pos: Float[Tensor, "_ D"], size: int) -> Float[Tensor, "{size} {size} D"]:
@@ -147,8 +234,11 @@ def _attend_with_positions(
     height, width = query.shape[2:4]
     bias_h = query @ relative_table(rel_pos_h, height).transpose(1, 2)
     bias_w = query.transpose(2, 3) @ relative_table(rel_pos_w, width).transpose(1, 2)
-    attend = attend_in_parts if query.device.type == "cpu" else attend_folded
-    return attend(query, key, value, bias_h, bias_w.transpose(2, 3).contiguous())
+    bias_w = bias_w.transpose(2, 3).contiguous()
+    if query.device.type == "cpu":
+        return attend_in_parts(query, key, value, bias_h, bias_w)
+    attend = attend_folded if torch.is_grad_enabled() else attend_fused
+    return attend(query, key, value, bias_h, bias_w)
 
 
 def _windows(qkv: Tensor, bias: Tensor, size: int) -> Tensor:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from possam_core.decoder.cast_weights import CastWeights
 from possam_core.decoder.mask_decoder import (
     FULL_SIZE_MASK_DECODER,
     MaskDecoder,
@@ -104,6 +105,7 @@ class FcClip(nn.Module):
             joint_width=config.clip.embed_dim,
             refines_clip=False,
         )
+        self._casts = CastWeights()
 
     def forward(
         self, batch: ImageBatch, text: TextEmbeddings, *, all_layers: bool = False
@@ -113,11 +115,13 @@ class FcClip(nn.Module):
         `class_logits` are the learned classifier's, void last, `clip_embeddings` frozen CLIP's;
         `has_clip` is False where a mask claims no cell of CLIP's map.
         """
-        maps = self.clip.stages(batch)
-        finest = maps[0]
-        everywhere = torch.ones_like(finest[:, 0], dtype=torch.bool)  # padding counts as image
-        pixels = self.pixel_decoder(maps, everywhere)
-        predictions = self.mask_decoder(pixels, everywhere, all_layers=all_layers)
+        parts = [*self.clip.dense_parts, self.pixel_decoder, self.mask_decoder]
+        with self._casts.lent(parts, batch.pixels):
+            maps = self.clip.stages(batch)
+            finest = maps[0]
+            everywhere = torch.ones_like(finest[:, 0], dtype=torch.bool)  # padding counts as image
+            pixels = self.pixel_decoder(maps, everywhere)
+            predictions = self.mask_decoder(pixels, everywhere, all_layers=all_layers)
         with torch.autocast(finest.device.type, enabled=False):  # classes need float32
             return [
                 self._classify(p, pixels.mask_features.float(), maps[-1].float(), text)

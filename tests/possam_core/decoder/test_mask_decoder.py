@@ -47,7 +47,7 @@ def test_attention_equals_pytorchs_with_the_same_parameters() -> None:
     blocked = torch.rand(2, 3, 7) > 0.5
     blocked[..., 0] = False
     expected, _ = theirs(query, key, value, attn_mask=blocked.repeat_interleave(4, dim=0))
-    assert_close(ours(query, key, value, blocked=blocked), expected, rtol=1e-5, atol=1e-5)
+    assert_close(ours(query, key, value, allowed=~blocked), expected, rtol=1e-5, atol=1e-5)
     expected, _ = theirs(query, key, value)
     assert_close(ours(query, key, value), expected, rtol=1e-5, atol=1e-5)
 
@@ -70,7 +70,7 @@ def test_layers_follow_the_definition() -> None:
         layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     with torch.no_grad():
         predictions = decoder(pixels, valid)
-        for i, (queries, places, memory, memory_places, blocked) in enumerate(seen):
+        for i, (queries, places, memory, placed_memory, allowed) in enumerate(seen):
             side = (2, 4, 8)[i % 3]
             assert memory.shape == (2, side * side, 16)
             logits = functional.interpolate(
@@ -79,11 +79,9 @@ def test_layers_follow_the_definition() -> None:
             padding = torch.arange(side * side) // side >= {2: 2, 4: 3, 8: 6}[side]
             outside = (logits < 0) | padding
             expected = torch.where(outside.all(-1, keepdim=True), padding, outside)
-            assert torch.equal(blocked, expected)
+            assert torch.equal(allowed, ~expected)
             layer = decoder.layers[i]
-            looked = layer.cross_attention(
-                queries + places, memory + memory_places, memory, blocked=blocked
-            )
+            looked = layer.cross_attention(queries + places, placed_memory, memory, allowed=allowed)
             x = layer.norms[0](queries + looked)
             x = layer.norms[1](x + layer.self_attention(x + places, x + places, x))
             x = layer.norms[2](x + layer.ffn(x))
@@ -99,7 +97,7 @@ def test_a_query_with_an_empty_mask_attends_everywhere_except_padding() -> None:
     features = PixelFeatures(torch.ones(2, 8, 16, 16), pixels.memory)  # all mask logits are -8
     with torch.no_grad():
         decoder(features, make_valid())
-    by_row = blocked[0].reshape(2, 5, 8, 8)
+    by_row = ~blocked[0].reshape(2, 5, 8, 8)
     assert not by_row[:, :, :6].any()
     assert by_row[:, :, 6:].all()
 

@@ -168,7 +168,7 @@ def test_at_full_size_it_has_as_many_parameters_as_in_the_literature() -> None:
 def test_a_coarse_cell_is_padding_if_no_cell_under_it_is_valid() -> None:
     valid = torch.zeros(1, 4, 4, dtype=torch.bool)
     valid[:, 0, :3] = True
-    assert padding_cells(valid, (2, 2)).tolist() == [[False, False, True, True]]
+    assert padding_cells(valid, [(2, 2), (1, 1)]).tolist() == [[False, False, True, True, False]]
 
 
 def test_impossible_settings_are_refused() -> None:

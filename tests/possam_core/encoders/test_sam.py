@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.posing import counting, pose, pose_network
 from possam_core.checkpoints.weights import load_model
 from possam_core.encoders import sam_vit
 from possam_core.encoders.sam import SAM_CONFIGS, SamConfig, SamEncoder, load_sam_weights
 from possam_core.encoders.sam_vit import (
+    attend_by_score,
     attend_folded,
     attend_in_parts,
+    attend_with_bias,
     relative_table,
     resize_positions,
 )
@@ -90,8 +93,9 @@ def test_the_fast_forward_agrees_with_the_reference(changes: dict[str, Any]) -> 
     assert largest_difference(encoder(pixels), reference) <= 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @torch.no_grad()
-def test_both_forms_of_attention_agree_with_an_explicit_bias(
+def test_all_forms_of_attention_agree_with_their_definition(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     query, key, value = torch.randn(3, 5, 2, 6, 4, 8).unbind()  # five windows of 6 x 4
@@ -99,11 +103,25 @@ def test_both_forms_of_attention_agree_with_an_explicit_bias(
     bias = (bias_h[..., None] + bias_w[..., None, :]).reshape(5, 2, 24, 24)
     logits = query.flatten(2, 3) @ key.flatten(2, 3).mT / 8**0.5 + bias
     expected = (logits.softmax(-1) @ value.flatten(2, 3)).view(5, 2, 6, 4, 8)
-    torch.testing.assert_close(attend_folded(query, key, value, bias_h, bias_w), expected)
+    for attend in (attend_folded, attend_with_bias, attend_by_score):
+        found = attend(query, key, value, bias_h, bias_w)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     # All at once; two windows; a window; four rows of one; a row.
     for numbers in (10**6, 2500, 1200, 800, 1):
         monkeypatch.setattr(sam_vit, "BIAS_NUMBERS", numbers)
         torch.testing.assert_close(attend_in_parts(query, key, value, bias_h, bias_w), expected)
+
+
+@torch.no_grad()
+def test_on_a_gpu_each_block_attends_in_one_operation_with_the_same_features() -> None:
+    encoder = make_encoder().encoder
+    pixels = torch.randn(2, 3, 48, 48)
+    expected = encoder(pixels)
+    posing = pose_network(encoder)
+    with counting(encoder) as counts:
+        found = posing(pose(pixels)).cpu()
+    assert counts.operations["possam.attend_fused"] == 3
+    assert largest_difference(found, expected) <= 1e-5
 
 
 class LargestTensor(TorchDispatchMode):
