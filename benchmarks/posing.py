@@ -97,6 +97,7 @@ def counting(*networks: nn.Module) -> Iterator[Counts]:
             _Posing("cpu" if has_values else "meta"),
             patch.object(torch, "inference_mode", torch.no_grad),
             patch.object(torch, "autocast", _autocast),
+            patch.object(torch, "Generator", _Generator),
         ):
             yield _counts
     finally:
@@ -251,6 +252,13 @@ class _Posing(TorchFunctionMode):
 
 def _autocast(_device_type: str, *args: Any, **kwargs: Any) -> torch.autocast:
     return AUTOCAST("cpu", *args, **kwargs)
+
+
+class _Generator(torch.Generator):
+    """Of the CPU, whichever device is asked for; a class, for annotations name it."""
+
+    def __new__(cls, _device: object = "cpu") -> "_Generator":
+        return super().__new__(cls)
 
 
 def _plain(tensor: Tensor) -> Tensor:
