@@ -16,22 +16,29 @@ from rich.table import Table
 
 from benchmarks.attention_flops import FlopCounter
 from benchmarks.gpu import keeping
-from benchmarks.posing import Counts, counting, pose, pose_network
+from benchmarks.posing import GPU, Counts, counting, pose, pose_network
 from benchmarks.report import write_json
-from possam_core.decoder.mask_decoder import FULL_SIZE_MASK_DECODER
+from possam_core.decoder.mask_decoder import FULL_SIZE_MASK_DECODER, MaskPrediction
 from possam_core.decoder.pixel_decoder import FULL_SIZE_PIXEL_DECODER, make_pixel_decoder
 from possam_core.decoder.pyramid import PYRAMID_SCALES
 from possam_core.encoders.clip import ClipConfig
 from possam_core.encoders.sam import SAM_CONFIGS, SamConfig, SamEncoder
-from possam_core.images.batch import make_batch
+from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.labels.calibration import CalibrationConfig, ExpectedPqConfig, LogitMap
-from possam_core.model import ModelCard, PosSAM, Precision, full_size
+from possam_core.model import MaskClassification, ModelCard, PosSAM, Precision, full_size
 from possam_core.playground import PLAYGROUND, generate_scene
 from possam_core.predictor import Predictor
+from possam_core.training.data.scenes import SceneBatch
+from possam_core.training.loss_config import LossConfig
+from possam_core.training.losses import Truth, possam_loss
+from possam_core.training.matching import Targets
+from possam_core.training.points import PointSampler
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 
 OUTPUT = Path("build/bench/counts.json")
 BATCH_SIZE = 8
+SEGMENTS = 20  # of an image in training
+NUM_POINTS = 12544
 KEPT_MASKS = 30  # of an image, as on photographs
 # FLOPs of one image in ViT-B as `segment_anything` computes it, its windows padded before the
 # projections and its bias as a tensor of its own, by torch's counter.
@@ -88,6 +95,7 @@ def count_all() -> tuple[dict[str, float], Counter[str]]:
     """All figures by name, and the waits of a calibrated batch by place."""
     plain, calibrated = count_batch(), count_batch(calibration=CALIBRATED)
     low, pixels = count_batch(precision="bfloat16"), count_pixel_decoder()
+    training = count_loss()
     figures: dict[str, float] = {
         "waits_merge": plain.merge.num_waits,
         "waits_merge_calibrated": calibrated.merge.num_waits,
@@ -99,6 +107,8 @@ def count_all() -> tuple[dict[str, float], Counter[str]]:
         "sam_vit_b_flops_ratio": sam_vit_b_flops() / REFERENCE_VIT_B_FLOPS,
         "pixel_decoder_bytes_per_image": pixels.touched_bytes / BATCH_SIZE,
         "pixel_decoder_launches": pixels.num_launches,
+        "training_waits_points": training.num_waits,
+        "training_launches_loss": training.num_launches,
     }
     return figures, calibrated.whole.waits
 
@@ -173,6 +183,47 @@ def count_pixel_decoder() -> Counts:
             posing(*inputs)  # once, for what is made at first and kept
         with counting(decoder) as counts:
             posing(*inputs)
+    return counts
+
+
+def count_loss() -> Counts:
+    """Of the losses of 8 images at points, all layers of a decoder of full depth; small masks.
+
+    With the copies of the batch to the GPU, and without the norm of the gradient, one wait more.
+    """
+    torch.manual_seed(0)
+    num_layers, num_queries, num_classes, grid, canvas = 10, 250, 133, 16, 64
+    ids = torch.randint(1 + SEGMENTS, (BATCH_SIZE, canvas, canvas))
+    classes = [torch.arange(SEGMENTS) for _ in range(BATCH_SIZE)]
+    shares = [torch.rand(SEGMENTS, grid * grid) for _ in range(BATCH_SIZE)]
+    targets = Targets.stack(shares, classes)
+    targets = replace(targets, masks=pose(targets.masks), classes=pose(targets.classes))
+    learned = torch.zeros(1, requires_grad=True)
+    with counting():
+        weight = pose(learned)
+        layers = [
+            MaskClassification(
+                MaskPrediction(
+                    queries=pose(torch.zeros(BATCH_SIZE, num_queries, 4)),
+                    mask_logits=pose(torch.randn(BATCH_SIZE, num_queries, grid, grid)) + weight,
+                    iou_logits=pose(torch.randn(BATCH_SIZE, num_queries)) + weight,
+                ),
+                pose(torch.randn(BATCH_SIZE, num_queries, num_classes + 1)) + weight,
+                pose(torch.zeros(BATCH_SIZE, num_queries, 4)),
+                pose(torch.ones(BATCH_SIZE, num_queries, dtype=torch.bool)),
+            )
+            for _ in range(num_layers)
+        ]
+    valid = pose(torch.ones(BATCH_SIZE, grid * grid, dtype=torch.bool))
+    sizes, seeds = ((canvas, canvas),) * BATCH_SIZE, range(BATCH_SIZE)
+    pixels = torch.zeros(BATCH_SIZE, 3, canvas, canvas, dtype=torch.uint8)
+    images = ImageBatch(pixels, torch.ones_like(ids, dtype=torch.bool), sizes, sizes)
+    with counting() as counts:
+        batch = SceneBatch(images, ids, tuple(classes)).to(GPU)
+        points = PointSampler(batch.ids, sizes, seeds, num_points=NUM_POINTS)
+        config = LossConfig(num_points=NUM_POINTS)
+        losses = possam_loss(layers, Truth(targets, valid, points=points), config)
+        float(losses.total.detach())  # the loop's, for the log
     return counts
 
 

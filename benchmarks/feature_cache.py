@@ -26,7 +26,7 @@ from possam_core.training.data.augment import AugmentConfig
 from possam_core.training.data.feature_cache import FeatureCache
 from possam_core.training.data.labelled import PlaygroundImages
 from possam_core.training.data.scenes import SceneBatch
-from possam_core.training.losses import LossConfig
+from possam_core.training.loss_config import LossConfig
 from possam_core.training.network import NetworkConfig, build_network
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.stage import LoopConfig

@@ -99,6 +99,7 @@ def counting(*networks: nn.Module) -> Iterator[Counts]:
             patch.object(torch, "inference_mode", _inference_mode),
             patch.object(torch, "is_autocast_enabled", lambda _: IS_AUTOCAST_ENABLED("cpu")),
             patch.object(torch, "autocast", _autocast),
+            patch.object(torch, "Generator", _Generator),
         ):
             yield _counts
     finally:
@@ -257,6 +258,13 @@ def _inference_mode(mode: bool = True) -> AbstractContextManager[None]:
 
 def _autocast(_device_type: str, *args: Any, **kwargs: Any) -> torch.autocast:
     return AUTOCAST("cpu", *args, **kwargs)
+
+
+class _Generator(torch.Generator):
+    """Of the CPU, whichever device is asked for; a class, for annotations name it."""
+
+    def __new__(cls, _device: object = "cpu") -> "_Generator":
+        return super().__new__(cls)
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ def figures() -> dict[str, float]:
         ("sam_vit_b_flops_ratio", 0.97),
         ("pixel_decoder_bytes_per_image", 4.5e9),
         ("pixel_decoder_launches", 83),
+        ("training_waits_points", 3),
+        ("training_launches_loss", 536),
     ],
 )
 def test_a_batch_asks_for_no_more(figures: dict[str, float], name: str, most: float) -> None:

@@ -95,3 +95,15 @@ def test_a_network_gives_what_it_gives_on_a_cpu() -> None:
         found = pose_network(network)(pose(image)).cpu()
     assert torch.equal(found, expected)
     assert counts.num_launches == 3
+
+
+def test_gradients_flow_as_on_a_cpu_and_a_generator_gives_the_cpu_s_numbers() -> None:
+    weight = pose(torch.tensor([3.0, 1.0])).requires_grad_()
+    with counting() as counts:
+        generator = torch.Generator(weight.device).manual_seed(7)
+        drawn = torch.rand(2, generator=generator, device=weight.device)
+        (weight * weight).sum().backward()
+    assert counts.num_waits == 0
+    assert weight.grad is not None
+    assert weight.grad.cpu().tolist() == [6, 2]
+    assert torch.equal(drawn.cpu(), torch.rand(2, generator=torch.Generator().manual_seed(7)))

@@ -14,7 +14,8 @@ from possam_core.ldp import claimed_cells, mask_pool
 from possam_core.model import EncoderFeatures, PosSAM
 from possam_core.playground import Scene
 from possam_core.training.data.scenes import SceneBatch
-from possam_core.training.losses import LossConfig, Targets, match
+from possam_core.training.loss_config import LossConfig
+from possam_core.training.matching import Targets, match
 
 BATCH_SIZE = 16
 BY_MASK_ALONE = LossConfig(classes=0.0)  # so that no head influences what the others are trained on

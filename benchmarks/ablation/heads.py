@@ -13,7 +13,7 @@ from possam_core.ldp import LocalDiscriminativePooling
 from possam_core.model import PosSAM
 from possam_core.playground import World
 from possam_core.training.data.scenes import SceneStore
-from possam_core.training.losses import LossConfig
+from possam_core.training.loss_config import LossConfig
 from possam_core.training.schedule import ScheduleConfig, learning_rate
 from possam_core.training.tiny.world_stage import training_batches
 from possam_core.vocabulary.text_embeddings import TextEmbeddings

@@ -7,7 +7,7 @@ from pipelines.settings.shared_fields import OneGpu
 from pipelines.storage.addresses import normalise_location
 from possam_core.settings import Setting, require_valid
 from possam_core.training.data.augment import AugmentConfig
-from possam_core.training.losses import LossConfig
+from possam_core.training.loss_config import LossConfig
 from possam_core.training.network import NetworkConfig
 from possam_core.training.stage import LoopConfig
 

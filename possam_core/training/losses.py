@@ -1,94 +1,24 @@
-"""Matching and losses of the mask stage: class, mask BCE, dice, IoU (docs/method.md 6).
+"""Losses of the mask stage: class, mask BCE, dice, IoU (docs/method.md 6).
 
 All in float32. Masks are compared densely on the mask grid, where the truth is the share of each
 cell that a segment covers, or at points.
 
-Axes: B images, Q mask queries, M true segments of an image, padded with empty ones, m matched masks
-of all images together, K classes, P cells of the mask grid or points.
+Axes: L layers, B images, Q mask queries, M true segments of an image, padded with empty ones,
+m matched masks of all images together, K classes, P cells of the mask grid or points.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from possam_core.model import MaskClassification
-from possam_core.settings import Setting, require_valid
-from possam_core.training.points import PointSampler, sample_maps
-
-MAX_WEIGHT = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossConfig:
-    """Weights of the terms, in the matching cost and in the loss alike."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - a misspelt setting is an error
-
-    classes: Annotated[
-        float, Setting("weight of the classes' cross-entropy", ge=0, le=MAX_WEIGHT)
-    ] = 2.0
-    mask_bce: Annotated[
-        float, Setting("weight of the masks' cross-entropy", ge=0, le=MAX_WEIGHT)
-    ] = 5.0
-    dice: Annotated[float, Setting("weight of the masks' dice", ge=0, le=MAX_WEIGHT)] = 5.0
-    iou: Annotated[
-        float,
-        Setting(
-            "weight of the predicted IoU's squared error; in the loss alone", ge=0, le=MAX_WEIGHT
-        ),
-    ] = 1.0
-    void: Annotated[
-        float,
-        Setting("weight of the void class in the classes' cross-entropy", ge=0, le=MAX_WEIGHT),
-    ] = 0.1
-    num_points: Annotated[
-        int | None,
-        Setting(
-            "points at which masks are compared",
-            ge=1,
-            le=10_000_000,
-            unset="the whole mask grid",
-            example=12544,
-        ),
-    ] = None
-
-    def __post_init__(self) -> None:
-        require_valid(self, prefix="loss.")
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """True segments of a batch; images with fewer than others end in empty ones."""
-
-    masks: Float[Tensor, "B M P"]  # share of each cell, in [0, 1]
-    classes: Int64[Tensor, "B M"]  # class index
-    num_segments: tuple[int, ...]  # of each image
-
-    @classmethod
-    def stack(cls, masks: Sequence[Tensor], classes: Sequence[Tensor]) -> "Targets":
-        """Of the masks (M, P) and the classes (M,) of each image."""
-        return cls(
-            pad_sequence(list(masks), batch_first=True),
-            pad_sequence(list(classes), batch_first=True),
-            tuple(len(c) for c in classes),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """Which query is matched to which segment, by image and query."""
-
-    images: Int64[Tensor, " m"]
-    queries: Int64[Tensor, " m"]
-    segments: Int64[Tensor, " m"]  # of its image
+from possam_core.training.loss_config import LossConfig
+from possam_core.training.matching import LayerMatches, Matches, Targets, assign, matching_costs
+from possam_core.training.points import Draws, PointSampler, sample_maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,63 +60,27 @@ class Losses:
 def possam_loss(layers: list[MaskClassification], truth: Truth, config: LossConfig) -> Losses:
     """Match each layer on its own, and sum the losses of all (deep supervision).
 
-    The IoU loss is on the last layer alone.
+    The IoU loss is on the last layer alone. The host waits for the device twice: for the costs of
+    all matchings, and for the terms of the log.
     """
     own = BatchTotals.count(
         truth.targets.num_segments, layers[0].class_logits.shape[1], config.void
     )
     totals = truth.totals or own
     num_masks = max(1, totals.num_masks)
-    class_share = own.class_weight / totals.class_weight
-    total = torch.zeros((), device=truth.valid.device)
-    terms: dict[str, float] = {}
-    for i, layer in enumerate(layers):
-        maps = layer.prediction.mask_logits.float()  # (B, Q, h, w)
-        matches = _match_layer(layer, maps, truth, config)
-        class_loss = _class_loss(layer.class_logits, truth.targets, matches, config) * class_share
-        chosen = _matched(maps, truth, matches)
-        mask_loss, dice_loss = _mask_losses(chosen, num_masks)
-        total = total + config.classes * class_loss
-        total = total + config.mask_bce * mask_loss + config.dice * dice_loss
-        if i == len(layers) - 1:
-            cells = _matched_cells(maps.detach(), truth, matches)
-            iou_loss = _iou_loss(layer, cells, matches) / num_masks
-            total = total + config.iou * iou_loss
-            terms = {
-                "class": float(class_loss.detach()),
-                "bce": float(mask_loss.detach()),
-                "dice": float(dice_loss.detach()),
-                "iou": float(iou_loss.detach()),
-            }
+    draws = _draw(layers, truth)
+    matches = _match_layers(layers, truth, draws, config)
+    class_losses = _class_losses(layers, truth.targets, matches, config) / totals.class_weight
+    chosen = _chosen_maps(layers, matches)
+    mask_losses, dice_losses = _mask_losses(_matched(chosen, truth, matches, draws), num_masks)
+    last = matches.layer(-1)
+    cells = _matched_cells(chosen[-1].detach().flatten(1), truth, last)
+    iou_loss = _iou_loss(layers[-1], cells, last) / num_masks
+    total = config.classes * class_losses.sum() + config.iou * iou_loss
+    total = total + config.mask_bce * mask_losses.sum() + config.dice * dice_losses.sum()
+    shown = torch.stack([class_losses[-1], mask_losses[-1], dice_losses[-1], iou_loss])
+    terms = dict(zip(("class", "bce", "dice", "iou"), shown.detach().tolist(), strict=True))
     return Losses(total, terms)
-
-
-@torch.no_grad()
-def match(
-    mask_logits: Float[Tensor, "B Q P"],
-    class_logits: Float[Tensor, "B Q K1"],
-    targets: Targets,
-    valid: Bool[Tensor, "B P"],
-    config: LossConfig,
-) -> Matches:
-    """Queries and the true segments they are matched to, at the least total cost (Hungarian).
-
-    The costs of all images are computed at once and leave the device in one copy.
-    """
-    cells = valid.float().unsqueeze(1)  # (B, 1, P)
-    truth = targets.masks * cells
-    num_cells = cells.sum(dim=-1, keepdim=True).clamp(min=1)
-    # BCE(x, t) = softplus(x) - x t, summed over cells for all pairs at once.
-    empty = (functional.softplus(mask_logits) * cells).sum(dim=-1, keepdim=True)
-    bce = (empty - mask_logits @ truth.mT) / num_cells  # (B, Q, M)
-    probs = mask_logits.sigmoid() * cells
-    areas = probs.sum(dim=-1, keepdim=True) + truth.sum(dim=-1).unsqueeze(1)
-    dice = 1 - (2 * probs @ truth.mT + 1) / (areas + 1)
-    wanted = targets.classes.unsqueeze(1).expand(-1, class_logits.shape[1], -1)
-    classes = -class_logits.float().softmax(dim=-1).gather(-1, wanted)
-    cost = config.mask_bce * bce + config.dice * dice + config.classes * classes
-    # A step with non-finite costs is skipped later, because of its gradient.
-    return _assign(cost.nan_to_num(), targets.num_segments)
 
 
 def mask_ious(
@@ -202,58 +96,80 @@ def mask_ious(
 class _Matched:
     """Matched masks of all images beside their true segments."""
 
-    logits: Float[Tensor, "m P"]
-    truth: Float[Tensor, "m P"]
-    valid: Float[Tensor, "m P"]  # 1 where a cell counts
+    logits: Float[Tensor, "*L m P"]
+    truth: Float[Tensor, "*L m P"]
+    valid: Float[Tensor, "*L m P"]  # 1 where a cell counts
 
 
-def _assign(cost: Float[Tensor, "B Q M"], num_segments: Sequence[int]) -> Matches:
-    found = []
-    for image, (pairs, count) in enumerate(zip(cost.cpu().numpy(), num_segments, strict=True)):
-        queries, segments = linear_sum_assignment(pairs[:, :count])
-        found.append(np.stack([np.full_like(queries, image), queries, segments]))
-    images, queries, segments = torch.from_numpy(np.concatenate(found, axis=1)).to(cost.device)
-    return Matches(images, queries, segments)
+def _draw(layers: list[MaskClassification], truth: Truth) -> Draws | None:
+    """As many masks are matched as an image has segments, or queries if these are fewer."""
+    if truth.points is None:
+        return None
+    num_queries = layers[0].class_logits.shape[1]
+    counts = [min(n, num_queries) for n in truth.targets.num_segments]
+    return truth.points.draw(len(layers), counts)
 
 
 @torch.no_grad()
-def _match_layer(
-    layer: MaskClassification, maps: Tensor, truth: Truth, config: LossConfig
-) -> Matches:
-    if truth.points is None:
-        return match(maps.flatten(2), layer.class_logits, truth.targets, truth.valid, config)
-    logits, at_points = [], []
-    for image, num_segments in enumerate(truth.targets.num_segments):
-        points = truth.points.uniform(image, 1)
-        segments = torch.arange(num_segments, device=maps.device)
-        at_points.append(truth.points.truth(image, segments, points.expand(num_segments, -1, -1)))
-        logits.append(sample_maps(maps[image], points.expand(maps.shape[1], -1, -1)))
-    targets = replace(truth.targets, masks=pad_sequence(at_points, batch_first=True))
-    sampled = torch.stack(logits)
-    everywhere = torch.ones_like(sampled[:, 0], dtype=torch.bool)
-    return match(sampled, layer.class_logits, targets, everywhere, config)
+def _match_layers(
+    layers: list[MaskClassification], truth: Truth, draws: Draws | None, config: LossConfig
+) -> LayerMatches:
+    """The costs are computed layer by layer, for each takes the memory of several masks' maps."""
+    costs = []
+    targets, valid = truth.targets, truth.valid
+    for index, layer in enumerate(layers):
+        maps = layer.prediction.mask_logits.float()  # (B, Q, h, w)
+        logits = maps.flatten(2)
+        if truth.points and draws:
+            points = draws.everywhere[index]  # (B, P, 2)
+            logits = sample_maps(maps, points)
+            images = torch.arange(len(maps), device=maps.device)
+            ids = torch.arange(1, targets.classes.shape[1] + 1, device=maps.device)
+            found = truth.points.found(images, points).unsqueeze(1)  # (B, 1, P)
+            targets = replace(targets, masks=(found == ids[:, None]).float())
+            valid = torch.ones_like(logits[:, 0], dtype=torch.bool)
+        costs.append(matching_costs(logits, layer.class_logits, targets, valid, config))
+    return assign(torch.stack(costs), targets.num_segments)
 
 
-def _class_loss(
-    class_logits: Tensor, targets: Targets, matches: Matches, config: LossConfig
-) -> Tensor:
-    void = class_logits.shape[-1] - 1
-    truth = torch.full(class_logits.shape[:2], void, device=class_logits.device)
-    truth[matches.images, matches.queries] = targets.classes[matches.images, matches.segments]
-    class_weights = torch.ones(void + 1, device=class_logits.device)
+def _class_losses(
+    layers: list[MaskClassification], targets: Targets, matches: LayerMatches, config: LossConfig
+) -> Float[Tensor, " L"]:
+    """Of each layer, summed over queries."""
+    class_logits = torch.stack([layer.class_logits for layer in layers]).float()  # (L, B, Q, K1)
+    void, device = class_logits.shape[-1] - 1, class_logits.device
+    truth = torch.full(class_logits.shape[:3], void, device=device)
+    numbers = torch.arange(len(layers), device=device)[:, None]
+    truth[numbers, matches.images, matches.queries] = targets.classes[
+        matches.images, matches.segments
+    ]
+    class_weights = torch.ones(void + 1, device=device)
     class_weights[void] = config.void
-    return functional.cross_entropy(
-        class_logits.float().flatten(0, 1), truth.flatten(), weight=class_weights
+    losses = functional.cross_entropy(
+        class_logits.flatten(0, 2), truth.flatten(), weight=class_weights, reduction="none"
     )
+    return losses.view(len(layers), -1).sum(dim=1)
+
+
+def _chosen_maps(
+    layers: list[MaskClassification], matches: LayerMatches
+) -> Float[Tensor, "L m h w"]:
+    chosen = [
+        layer.prediction.mask_logits[images, queries]
+        for layer, images, queries in zip(layers, matches.images, matches.queries, strict=True)
+    ]
+    return torch.stack(chosen).float()
 
 
 def _mask_losses(matched: _Matched, num_masks: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and dice of each layer (L,), each divided by `num_masks`."""
     chosen, truth, cells = matched.logits, matched.truth, matched.valid
     bce = functional.binary_cross_entropy_with_logits(chosen, truth, reduction="none")
-    bce = ((bce * cells).sum(dim=1) / cells.sum(dim=1).clamp(min=1)).sum() / num_masks
+    bce = ((bce * cells).sum(dim=-1) / cells.sum(dim=-1).clamp(min=1)).sum(dim=-1) / num_masks
     probs = chosen.sigmoid() * cells
-    overlap = 2 * (probs * truth).sum(dim=1) + 1
-    dice = (1 - overlap / (probs.sum(dim=1) + (truth * cells).sum(dim=1) + 1)).sum() / num_masks
+    overlap = 2 * (probs * truth).sum(dim=-1) + 1
+    areas = probs.sum(dim=-1) + (truth * cells).sum(dim=-1)
+    dice = (1 - overlap / (areas + 1)).sum(dim=-1) / num_masks
     return bce, dice
 
 
@@ -263,24 +179,21 @@ def _iou_loss(layer: MaskClassification, matched: _Matched, matches: Matches) ->
     return ((predicted - true_ious) ** 2).sum()
 
 
-def _matched(maps: Tensor, truth: Truth, matches: Matches) -> _Matched:
+def _matched(chosen: Tensor, truth: Truth, matches: LayerMatches, draws: Draws | None) -> _Matched:
     """On the whole grid, or at the points of `truth`."""
-    if truth.points is None:
-        return _matched_cells(maps, truth, matches)
-    logits, at_points = [], []
-    for image in range(len(maps)):
-        mine = matches.images == image
-        chosen = maps[image, matches.queries[mine]]
-        points = truth.points.undecided(image, chosen.detach())
-        logits.append(sample_maps(chosen, points))
-        at_points.append(truth.points.truth(image, matches.segments[mine], points))
-    sampled = torch.cat(logits)
-    return _Matched(sampled, torch.cat(at_points), torch.ones_like(sampled))
+    if truth.points is None or draws is None:
+        return _matched_cells(chosen.flatten(2), truth, matches)
+    points = draws.undecided(chosen)  # (L, m, P, 2)
+    logits = sample_maps(chosen.flatten(0, 1)[:, None], points.flatten(0, 1))
+    sampled = logits.view(points.shape[:3])
+    found = truth.points.found(matches.images[0], points)
+    at_points = (found == matches.segments.unsqueeze(-1) + 1).float()
+    return _Matched(sampled, at_points, torch.ones_like(sampled))
 
 
-def _matched_cells(maps: Tensor, truth: Truth, matches: Matches) -> _Matched:
+def _matched_cells(logits: Tensor, truth: Truth, matches: Matches | LayerMatches) -> _Matched:
     return _Matched(
-        maps.flatten(2)[matches.images, matches.queries],
+        logits,
         truth.targets.masks[matches.images, matches.segments],
         truth.valid[matches.images].float(),
     )

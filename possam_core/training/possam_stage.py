@@ -15,7 +15,9 @@ from possam_core.training.data.feature_cache import FeatureCache
 from possam_core.training.data.scenes import Batches, SceneBatch
 from possam_core.training.files import Folder
 from possam_core.training.loop import train_stage
-from possam_core.training.losses import BatchTotals, LossConfig, Targets, Truth, possam_loss
+from possam_core.training.loss_config import LossConfig
+from possam_core.training.losses import BatchTotals, Truth, possam_loss
+from possam_core.training.matching import Targets
 from possam_core.training.points import PointSampler
 from possam_core.training.stage import (
     Evaluation,

@@ -85,8 +85,17 @@ class SceneBatch:
 
     def to(self, device: torch.device) -> "SceneBatch":
         """The same batch on `device`."""
-        classes = tuple(c.to(device) for c in self.classes)
-        return SceneBatch(self.images.to(device), self.ids.to(device), classes, self.sources)
+        pixels, valid = send(self.images.pixels, device), send(self.images.valid, device)
+        images = ImageBatch(pixels, valid, self.images.resized_hw, self.images.image_hw)
+        classes = torch.split(send(torch.cat(self.classes), device), [len(c) for c in self.classes])
+        return SceneBatch(images, send(self.ids, device), tuple(classes), self.sources)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on `device`, for which the host does not wait."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def whole_image(

@@ -8,15 +8,9 @@ import torch
 from possam_core.decoder.mask_decoder import MaskPrediction
 from possam_core.errors import ConfigError
 from possam_core.model import MaskClassification
-from possam_core.training.losses import (
-    BatchTotals,
-    LossConfig,
-    Targets,
-    Truth,
-    mask_ious,
-    match,
-    possam_loss,
-)
+from possam_core.training.loss_config import LossConfig
+from possam_core.training.losses import BatchTotals, Truth, mask_ious, possam_loss
+from possam_core.training.matching import Targets, match
 from possam_core.training.points import PointSampler
 
 SURE = 20.0  # a logit whose sigmoid is one to float precision

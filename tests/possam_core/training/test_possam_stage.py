@@ -13,7 +13,7 @@ from possam_core.training.data.feature_cache import FeatureCache
 from possam_core.training.data.labelled import PlaygroundImages
 from possam_core.training.files import LocalFolder
 from possam_core.training.loop import DivergedError
-from possam_core.training.losses import LossConfig
+from possam_core.training.loss_config import LossConfig
 from possam_core.training.possam_stage import MaskTraining, train_possam
 from possam_core.training.schedule import ScheduleConfig
 from possam_core.training.stage import LoopConfig, LoopReport
