@@ -15,7 +15,7 @@ from possam_core.checkpoints.models import find_other, is_own_teacher, read_card
 from possam_core.checkpoints.transformers_folder import TransformersFolder
 from possam_core.checkpoints.weights import build_settings, load_model
 from possam_core.errors import ConfigError
-from possam_core.images.batch import ImageBatch, make_batch
+from possam_core.images.batch import ImageBatch, ResizedImage, fit_to_canvas, make_batch
 from possam_core.labels.calibration import CalibrationConfig
 from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
@@ -24,7 +24,7 @@ from possam_core.model import InferenceConfig, MaskClassification, PosSAM, Preci
 from possam_core.teachers.closed.files import open_closed
 from possam_core.teachers.fc_clip.files import open_fc_clip
 from possam_core.teachers.own import load_own_teacher
-from possam_core.teachers.teacher import Proposals, Teacher, frame_of
+from possam_core.teachers.teacher import Picture, Proposals, Teacher, frame_of
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -99,7 +99,11 @@ class Predictor(Teacher):
         self._inference = config
         self.merging, self.calibration = config.merge, config.calibration
 
-    def propose(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> Iterator[Proposals]:
+    def prepare(self, image: UInt8[ndarray, "_ _ 3"]) -> ResizedImage:
+        """The image as large as on the canvas."""
+        return fit_to_canvas(image, self.model.config.sam.image_size)
+
+    def propose(self, images: Sequence[Picture]) -> Iterator[Proposals]:
         """The masks of each image, batch by batch."""
         device = self.text.embeddings.device
         size = self._compile_for or (1 if device.type == "cpu" else len(images))

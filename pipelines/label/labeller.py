@@ -6,15 +6,13 @@ Does not use Ray: each worker of the job holds one of these, and so does careful
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from jaxtyping import UInt8
-from numpy import ndarray
 
 from pipelines.corpus.image import InputImage
 from pipelines.fetch.image_reader import Fetched, ImageReader
@@ -25,7 +23,7 @@ from possam_core.ahead import begin_ahead, run_ahead
 from possam_core.evaluation.consistency import CHANGES, is_sampled, measure_consistency
 from possam_core.images.decode import DecodedImage, ImageError, ImageErrorCode, decode_image
 from possam_core.labels.segmentation import PanopticSegmentation
-from possam_core.teachers.teacher import Teacher
+from possam_core.teachers.teacher import Picture, Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +41,7 @@ class Decoded:
 
     image: InputImage
     decoded: DecodedImage | ImageError
+    picture: Picture | None = None  # what the model takes; None: there are no pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class BegunBatch:
     num_begun: int  # of the images with pixels; fewer than all where memory was short
     finish: Callable[[], list[PanopticSegmentation]]  # of those
 
-    def take(self, _images: list[UInt8[ndarray, "H W 3"]]) -> list[PanopticSegmentation]:
+    def take(self, _images: Sequence[Picture]) -> list[PanopticSegmentation]:
         """The labels of the images that were begun."""
         return self.finish()
 
@@ -88,8 +87,8 @@ class ImagePredictor(Protocol):
     def fingerprint(self) -> str:
         """sha256 of its weights."""
 
-    def __call__(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[PanopticSegmentation]:
-        """Label upright RGB images, in order."""
+    def __call__(self, images: Sequence[Any]) -> list[PanopticSegmentation]:
+        """Label upright RGB images (H, W, 3) of uint8, in order; a teacher gets prepared ones."""
 
 
 class ImageLabeller:
@@ -133,7 +132,7 @@ class ImageLabeller:
             run_ahead(self._fetchers, self.reader.fetch, units, ahead, self._waiting_for("fetch"))
         )
         decoded = run_ahead(
-            self._decoders, _decode, fetched, BATCH_SIZE, self._waiting_for("decode")
+            self._decoders, self._decode, fetched, BATCH_SIZE, self._waiting_for("decode")
         )
         predicted = self._predict_all(decoded)
         return run_ahead(
@@ -142,7 +141,7 @@ class ImageLabeller:
 
     def batch_rows(self, batch: list[Fetched]) -> list[Row]:
         """The rows of images that share one forward pass."""
-        return [_encode(p) for p in self._finish(self._begin([_decode(f) for f in batch]))]
+        return [_encode(p) for p in self._finish(self._begin([self._decode(f) for f in batch]))]
 
     def _waiting_for(self, stage: Stage) -> Callable[[], AbstractContextManager[None]]:
         return partial(self.clock.held_up_by, stage)
@@ -155,20 +154,35 @@ class ImageLabeller:
                     predicted = self._finish(begun)
                 yield from predicted
 
+    def _decode(self, fetched: Fetched) -> Decoded:
+        """The pixels, prepared for the model; in any thread."""
+        if isinstance(fetched.data, ImageError):
+            return Decoded(fetched.image, fetched.data)
+        try:
+            decoded = decode_image(fetched.data)
+        except ImageError as error:
+            return Decoded(fetched.image, error)
+        picture: Picture = decoded.pixels
+        if isinstance(self.predictor, Teacher):
+            # Of any kind: the image then fails again in its batch, and becomes a row.
+            with suppress(Exception):
+                picture = self.predictor.prepare(decoded.pixels)
+        return Decoded(fetched.image, decoded, picture)
+
     def _begin(self, batch: list[Decoded]) -> BegunBatch:
         """Ask for the labels of a batch; what fails at once fails again when they are taken."""
-        pixels = _pixels(batch)[: self._batch_size]
+        pictures = _pictures(batch)[: self._batch_size]
         with self.clock.held_up_by("model"):
-            finish: Callable[[], list[PanopticSegmentation]] = partial(self.predictor, pixels)
-            if isinstance(self.predictor, Teacher) and pixels:
+            finish: Callable[[], list[PanopticSegmentation]] = partial(self.predictor, pictures)
+            if isinstance(self.predictor, Teacher) and pictures:
                 try:
-                    finish = self.predictor.begin(pixels)
+                    finish = self.predictor.begin(pictures)
                 except Exception as error:  # of any kind: it is for `_segment` to judge
                     finish = partial(_fail, error)
-            return BegunBatch(batch, len(pixels), finish)
+            return BegunBatch(batch, len(pictures), finish)
 
     def _finish(self, begun: BegunBatch) -> list[Predicted]:
-        segmentations = iter(self._segment(_pixels(begun.batch), begun))
+        segmentations = iter(self._segment(_pictures(begun.batch), begun))
         return [
             Predicted(d.image, d.decoded)
             if isinstance(d.decoded, ImageError)
@@ -194,7 +208,7 @@ class ImageLabeller:
         return ImageLabels(decoded, segmentation, consistency)
 
     def _segment(
-        self, images: list[UInt8[ndarray, "H W 3"]], begun: BegunBatch | None = None
+        self, images: Sequence[Picture], begun: BegunBatch | None = None
     ) -> list[PanopticSegmentation | ImageError]:
         """Predict together; after a failure in smaller batches, so that a bad image fails alone.
 
@@ -204,7 +218,7 @@ class ImageLabeller:
         is_alone = False  # one by one from now on, because one of these images fails
         while len(results) < len(images):
             size = 1 if is_alone else self._batch_size
-            predict: Callable[[list[ndarray]], list[PanopticSegmentation]] = self.predictor
+            predict: Callable[[Sequence[Any]], list[PanopticSegmentation]] = self.predictor
             if begun is not None and begun.num_begun <= size:
                 size, predict = begun.num_begun, begun.take
             begun = None  # one that is too large by now would fail as the one before it
@@ -240,8 +254,8 @@ class ImageLabeller:
             logger.info("memory suffices, %d images at once from now on", self._batch_size)
 
 
-def _pixels(batch: list[Decoded]) -> list[UInt8[ndarray, "H W 3"]]:
-    return [d.decoded.pixels for d in batch if isinstance(d.decoded, DecodedImage)]
+def _pictures(batch: list[Decoded]) -> list[Picture]:
+    return [d.picture for d in batch if d.picture is not None]
 
 
 def _fail(error: Exception) -> list[PanopticSegmentation]:
@@ -252,15 +266,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out; on a CPU torch has no exception of its own for it."""
     is_allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     return is_allocator or isinstance(error, MemoryError | torch.OutOfMemoryError)
-
-
-def _decode(fetched: Fetched) -> Decoded:
-    if isinstance(fetched.data, ImageError):
-        return Decoded(fetched.image, fetched.data)
-    try:
-        return Decoded(fetched.image, decode_image(fetched.data))
-    except ImageError as error:
-        return Decoded(fetched.image, error)
 
 
 def _encode(predicted: Predicted) -> Row:

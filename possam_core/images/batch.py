@@ -72,18 +72,24 @@ def padded_size(resized_hw: tuple[int, int], multiple: int) -> tuple[int, int]:
     return height, width
 
 
-def make_batch(images: Sequence[UInt8[ndarray, "_ _ 3"]], *, canvas: int) -> ImageBatch:
+def make_batch(
+    images: Sequence[UInt8[ndarray, "_ _ 3"] | ResizedImage], *, canvas: int
+) -> ImageBatch:
     """Resize each image's longest side to `canvas` (bilinear, antialiased) and pad with zeros.
+
+    Those that `fit_to_canvas` has resized already are taken as they are.
 
     Raises:
         PossamError: there is no image, or one has no pixels.
     """
     require_pixels(images)
-    resized = [
-        resize_image(image, resized_size((image.shape[0], image.shape[1]), canvas))
-        for image in images
-    ]
+    resized = [i if isinstance(i, ResizedImage) else fit_to_canvas(i, canvas) for i in images]
     return stack_images(resized, canvas_hw=(canvas, canvas))
+
+
+def fit_to_canvas(image: UInt8[ndarray, "_ _ 3"], canvas: int) -> ResizedImage:
+    """Resize an image with pixels so that its longest side is `canvas`."""
+    return resize_image(image, resized_size((image.shape[0], image.shape[1]), canvas))
 
 
 def resize_image(image: UInt8[ndarray, "_ _ 3"], resized_hw: tuple[int, int]) -> ResizedImage:
@@ -159,13 +165,14 @@ def _sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def require_pixels(images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> None:
+def require_pixels(images: Sequence[UInt8[ndarray, "_ _ 3"] | ResizedImage]) -> None:
     """Return if there is an image, and all have pixels.
 
     Raises:
         PossamError: otherwise.
     """
-    if not images or any(0 in image.shape for image in images):
+    shapes = [i.pixels.shape if isinstance(i, ResizedImage) else i.shape for i in images]
+    if not images or any(0 in shape for shape in shapes):
         raise PossamError(f"expected at least one image with pixels, got {len(images)} images")
 
 

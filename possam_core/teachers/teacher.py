@@ -9,7 +9,7 @@ Axes: Q masks of an image, K classes, h w mask grid, H W pixels of an image.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.errors import TeacherError
-from possam_core.images.batch import ImageBatch
+from possam_core.images.batch import ImageBatch, ResizedImage
 from possam_core.labels.calibration import CalibrationConfig, calibrate, class_scores
 from possam_core.labels.frame import Frame
 from possam_core.labels.instances import ImageForms, find_instances, label_pixels
@@ -32,6 +32,8 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 HARD_LOGIT = 16.0  # of a pixel inside a mask that is only inside or outside; outside it is minus it
 
 Result = TypeVar("Result")
+# An upright RGB image, or what `Teacher.prepare` made of it.
+Picture = UInt8[ndarray, "_ _ 3"] | ResizedImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +118,26 @@ class Teacher(ABC):
     calibration = CalibrationConfig()  # what was fitted on held-out images
 
     @abstractmethod
-    def propose(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> Iterable[Proposals]:
-        """The masks of each upright RGB image, in order; a generator keeps one image in memory."""
+    def propose(self, images: Sequence[Any]) -> Iterable[Proposals]:
+        """The masks of each upright RGB image, in order; a generator keeps one image in memory.
+
+        Args:
+            images: arrays (H, W, 3) of uint8, or what `prepare` made of them.
+        """
+
+    def prepare(self, image: UInt8[ndarray, "_ _ 3"]) -> Picture:
+        """Work on one image that needs no device, which the job leaves to the threads that decode.
+
+        A subclass whose `propose` takes resized images may resize here; this one changes nothing.
+        """
+        return image
 
     @property
     def fingerprint(self) -> str:
         """That of its card."""
         return self.card.fingerprint
 
-    def __call__(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[PanopticSegmentation]:
+    def __call__(self, images: Sequence[Picture]) -> list[PanopticSegmentation]:
         """Label upright RGB images of any sizes, in order.
 
         Raises:
@@ -133,10 +146,8 @@ class Teacher(ABC):
         """
         return self.begin(images)()
 
-    def begin(
-        self, images: Sequence[UInt8[ndarray, "_ _ 3"]]
-    ) -> Callable[[], list[PanopticSegmentation]]:
-        """Start to label images, as a call does, and return what waits for their labels.
+    def begin(self, images: Sequence[Picture]) -> Callable[[], list[PanopticSegmentation]]:
+        """Start to label images, prepared or not, and return what waits for their labels.
 
         On an accelerator the next images may be begun before those are asked for, so that it never
         idles. On a CPU all is done at once.
@@ -174,7 +185,7 @@ class Teacher(ABC):
 
     def _begin(
         self,
-        images: Sequence[UInt8[ndarray, "_ _ 3"]],
+        images: Sequence[Picture],
         finish: Callable[[Merged, Frame], Result],
     ) -> Callable[[], list[Result]]:
         """Launch the work of all images; those on a CPU are finished one by one, at once."""
@@ -193,7 +204,7 @@ class Teacher(ABC):
 
         return rest
 
-    def _proposed(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> Iterator[Proposals]:
+    def _proposed(self, images: Sequence[Picture]) -> Iterator[Proposals]:
         """What the model proposes for each image, if it fits."""
         proposed, number = self.propose(images), 0
         if not isinstance(proposed, Iterable):
@@ -251,11 +262,12 @@ class Teacher(ABC):
             class_indices=label_pixels(merged.masks, frame=frame),
         )
 
-    def _require_fit(self, proposals: Proposals, image: ndarray) -> None:
+    def _require_fit(self, proposals: Proposals, image: Picture) -> None:
         masks, num_classes = proposals.masks, len(self.vocabulary)
-        if proposals.frame.image_hw != image.shape[:2]:
+        image_hw = image.image_hw if isinstance(image, ResizedImage) else image.shape[:2]
+        if proposals.frame.image_hw != image_hw:
             height, width = proposals.frame.image_hw
-            expected = f"masks for an image of {image.shape[0]} x {image.shape[1]} pixels"
+            expected = f"masks for an image of {image_hw[0]} x {image_hw[1]} pixels"
             raise self._unfit(expected, f"some for {height} x {width}")
         num_masks = len(masks.mask_logits)
         if masks.class_probs.shape != (num_masks, num_classes):

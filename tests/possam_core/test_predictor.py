@@ -1,5 +1,5 @@
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,15 @@ def test_segments_have_classes_of_the_users_vocabulary(predictor: Predictor) -> 
     for segment in segments:
         figures = (segment.score, segment.predicted_iou, segment.margin, segment.stability_score)
         assert all(0 <= f <= 1 for f in (*figures, segment.entropy))
+
+
+def test_images_that_were_prepared_in_another_thread_get_the_same_labels(
+    predictor: Predictor,
+) -> None:
+    images = [make_pixels(48, 64), make_pixels(100, 30), make_pixels(9, 9)]
+    with ThreadPoolExecutor(2) as pool:
+        prepared = list(pool.map(predictor.prepare, images))
+    assert predictor.begin(prepared)() == predictor(images)
 
 
 def test_the_same_image_gets_the_same_labels_twice(predictor: Predictor) -> None:
