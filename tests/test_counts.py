@@ -17,7 +17,7 @@ def figures() -> dict[str, float]:
         ("waits_merge_calibrated", 2),
         ("waits_batch", 2),
         ("waits_batch_calibrated", 2),
-        ("launches_decoder_and_merge", 691),
+        ("launches_decoder_and_merge", 641),
         ("d2h_bytes_per_image", 0.3e6),
         ("casts_of_frozen_weights", 0),
         ("sam_vit_b_flops_ratio", 0.97),

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from possam_core.device_copies import send
 from possam_core.errors import PossamError
 
 
@@ -28,7 +29,7 @@ class ImageBatch:
 
     def to(self, device: torch.device) -> "ImageBatch":
         """The same batch on `device`; the host does not wait until a GPU has it."""
-        pixels, valid = (_sent(tensor, device) for tensor in (self.pixels, self.valid))
+        pixels, valid = (send(tensor, device) for tensor in (self.pixels, self.valid))
         return ImageBatch(pixels, valid, self.resized_hw, self.image_hw)
 
 
@@ -156,13 +157,6 @@ def resize_by_pillow(image: UInt8[ndarray, "_ _ 3"], resized_hw: tuple[int, int]
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     chw = torch.tensor(np.asarray(resized)).permute(2, 0, 1).contiguous()
     return ResizedImage(chw, (image.shape[0], image.shape[1]))
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    if device.type != "cuda" or tensor.device.type != "cpu":
-        return tensor.to(device)
-    # From pageable memory the host would wait. Pinned memory is kept until the copy is over.
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def require_pixels(images: Sequence[UInt8[ndarray, "_ _ 3"] | ResizedImage]) -> None:

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from possam_core.device_copies import HomeCopy
 from possam_core.labels.frame import Frame
-from possam_core.labels.home_copy import HomeCopy
 from possam_core.labels.mask_contest import Contest, StartedContest, assign_pixels
 from possam_core.labels.merge_config import MergeConfig
 from possam_core.labels.scored_masks import ScoredMasks, presence
@@ -75,13 +75,14 @@ class MaskChoice:
         order = order[first[order].argsort(stable=True)]
         self._chosen = torch.split(order, self._sizes)  # among all masks
         self._queries = torch.split(order - first, self._sizes)  # among those of the image
-        counts = [part.sum() for part in torch.split(takes_part, self._sizes)]
-        self._answers = HomeCopy([torch.stack(counts), self._are_fit()])
+        until = takes_part.cumsum(0)  # of the masks of all images
+        last = [until[end - 1] if end else until.sum() for end in accumulate(self._sizes)]
+        self._answers = HomeCopy([torch.stack(last), self._are_fit()])
 
     @cached_property
     def _counts_and_fitness(self) -> tuple[list[int], bool]:
-        counts, are_fit = self._answers.get()
-        return counts.tolist(), bool(are_fit)
+        until, are_fit = self._answers.get()
+        return until.diff(prepend=until.new_zeros(1)).tolist(), bool(are_fit)
 
     @property
     def are_fit(self) -> bool:
@@ -107,14 +108,18 @@ class MaskChoice:
         return kept
 
     def _are_fit(self) -> Bool[Tensor, ""]:
-        shares = [self._probs, self._void, self._ious]
-        fits = [
-            ((s >= -SLACK) & (s <= 1 + SLACK)).all() for s in shares if s is not None and s.numel()
-        ]
-        ends = [torch.stack(m.mask_logits.aminmax()) for m in self._masks if m.mask_logits.numel()]
-        if ends:
-            fits.append(torch.cat(ends).isfinite().all())
-        return torch.stack(fits).all() if fits else torch.ones((), dtype=torch.bool)
+        shares = [s for s in (self._probs, self._void, self._ious) if s is not None and s.numel()]
+        logits = [m.mask_logits for m in self._masks if m.mask_logits.numel()]
+        fits = torch.ones((), dtype=torch.bool, device=self._void.device)
+        if shares:  # NaN is not in any range
+            least, most = (
+                torch.stack(ends) for ends in zip(*map(torch.aminmax, shares), strict=True)
+            )
+            fits = ((least >= -SLACK) & (most <= 1 + SLACK)).all()
+        if logits:
+            ends = [end for some in logits for end in some.aminmax()]
+            fits = fits & torch.stack(ends).isfinite().all()
+        return fits
 
     def _contest(
         self, image: int, queries: Int64[Tensor, " N"], scores: Float[Tensor, " N"]

@@ -8,15 +8,16 @@ Axes: N masks, h w mask grid, H W pixels of the image, R runs of pixels of one w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int32, Int64
+from jaxtyping import Float, Float32, Int32, Int64
 from numpy import ndarray
 from torch import Tensor
 
+from possam_core.device_copies import HomeCopy, send
 from possam_core.labels.frame import Frame, resize_logits
-from possam_core.labels.home_copy import HomeCopy
 from possam_core.labels.mask_pieces import MAX_SMALL_PX, STABILITY_OFFSET, claim_one_by_one
 from possam_core.labels.masks import column_runs
 
@@ -100,7 +101,7 @@ def assign_pixels(
 class StartedContest:
     """All masks at once; nothing waits until what is `on_device` is home, together with more.
 
-    Memory: about 10 bytes times masks times pixels, and 4 bytes a pixel until the end.
+    Memory: about 11 bytes times masks times pixels, and 4 bytes a pixel until the end.
     """
 
     def __init__(
@@ -116,14 +117,13 @@ class StartedContest:
         self._count_outside = count_outside
         logits = resize_logits(mask_logits, frame)
         strongest = (scores[:, None, None] * logits.sigmoid()).argmax(dim=0)  # (H, W)
-        inside = logits >= 0  # sigmoid >= 0.5
-        winner = torch.where(inside.gather(0, strongest[None])[0], strongest, -1)
-        counted = [inside, logits > STABILITY_OFFSET, logits > -STABILITY_OFFSET]
-        num_px = [mask.flatten(1).sum(dim=1) for mask in counted]
+        above = logits >= _least_logits(logits.device)  # (3, N, H, W)
+        num_px = [above.flatten(2).sum(dim=2)]  # inside, tight, loose
+        winner = torch.where(above[0].gather(0, strongest[None])[0], strongest, -1)
         if count_outside:
-            of_pixels = torch.zeros_like(num_px[0])
+            of_pixels = torch.zeros_like(num_px[0][0])
             one = strongest.new_ones(1).expand(strongest.numel())
-            num_px.insert(0, of_pixels.scatter_add_(0, strongest.flatten(), one))
+            num_px.append(of_pixels.scatter_add_(0, strongest.flatten(), one))
         self._index_type = torch.int16 if len(mask_logits) < 2**15 else torch.int32
         self._columns = winner.T.flatten()  # (H * W,), down the columns
         #: What `finish` needs, to be brought home.
@@ -136,7 +136,7 @@ class StartedContest:
             home: `on_device` on the CPU. Of an image of `MAX_RUNS` or more the map is fetched, too,
                 which waits once more.
         """
-        starts, winners, *num_px = home
+        starts, winners, num_px, *strongest_px = home
         count = int((starts >= 0).sum())
         if count == MAX_RUNS:
             height, width = self._image_hw
@@ -144,11 +144,8 @@ class StartedContest:
             runs = column_runs(winner.numpy())
         else:
             runs = starts[:count].long().numpy(), winners[:count].int().numpy()
-        if not self._count_outside:
-            num_px.insert(0, torch.zeros_like(num_px[0]))
-        return Contest.of(
-            self._image_hw, *runs, torch.stack(num_px), count_outside=self._count_outside
-        )
+        counted = torch.stack([*(strongest_px or [torch.zeros_like(num_px[0])]), *num_px])
+        return Contest.of(self._image_hw, *runs, counted, count_outside=self._count_outside)
 
     def _runs(self) -> tuple[Tensor, Tensor]:
         """Start and winner of the first `MAX_RUNS` runs; the rest of both has start -1."""
@@ -158,3 +155,14 @@ class StartedContest:
         size = min(MAX_RUNS, len(columns))
         starts = torch.nonzero_static(is_start, size=size, fill_value=-1)[:, 0]
         return starts.int(), columns[starts].to(self._index_type)
+
+
+@cache
+def _least_logits(device: torch.device) -> Float32[Tensor, "3 1 1 1"]:
+    """From where a pixel is inside, and inside of a mask that is cut higher and lower.
+
+    Both of the latter are the next number above the cut. Kept for the next image.
+    """
+    cuts = np.array([0, STABILITY_OFFSET, -STABILITY_OFFSET], np.float32)
+    least = np.where(cuts == 0, cuts, np.nextafter(cuts, np.float32(np.inf)))
+    return send(torch.from_numpy(least), device)[:, None, None, None]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from possam_core.training.data.scenes import send
+from possam_core.device_copies import send
 from possam_core.training.loss_config import LossConfig
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from possam_core.training.data.scenes import send
+from possam_core.device_copies import send
 
 OVERSAMPLE = 3  # candidates for each point
 UNDECIDED_SHARE = 0.75  # of the points: the least decided candidates; the rest lie anywhere

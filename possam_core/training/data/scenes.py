@@ -20,6 +20,7 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
+from possam_core.device_copies import send
 from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.playground import find_world, generate_scene
 from possam_core.processes import end_with_parent, usable_cpus
@@ -85,17 +86,10 @@ class SceneBatch:
 
     def to(self, device: torch.device) -> "SceneBatch":
         """The same batch on `device`."""
-        pixels, valid = send(self.images.pixels, device), send(self.images.valid, device)
-        images = ImageBatch(pixels, valid, self.images.resized_hw, self.images.image_hw)
         classes = torch.split(send(torch.cat(self.classes), device), [len(c) for c in self.classes])
-        return SceneBatch(images, send(self.ids, device), tuple(classes), self.sources)
-
-
-def send(values: Tensor, device: torch.device) -> Tensor:
-    """A copy on `device`, for which the host does not wait."""
-    if device.type != "cuda":
-        return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)
+        return SceneBatch(
+            self.images.to(device), send(self.ids, device), tuple(classes), self.sources
+        )
 
 
 def whole_image(

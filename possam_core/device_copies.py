@@ -1,4 +1,7 @@
-"""Tensors on their way from an accelerator to the host: one copy, and one wait for all of them."""
+"""Copies between the host and an accelerator for which the host does not wait.
+
+There: through pinned memory. Home: all of them in one, with one wait when they are asked for.
+"""
 
 from collections.abc import Sequence
 
@@ -6,6 +9,14 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on `device`; the host does not wait until a GPU has it."""
+    if device.type != "cuda" or values.device.type != "cpu":
+        return values.to(device)
+    # From pageable memory the host would wait. Pinned memory is kept until the copy is over.
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 class HomeCopy:
