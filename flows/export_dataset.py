@@ -102,6 +102,7 @@ def export_table(report: ExportReport) -> Table:
         ("format", report.format),
         *((f"images for {split}", f"{n:,}") for split, n in report.num_images.items()),
         ("segments", f"{report.num_segments:,}"),
+        ("grades", report.grades),
         ("corrected by people", f"{report.num_corrected:,}"),
         ("left out: can no longer be read", f"{len(report.left_out):,}"),
     ]

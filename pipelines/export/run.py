@@ -40,6 +40,7 @@ class ExportReport:
     num_images: dict[str, int]  # by split
     num_segments: int
     num_corrected: int  # images whose labels people have corrected
+    grades: str  # that they are calibrated, or why they promise nothing
     left_out: tuple[LeftOut, ...]  # images that can no longer be read
     num_units: int  # shards of the run
     num_exported: int  # of them, by this call; the others were already exported
@@ -87,7 +88,7 @@ def run_export(
             for _ in export_units(job, pending):
                 progress.advance(task)
         heads = {shard: read_head(folder, shard) for shard in plan.shards}
-        report = _report(config, heads, num_exported=len(pending))
+        report = _report(job, heads, num_exported=len(pending))
         if pending or folder.read(PROVENANCE_KEY) is None:
             _finish(job, folder, heads, report)
     return report
@@ -112,12 +113,13 @@ def _progress(console: Console | None) -> Progress:
     return bars(*columns, console=console or Console(quiet=True))
 
 
-def _report(config: ExportConfig, heads: dict[int, PartHead], *, num_exported: int) -> ExportReport:
+def _report(job: ExportJob, heads: dict[int, PartHead], *, num_exported: int) -> ExportReport:
     """The sums over all parts.
 
     Raises:
         ConfigError: no part holds an image.
     """
+    config = job.config
     num_images = Counter[str]()
     for head in heads.values():
         num_images.update(head.num_images)
@@ -138,6 +140,7 @@ def _report(config: ExportConfig, heads: dict[int, PartHead], *, num_exported: i
         num_images=dict(sorted(num_images.items())),
         num_segments=sum(head.num_segments for head in heads.values()),
         num_corrected=sum(head.num_corrected for head in heads.values()),
+        grades=standing(job.uncalibrated),
         left_out=left_out,
         num_units=len(heads),
         num_exported=num_exported,
@@ -177,7 +180,7 @@ def _provenance(job: ExportJob, report: ExportReport) -> dict[str, Any]:
         "format": report.format,
         "where": job.run.where_text,
         "min_grade": config.min_grade,
-        "grades": standing(job.uncalibrated),
+        "grades": report.grades,
         "val_share": config.val_share,
         "labels_only": config.labels_only,
         "num_images": report.num_images,

@@ -22,7 +22,7 @@ function showFigures(record) {
   const shown = definitions(totals);
   shown.className = "totals";
   byId("figures").replaceChildren(shown,
-    element("p", { className: "soft", textContent: "All figures in percent; classes that neither occur nor are predicted are left out of means." }),
+    element("p", { className: "soft", textContent: "All figures in percent; classes that neither occur nor are predicted are left out of means. A dash: there is nothing to measure, or the model does not know it." }),
     element("div", { className: "tables" }, makeTable(groupTable(record)), ...(record.instances ? [makeTable(precisionTable(record.instances))] : [])),
     element("details", {}, element("summary", { textContent: "What was measured" }), definitions(provenance(record))));
 }

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from flows.export_dataset import export_table
 from pipelines.export import ExportConfig, ExportFormat, run_export
 from pipelines.label.session import run_label
 from pipelines.label.summary import summarise
@@ -59,7 +60,8 @@ def test_photographs_labelled_by_possam_tiny_have_no_grade_anywhere(tmp_path: Pa
     coco = {"run": run, "format": ExportFormat.COCO_PANOPTIC, "num_workers": 1}
     with pytest.raises(ConfigError, match="--uncalibrated"):
         run_export(ExportConfig(**coco, output=str(tmp_path / "good"), min_grade="B"))
-    run_export(ExportConfig(**coco, output=str(tmp_path / "all")))
+    report = run_export(ExportConfig(**coco, output=str(tmp_path / "all")))
+    assert {row["figure"]: row["value"] for row in export_table(report)}["grades"].startswith(HERE)
     content = json.loads((tmp_path / "all/annotations/panoptic_train.json").read_text())
     assert content["info"]["grades"].startswith(HERE)
     assert {image["grade"] for image in content["images"]} == {"uncalibrated"}
