@@ -1,4 +1,4 @@
-"""Speed of one GPU: SAM encoders, the whole model, merge and RLE, and agreement of bfloat16.
+"""Speed of one GPU: SAM encoders, the whole model and its parts, and agreement of bfloat16.
 
 One command measures everything at full size with random weights: `python -m benchmarks.gpu`. Times
 are by CUDA events, the least of five; prints a table and writes `build/bench/gpu.json`. Without a
@@ -21,12 +21,13 @@ from rich.table import Table
 from torch.nn import functional
 
 from benchmarks.attention_flops import FlopCounter
+from benchmarks.gpu_parts import part_rows
 from benchmarks.report import write_json
 from benchmarks.timing import REPEATS
 from possam_core.encoders import sam_vit
 from possam_core.images.batch import ImageBatch
 from possam_core.labels.merge_config import MergeConfig
-from possam_core.labels.rle import rle_counts
+from possam_core.labels.rle import encode_runs
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.model import (
     InferenceConfig,
@@ -73,12 +74,12 @@ def measure(name: str, config: PosSAMConfig, device: torch.device, peak: float) 
     """All rows of one SAM encoder."""
     torch.manual_seed(0)
     card = ModelCard(vocabulary=PLAYGROUND.vocabulary, training_names=())
-    predictor = Predictor(PosSAM(config, card).to(device))
+    predictor = Predictor(PosSAM(config, card).requires_grad_(False).to(device))
     batch = random_batch(config.sam.image_size, BATCH_SIZE).to(device)
     with torch.inference_mode():
         return [
             *_encoder_rows(name, predictor, batch, peak),
-            *_model_rows(name, predictor, batch),
+            *_model_rows(name, predictor, batch, peak),
         ]
 
 
@@ -134,7 +135,7 @@ def _encoder_rows(name: str, predictor: Predictor, batch: ImageBatch, peak: floa
     return rows
 
 
-def _model_rows(name: str, predictor: Predictor, batch: ImageBatch) -> list[Row]:
+def _model_rows(name: str, predictor: Predictor, batch: ImageBatch, peak: float) -> list[Row]:
     device = batch.pixels.device
     predictor.inference = keeping(KEPT_MASKS, predictor, batch)
 
@@ -144,13 +145,15 @@ def _model_rows(name: str, predictor: Predictor, batch: ImageBatch) -> list[Row]
     low_maps, high_maps = predictor.merge(batch, low), predictor.merge(batch, high)
     forward_s = least_seconds_on(device, lambda: predictor.classify(batch))
     rest_s = least_seconds_on(device, lambda: _labels(predictor.merge(batch, low)))
+    images = list(batch.pixels.permute(0, 2, 3, 1).cpu().numpy())
     with counted_syncs(device) as syncs:
-        predictor.merge(batch, low)
+        predictor(images)
     whole = len(batch.pixels) / (forward_s + rest_s)
     return [
         (f"{name} whole model", f"{whole:.1f} images/s"),
         (f"{name} merge + RLE", f"{rest_s / (forward_s + rest_s):.1%} of the step"),
-        (f"{name} host syncs of a merge", str(len(syncs))),
+        (f"{name} waits of the host in a batch", str(len(syncs))),
+        *part_rows(name, predictor, batch, low, peak),
         (f"{name} bfloat16 = float32", f"{np.mean(agreements(low_maps, high_maps)):.2%} of pixels"),
     ]
 
@@ -175,7 +178,7 @@ def _smooth(result: MaskClassification) -> MaskClassification:
 
 
 def _labels(results: list[PanopticSegmentation]) -> list[object]:
-    return [rle_counts(r.ids) for r in results]
+    return [encode_runs(r.runs) for r in results]
 
 
 def agreements(a: list[PanopticSegmentation], b: list[PanopticSegmentation]) -> list[float]:

@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 
 from benchmarks import ensembles, limits, photographs
 from benchmarks.gpu import matmul_flops, measure
+from benchmarks.gpu_parts import useful_flops
 from benchmarks.precision import measure as measure_precision
 from possam_core.checkpoints.weights import load_model
 from possam_core.encoders.clip import ClipConfig, ClipEncoder
 from possam_core.encoders.mobile_sam import MobileSamEncoder, official_key
+from possam_core.encoders.sam import SAM_CONFIGS
 from possam_core.playground import PLAYGROUND, write_corpus
 from possam_core.predictor import load_predictor
 from possam_core.training.tiny.evaluate import HeldOutScenes
@@ -34,8 +36,18 @@ def test_the_gpu_benchmark_runs_through_where_there_is_no_gpu(
     rows = dict(measure("tiny", small_model().config, cpu, matmul_flops(cpu)))
     for form in ("bias added to each score", "bias spelt out"):
         assert rows[f"tiny encoder, bfloat16, {form}"].endswith("of peak")
-    assert rows["tiny host syncs of a merge"] == "0"
+    assert rows["tiny waits of the host in a batch"] == "0"
+    for part in ("SAM", "CLIP", "pyramid", "pixel decoder", "mask decoder", "classify", "merge"):
+        assert " ms a batch" in rows[f"tiny {part}"]
+    assert " TFLOP, " in rows["tiny SAM"]
     assert float(rows["tiny bfloat16 = float32"].split("%")[0]) > 90
+
+
+def test_useful_operations_leave_out_what_windows_pad() -> None:
+    # 64 x 64 tokens; windows of 14 leave one of 8 at the edge: (4 * 14^2 + 8^2)^2 pairs.
+    products, whole, windows = 24 * 4096 * 768**2 * 12, 4096**2, (4 * 14**2 + 8**2) ** 2
+    expected = products + 4 * 768 * (4 * whole + 8 * windows)
+    assert useful_flops(SAM_CONFIGS["vit_b"]) == expected
 
 
 def test_the_benchmark_of_bfloat16_finds_most_classes_unchanged_in_each_part() -> None:
