@@ -199,7 +199,8 @@ class ClipEncoder(nn.Module):
     def _text_key(self, names: Sequence[tuple[int, str]]) -> str:
         architecture = clip_architecture(self.config)
         del architecture["vision_cfg"]
-        architecture["encoded"] = "beginnings once"  # as whole sentences, the last bits differ
+        # Encoded in another way, the last bits differ.
+        architecture["encoded"] = "beginnings once, by length"
         tensors = {k: v for k, v in self.clip.state_dict().items() if not k.startswith("visual.")}
         return text_key(names, PROMPT_TEMPLATES, architecture=architecture, tensors=tensors)
 

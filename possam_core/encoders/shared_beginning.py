@@ -22,20 +22,20 @@ KeysAndValues = tuple[Tensor, Tensor]  # (N, M, S, C) each
 def encode_alike_sentences(
     clip: open_clip.CLIP, tokens: Int64[Tensor, "N L"]
 ) -> Float[Tensor, "N D"]:
-    """L2-normalised embeddings of sentences; those of one length go through the tower together."""
+    """L2-normalised embeddings of sentences.
+
+    Those of one length go through the tower together, so nothing is encoded that is only padding.
+    """
     ends = tokens.argmax(dim=-1)  # the end of text has the highest id
     is_shared = (tokens == tokens[0]).all(dim=0).int().cumprod(dim=0)  # (L,)
     shared = min(int(is_shared.sum()), int(ends.min()))
     nothing: list[KeysAndValues | None] = [None] * len(clip.transformer.resblocks)
     _, beginning = _encode(clip, tokens[:1, :shared], 0, nothing)
-    order = ends.argsort(stable=True)
-    parts = []
-    for rows in torch.split(order, CHUNK):
-        rest = tokens[rows, shared : int(ends[rows].max()) + 1]
-        encoded, _ = _encode(clip, rest, shared, beginning)
-        parts.append(encoded[torch.arange(len(rows)), ends[rows] - shared])
-    embeddings = torch.empty_like(torch.cat(parts))
-    embeddings[order] = torch.cat(parts)
+    embeddings = clip.token_embedding.weight.new_empty(len(tokens), clip.ln_final.weight.shape[0])
+    for end in ends.unique().tolist():
+        for rows in torch.split((ends == end).nonzero()[:, 0], CHUNK):
+            encoded, _ = _encode(clip, tokens[rows, shared : end + 1], shared, beginning)
+            embeddings[rows] = encoded[:, -1]
     return functional.normalize(_project(clip, clip.ln_final(embeddings)), dim=-1)
 
 
