@@ -32,7 +32,7 @@ def encode_alike_sentences(
     nothing: list[KeysAndValues | None] = [None] * len(clip.transformer.resblocks)
     _, beginning = _encode(clip, tokens[:1, :shared], 0, nothing)
     embeddings = clip.token_embedding.weight.new_empty(len(tokens), clip.ln_final.weight.shape[0])
-    for end in ends.unique().tolist():
+    for end in sorted(set(ends.tolist())):
         for rows in torch.split((ends == end).nonzero()[:, 0], CHUNK):
             encoded, _ = _encode(clip, tokens[rows, shared : end + 1], shared, beginning)
             embeddings[rows] = encoded[:, -1]
