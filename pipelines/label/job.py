@@ -1,5 +1,6 @@
 """The labelling job: shards of planned images -> committed files of rows, one Ray Data stage."""
 
+import gc
 import json
 import logging
 import time
@@ -97,6 +98,7 @@ class ShardLabeller:
     """Holds one model per actor; Ray builds it once and hands it a block of shards a call."""
 
     def __init__(self, job: LabelJob, board: Board) -> None:
+        gc.disable()  # it would look through all of torch time and again, and find nothing
         from pipelines.label.labeller import ImageLabeller  # torch, as above
 
         self.job = job
@@ -114,6 +116,8 @@ class ShardLabeller:
                 f"expected the weights that the plan names, but {config.model} has changed since;"
                 " restore it or choose another --output"
             )
+        gc.freeze()
+        gc.enable()
 
     def __call__(self, batch: Batch) -> Iterator[Batch]:
         """The outcome of each shard of a block; one is written while the next is labelled.
@@ -251,7 +255,9 @@ def label(pending: list[ShardTask], job: LabelJob, board: Board) -> Dataset:
     with warnings.catch_warnings():
         # Ray 2.60 deprecates its only parameter for restarts and names no other.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        return ray.data.from_arrow(list(_blocks(pending, num_workers))).map_batches(
+        # from_arrow would count the rows of each table in a task of its own, on a free CPU.
+        shards: Dataset = ray.data.from_blocks(list(_blocks(pending, num_workers)))
+        return shards.map_batches(
             ShardLabeller,
             fn_constructor_args=(job, board),
             compute=ActorPoolStrategy(size=num_workers),

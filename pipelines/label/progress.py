@@ -15,7 +15,9 @@ SAME_LINE_EVERY_S = 60.0  # between those lines while no image is labelled
 
 @contextmanager
 def planning_note(console: Console) -> Iterator[Callable[[int], None]]:
-    """A function that shows the number of images listed so far."""
+    """A function that shows the number of images listed so far; where none can, a line says so."""
+    if not console.is_terminal:
+        console.print("listing images", highlight=False)
     with console.status("listing images") as status:
         yield lambda num_listed: status.update(f"listed {num_listed:,} images")
 
@@ -83,6 +85,15 @@ class ProgressDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def announce(self, stage: str, now: float) -> None:
+        """Say at once what is being done, from `now` on, before the first image."""
+        done = self._done[0]
+        self._done = done, now
+        note = f"{done:,} of {self._total:,} images, {stage}"
+        self._progress.update(self._task, note=note, refresh=True)
+        if not self._console.is_terminal:
+            self._print(note)
+
     def show(self, num_images: int, now: float) -> None:
         """Show that this job has labelled `num_images` by the time `now`, in seconds."""
         self.rate.note(num_images, now)
@@ -96,7 +107,10 @@ class ProgressDisplay:
         printed, when = self._printed
         if now - when >= (SAME_LINE_EVERY_S if done == printed else LINE_EVERY_S):
             self._printed = done, now
-            self._console.print(f"labelled {note}", soft_wrap=True, highlight=False)
+            self._print(note)
+
+    def _print(self, note: str) -> None:
+        self._console.print(f"labelled {note}", soft_wrap=True, highlight=False)
 
     def _remark(self, now: float) -> str:
         """The speed, or for how long no image has been labelled."""

@@ -34,6 +34,7 @@ from pipelines.run.plan import load_rounds
 from pipelines.run.presence import Presence
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.store import trouble_named
+from possam_core.errors import counted
 
 logger = logging.getLogger(__name__)
 
@@ -197,15 +198,16 @@ class _Session:
             self._console, total=plan.num_images, done_before=done_before, started=started
         )
         try:
-            with (
-                self._stopping_on_sigterm(),
-                ray_cluster(config.num_workers, num_gpus=config.gpus_per_worker),
-            ):
-                config = with_workers(config, len(pending))
-                board = start_board(config.error_budget, config.num_workers or 1)
-                dataset = label(tasks, replace(self._job, config=config), board)
-                if not self.is_stopped:
-                    with display:
+            with self._stopping_on_sigterm(), display:
+                display.announce("starting Ray", started)
+                with ray_cluster(config.num_workers, num_gpus=config.gpus_per_worker):
+                    config = with_workers(config, len(pending))
+                    num_workers = config.num_workers or 1
+                    board = start_board(config.error_budget, num_workers)
+                    dataset = label(tasks, replace(self._job, config=config), board)
+                    loading = f"loading the model in {counted(num_workers, 'worker')}"
+                    display.announce(loading, time.monotonic())
+                    if not self.is_stopped:
                         self._watch(dataset, board, display, presence)
         finally:
             presence.leave()

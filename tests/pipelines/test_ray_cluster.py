@@ -50,3 +50,16 @@ def test_a_ray_that_cannot_start_is_reported_in_one_sentence(tmp_path: Path) -> 
     assert printed.startswith("expected Ray to start, but it did not (")
     assert "AF_UNIX path length" in printed
     assert printed.endswith("run the same command again\n")
+
+
+def test_a_ray_of_one_machine_starts_only_what_it_needs() -> None:
+    program = (
+        "import psutil\n"
+        "from pipelines.ray_cluster import ray_cluster\n"
+        "with ray_cluster(1): print(*(p.name() for p in psutil.Process().children()))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    printed = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert sorted(printed.split()) == ["gcs_server", "raylet"]  # no monitor, no web server

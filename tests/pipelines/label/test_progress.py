@@ -27,6 +27,19 @@ def test_while_the_model_loads_a_line_comes_once_and_then_every_minute() -> None
     ]
 
 
+def test_each_stage_before_the_first_image_is_said_at_once() -> None:
+    stream = io.StringIO()
+    display = ProgressDisplay(Console(file=stream), total=60, done_before=12, started=100.0)
+    display.announce("starting Ray", 100.0)
+    display.announce("loading the model in 2 workers", 102.5)
+    display.show(0, 107.6)  # 5.1 s after it began
+    assert stream.getvalue().splitlines() == [
+        "labelled 12 of 60 images, starting Ray",
+        "labelled 12 of 60 images, loading the model in 2 workers",
+        "labelled 12 of 60 images, loading the model for 0:00:05",
+    ]
+
+
 def test_a_line_comes_at_most_every_five_seconds_and_only_when_there_are_new_images() -> None:
     looks = [(8, 10.0), (24, 14.0), (28, 15.0), (28, 21.0), (28, 30.0), (48, 31.0)]
     assert printed(looks) == [
