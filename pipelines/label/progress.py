@@ -1,5 +1,6 @@
 """How the user sees a job's progress: a bar on a terminal, a line now and then elsewhere."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,17 +10,23 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 
 from pipelines.bars import bars
 
+PLANNING_LINE_AFTER_S = 1.0  # where no bar can be drawn; most mistakes are found before
 LINE_EVERY_S = 5.0  # between lines where no bar can be drawn
 SAME_LINE_EVERY_S = 60.0  # between those lines while no image is labelled
 
 
 @contextmanager
 def planning_note(console: Console) -> Iterator[Callable[[int], None]]:
-    """A function that shows the number of images listed so far; where none can, a line says so."""
+    """A function that shows the number of images listed so far; in a log, one line says so."""
+    line = threading.Timer(PLANNING_LINE_AFTER_S, console.print, args=("listing images",))
+    line.daemon = True
     if not console.is_terminal:
-        console.print("listing images", highlight=False)
-    with console.status("listing images") as status:
-        yield lambda num_listed: status.update(f"listed {num_listed:,} images")
+        line.start()
+    try:
+        with console.status("listing images") as status:
+            yield lambda num_listed: status.update(f"listed {num_listed:,} images")
+    finally:
+        line.cancel()
 
 
 class LabellingRate:

@@ -1,11 +1,12 @@
 """The progress lines of a job, and its images/s."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from pipelines.label.progress import LabellingRate, ProgressDisplay
+from pipelines.label.progress import LabellingRate, ProgressDisplay, planning_note
 
 
 def printed(looks: list[tuple[int, float]], *, total: int = 60, done_before: int = 0) -> list[str]:
@@ -25,6 +26,17 @@ def test_while_the_model_loads_a_line_comes_once_and_then_every_minute() -> None
         "labelled 0 of 60 images, loading the model for 0:01:05",
         "labelled 0 of 60 images, loading the model for 0:02:05",
     ]
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, ""), (1.5, "listing images\n")])
+def test_a_log_says_that_images_are_listed_once_it_has_taken_a_second(
+    seconds: float, lines: str
+) -> None:
+    stream = io.StringIO()
+    with planning_note(Console(file=stream)) as on_listed:
+        on_listed(1_000)
+        time.sleep(seconds)
+    assert stream.getvalue() == lines
 
 
 def test_each_stage_before_the_first_image_is_said_at_once() -> None:
