@@ -139,5 +139,5 @@ def _workforce(config: LabelConfig, ray_address: str) -> Workforce:
     if not (num_workers or ray_address or config.gpus_per_worker):
         num_workers = default_workers(usable_cpus())  # the job's own default
     return Workforce(
-        num_workers=num_workers, gpus_per_worker=config.gpus_per_worker, prices=config.prices
+        num_workers=num_workers, gpus_per_worker=config.gpus_per_worker or 0.0, prices=config.prices
     )

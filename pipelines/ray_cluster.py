@@ -22,12 +22,12 @@ OBJECT_STORE_BYTES = 128 * 2**20  # plenty: pixels never enter it
 
 
 @contextmanager
-def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[None]:
+def ray_cluster(num_workers: int | None, *, num_gpus: float | None = 0.0) -> Iterator[None]:
     """Run inside the cluster of this process or of RAY_ADDRESS; else inside a temporary one.
 
     Args:
         num_workers: for which a temporary cluster must have room; None: as many as there are CPUs.
-        num_gpus: of one worker; 0: a temporary cluster declares none.
+        num_gpus: of one worker; 0: a temporary cluster declares none; None: one if there is one.
     """
     with _without_ray_data_messages():
         if ray.is_initialized():
@@ -41,6 +41,16 @@ def ray_cluster(num_workers: int | None, *, num_gpus: float = 0.0) -> Iterator[N
             # Otherwise the next call of an interrupted job would start another cluster.
             auto_init_hook.enable_auto_connect = False
             ray.shutdown()
+
+
+def has_gpus() -> bool:
+    """Whether the cluster of this process, or of RAY_ADDRESS, has GPUs; it is joined for that.
+
+    Raises:
+        PossamError: it cannot be joined.
+    """
+    with ray_cluster(None):
+        return bool(ray.cluster_resources().get("GPU", 0) >= 1)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -58,7 +68,7 @@ def _without_ray_data_messages() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _join_or_start(num_workers: int | None, num_gpus: float) -> None:
+def _join_or_start(num_workers: int | None, num_gpus: float | None) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes over the display
     if os.environ.get("RAY_ADDRESS"):
         with _without_ray_on_sigterm():
@@ -70,7 +80,7 @@ def _join_or_start(num_workers: int | None, num_gpus: float) -> None:
             ray.init(
                 address="local",
                 num_cpus=max(usable_cpus(), (num_workers or 1) + 1),  # one CPU stays free
-                num_gpus=None if num_gpus else 0,  # None: Ray counts them
+                num_gpus=0 if num_gpus == 0 else None,  # None: Ray counts them
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

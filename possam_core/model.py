@@ -4,7 +4,7 @@ Axes: B images, Q mask queries, C channels, h w feature grid, D joint width, K c
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,8 +41,6 @@ from possam_core.mase import MaseConfig
 from possam_core.settings import Setting, require_valid
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
-
-Precision = Literal["float32", "bfloat16"]  # of a network's encoders and decoders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,30 +3,36 @@
 Axes: B images, Q mask queries, K classes, H W pixels of an image.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from possam_core.arithmetic import Precision, arithmetic, described
 from possam_core.checkpoints.calibration_file import find_calibration
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.checkpoints.models import find_other, is_own_teacher, read_card
 from possam_core.checkpoints.transformers_folder import TransformersFolder
 from possam_core.checkpoints.weights import build_settings, load_model
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, first_line
 from possam_core.images.batch import ImageBatch, ResizedImage, fit_to_canvas, make_batch
 from possam_core.labels.calibration import CalibrationConfig
 from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
-from possam_core.model import InferenceConfig, MaskClassification, PosSAM, Precision
+from possam_core.model import InferenceConfig, MaskClassification, PosSAM
 from possam_core.teachers.closed.files import open_closed
 from possam_core.teachers.fc_clip.files import open_fc_clip
 from possam_core.teachers.own import load_own_teacher
 from possam_core.teachers.teacher import Picture, Proposals, Teacher, frame_of
 from possam_core.vocabulary.text_embeddings import TextEmbeddings
 from possam_core.vocabulary.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
 
 COMPILE_BACKEND = "inductor"  # torch.compile's own default
 
@@ -70,18 +76,21 @@ class Predictor(Teacher):
             inference: ensemble and thresholds.
             precision: of the encoders and decoders. With bfloat16, sampling points, classes and the
                 merge are still float32.
-            compile_for: number of images. SAM's encoder is compiled for batches of exactly that
-                many, and the last one is padded to it; the first batch then takes a minute.
+            compile_for: number of images. SAM's encoder is compiled here, which takes a minute, for
+                batches of exactly that many; smaller ones are padded, or up to half of it not
+                compiled. Where the compiler fails or memory does, a warning says so, and nothing is
+                compiled.
             card: of the checkpoint; None: what the model itself knows.
         """
         self.model = model.eval()
         self.vocabulary = vocabulary or model.card.vocabulary
         self.inference = inference or model.card.inference
         self.precision = precision
-        self._compile_for = compile_for
-        if compile_for is not None:
-            model.sam.encoder.compile(dynamic=False, backend=COMPILE_BACKEND)
         self.text = model.embed(self.vocabulary, text)
+        self.compiled_for = compile_for if compile_for and self._compile(compile_for) else None
+        self.how = described(precision, self.text.embeddings.device)
+        if self.compiled_for:
+            self.how += ", SAM's encoder compiled"
         self.card = card or TeacherCard(
             name="PosSAM",
             fingerprint=model.fingerprint,
@@ -106,19 +115,38 @@ class Predictor(Teacher):
     def propose(self, images: Sequence[Picture]) -> Iterator[Proposals]:
         """The masks of each image, batch by batch."""
         device = self.text.embeddings.device
-        size = self._compile_for or (1 if device.type == "cpu" else len(images))
+        size = self.compiled_for or (1 if device.type == "cpu" else len(images))
         for start in range(0, max(1, len(images)), max(1, size)):
             chunk = list(images[start : start + size])
             num_images = len(chunk)
-            if self._compile_for:
+            is_compiled = self.compiled_for is not None and num_images > size // 2
+            if is_compiled:
                 chunk += chunk[:1] * (size - num_images)
             batch = make_batch(chunk, canvas=self.model.config.sam.image_size).to(device)
-            yield from self.proposals(batch, self.classify(batch))[:num_images]
+            with nullcontext() if is_compiled or not self.compiled_for else _not_compiled():
+                result = self.classify(batch)
+            yield from self.proposals(batch, result)[:num_images]
+
+    def _compile(self, num_images: int) -> bool:
+        """Compile SAM's encoder on an empty batch; whether that worked."""
+        from torch._dynamo.exc import TorchDynamoException  # slow to import
+
+        encoder, canvas = self.model.sam.encoder, self.model.config.sam.image_size
+        encoder.compile(dynamic=False, backend=COMPILE_BACKEND)
+        blank = np.zeros((canvas, canvas, 3), np.uint8)
+        batch = make_batch([blank] * num_images, canvas=canvas).to(self.text.embeddings.device)
+        try:
+            with torch.inference_mode():
+                self.classify(batch)
+        except (TorchDynamoException, torch.OutOfMemoryError) as error:
+            encoder._compiled_call_impl = None
+            logger.warning("SAM's encoder is not compiled: %s", first_line(error))
+            return False
+        return True
 
     def classify(self, batch: ImageBatch) -> MaskClassification:
         """Masks and class logits of the last decoder layer."""
-        is_low = self.precision == "bfloat16"
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=is_low):
+        with arithmetic(self.precision, batch.pixels.device):
             layers: list[MaskClassification] = self.model(batch, self.text)
         return layers[-1]
 
@@ -153,14 +181,30 @@ class Predictor(Teacher):
         ]
 
 
+def _not_compiled() -> AbstractContextManager[None]:
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
 def load_predictor(
     model: str,
     vocabulary: Vocabulary | None = None,
     *,
     device: str = "cpu",
     precision: Precision = "float32",
+    compile_for: int | None = None,
+    channels_last: bool = False,
 ) -> Predictor:
     """PosSAM from a bundled name or path, for `vocabulary` or else the checkpoint's own.
+
+    Args:
+        model: the name or path.
+        vocabulary: the classes to look for.
+        device: to label on.
+        precision: as for `Predictor`.
+        compile_for: as for `Predictor`.
+        channels_last: whether convolutions hold their weights with the channels last, which is
+            faster on a GPU.
 
     Raises:
         CheckpointError: the name is unknown, or the file is damaged or does not fit the code.
@@ -176,7 +220,11 @@ def load_predictor(
     """
     _require_device(device)
     network = load_model(model).to(device)
-    return Predictor(network, vocabulary, precision=precision, card=read_card(model))
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return Predictor(
+        network, vocabulary, precision=precision, compile_for=compile_for, card=read_card(model)
+    )
 
 
 def load_teacher(
@@ -185,6 +233,8 @@ def load_teacher(
     *,
     device: str = "cpu",
     precision: Precision = "float32",
+    compile_for: int | None = None,
+    channels_last: bool = False,
 ) -> Teacher:
     """Any model that labels, for `vocabulary` or else its own.
 
@@ -195,6 +245,8 @@ def load_teacher(
         vocabulary: the classes to look for.
         device: to label on.
         precision: of encoders and decoders; your own code decides for itself.
+        compile_for: as for `load_predictor`; of PosSAM alone, whose canvas has one size.
+        channels_last: as for `load_predictor`; of PosSAM alone.
 
     Raises:
         CheckpointError: as for `load_predictor`.
@@ -218,7 +270,14 @@ def load_teacher(
         return teacher
     other = find_other(model)
     if other is None:
-        return load_predictor(model, vocabulary, device=device, precision=precision)
+        return load_predictor(
+            model,
+            vocabulary,
+            device=device,
+            precision=precision,
+            compile_for=compile_for,
+            channels_last=channels_last,
+        )
     _require_device(device)
     if isinstance(other, TransformersFolder):
         return open_closed(other, vocabulary, device=device, precision=precision)

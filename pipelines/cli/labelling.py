@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 IMAGES = ("images",)
 WHAT_IS_LEFT = "label what is left"
-WHILE_LABELLING = ("gpus_per_worker", "error_budget")  # not used by a plan
+WHILE_LABELLING = ("error_budget", "compile", "channels_last")  # not used by a plan
 
 WorkersOption = Annotated[int | None, setting_flag(LabelConfig, "num_workers")]
 GpusOption = Annotated[float | None, setting_flag(LabelConfig, "gpus_per_worker")]
+CompileOption = Annotated[bool | None, setting_flag(LabelConfig, "compile")]
+ChannelsOption = Annotated[bool | None, setting_flag(LabelConfig, "channels_last")]
 HostsOption = Annotated[list[str] | None, setting_flag(LabelConfig, "allowed_hosts")]
 BudgetOption = Annotated[float | None, setting_flag(LabelConfig, "error_budget")]
 SingleWriterOption = Annotated[bool | None, setting_flag(LabelConfig, "single_writer")]
@@ -102,6 +104,8 @@ def retry(
     ] = None,
     num_workers: WorkersOption = None,
     gpus_per_worker: GpusOption = None,
+    compile: CompileOption = None,
+    channels_last: ChannelsOption = None,
     allowed_hosts: HostsOption = None,
     error_budget: BudgetOption = None,
     single_writer: SingleWriterOption = None,
@@ -115,7 +119,9 @@ def retry(
     settings = replace(
         settings,
         num_workers=num_workers,
-        gpus_per_worker=gpus_per_worker or 0.0,
+        gpus_per_worker=gpus_per_worker,
+        compile=compile,
+        channels_last=channels_last,
         allowed_hosts=tuple(allowed_hosts or ()),
         error_budget=settings.error_budget if error_budget is None else error_budget,
         single_writer=bool(single_writer),

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from ray.util.annotations import RayDeprecationWarning
 from pipelines.fetch.image_reader import ImageReader
 from pipelines.label.board import Board
 from pipelines.label.stages import STAGES, Stage
+from pipelines.label.workers import has_channels_last, is_compiled
 from pipelines.run.folder import RunFolder
 from pipelines.run.parts import read_shard
 from pipelines.run.plan import Plan
@@ -79,7 +80,8 @@ class LabelJob:
 
     def load(self) -> "ImagePredictor":
         """The model, in the process that calls this."""
-        return load_worker_model(self.config, self.vocabulary, self.load_model)
+        config = replace(self.config, precision=self.plan.settings.precision)
+        return load_worker_model(config, self.vocabulary, self.load_model)
 
 
 def load_worker_model(
@@ -88,10 +90,17 @@ def load_worker_model(
     """The model that a worker labels with: of `load_model`, or else possam's own for `config`."""
     if load_model is not None:
         return load_model(config.model, vocabulary)
+    from pipelines.label.labeller import BATCH_SIZE
     from possam_core.predictor import load_teacher  # torch: the driver does without
 
-    device = "cuda" if config.gpus_per_worker else "cpu"
-    return load_teacher(config.model, vocabulary, device=device, precision=config.precision)
+    return load_teacher(
+        config.model,
+        vocabulary,
+        device="cuda" if config.gpus_per_worker else "cpu",
+        precision=config.precision or "float32",
+        compile_for=BATCH_SIZE if is_compiled(config) else None,
+        channels_last=has_channels_last(config),
+    )
 
 
 class ShardLabeller:
@@ -152,6 +161,7 @@ class ShardLabeller:
             "rows": [len(result.rows)],
             "errors": [sum(row["status"] == ERROR for row in result.rows)],
             "halvings": [result.num_halvings],
+            "how": [self.labeller.how],
             **{stage: [seconds] for stage, seconds in result.held_up.items()},
         }
 

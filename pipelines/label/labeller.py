@@ -119,6 +119,11 @@ class ImageLabeller:
         self._decoders = ThreadPoolExecutor(DECODE_THREADS)
         self._encoders = ThreadPoolExecutor(1)
 
+    @property
+    def how(self) -> str:
+        """How the model computes, for people; empty: it does not say."""
+        return self.predictor.how if isinstance(self.predictor, Teacher) else ""
+
     def rows(self, images: Sequence[InputImage]) -> Iterator[Row]:
         """One row per image, in order.
 

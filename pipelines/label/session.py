@@ -56,6 +56,8 @@ class LabelReport:
     num_images: int = 0  # labelled by this call
     num_images_twice: int = 0  # by this call, but committed first by another run
     num_halvings: int = 0  # of a batch, because memory ran out
+    num_workers: int = 0  # 0: none was needed
+    how: str = ""  # a worker computes, in plain words; empty: its model does not say
     seconds: float = 0.0
     startup_seconds: float = 0.0  # of `seconds`: until the first images were labelled
     images_per_s: float | None = None  # of those after the first ones
@@ -155,6 +157,8 @@ def _run(prepared: PreparedRun, job: LabelJob, console: Console) -> LabelReport:
         num_images=num_images,
         num_images_twice=session.num_images_twice,
         num_halvings=session.num_halvings,
+        num_workers=session.num_workers,
+        how=session.how,
         seconds=time.monotonic() - started,
         startup_seconds=session.startup_seconds,
         images_per_s=session.images_per_s,
@@ -180,6 +184,8 @@ class _Session:
         self.stage_seconds = dict.fromkeys(STAGES, 0.0)
         self.num_images_twice = 0
         self.num_halvings = 0
+        self.num_workers = 0
+        self.how = ""
         self.is_stopped = False
         self.startup_seconds = 0.0
         self.images_per_s: float | None = None
@@ -202,10 +208,10 @@ class _Session:
                 display.announce("starting Ray", started)
                 with ray_cluster(config.num_workers, num_gpus=config.gpus_per_worker):
                     config = with_workers(config, len(pending))
-                    num_workers = config.num_workers or 1
-                    board = start_board(config.error_budget, num_workers)
+                    self.num_workers = config.num_workers or 1
+                    board = start_board(config.error_budget, self.num_workers)
                     dataset = label(tasks, replace(self._job, config=config), board)
-                    loading = f"loading the model in {counted(num_workers, 'worker')}"
+                    loading = f"loading the model in {counted(self.num_workers, 'worker')}"
                     display.announce(loading, time.monotonic())
                     if not self.is_stopped:
                         self._watch(dataset, board, display, presence)
@@ -249,6 +255,7 @@ class _Session:
         if row["outcome"] == EXISTED:
             self.num_images_twice += int(row["rows"])
         self.num_halvings += int(row["halvings"])
+        self.how = str(row["how"])
         for stage in STAGES:
             self.stage_seconds[stage] += float(row[stage])
 

@@ -58,8 +58,10 @@ def why_open(report: LabelReport) -> str:
 
 
 def _notes(report: LabelReport) -> list[str]:
-    """Sentences about repeated work, halved batches and the bottleneck."""
+    """Sentences about the workers, repeated work, halved batches and the bottleneck."""
     notes = []
+    if report.how:
+        notes.append(f"{counted(report.num_workers, 'worker')} {report.how}")
     if report.num_images_twice:
         notes.append(f"{report.num_images_twice:,} of them another run had committed first")
     if report.num_halvings:

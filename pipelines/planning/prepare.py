@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.corpus.source import read_source, require_corpus
 from pipelines.planning.freeze import freeze_plan
+from pipelines.planning.precision import chosen_precision
 from pipelines.run.classes import FrozenVocabulary
 from pipelines.run.folder import RunFolder
 from pipelines.run.plan import Plan, PlanSettings, TeacherRecord, load_plan, refuse_other_settings
@@ -52,7 +53,7 @@ def prepare(
         if run is None or plan is None:
             batches = read_source(config.images, allowed_hosts=config.allowed_hosts)
             first = next(batches)  # fails on an empty corpus before anything slow or written
-            settings, frozen = resolve_settings(config)
+            settings, frozen = resolve_settings(config, plan)
             run = _open_new_run(config)
             plan = freeze_plan(
                 run,
@@ -64,13 +65,19 @@ def prepare(
             logger.info("planned %d images in %d shards", plan.num_images, plan.num_shards)
         else:
             require_corpus(config.images)
-            settings, frozen = resolve_settings(config)
+            settings, frozen = resolve_settings(config, plan)
             refuse_other_settings(run, plan, settings)
     return PreparedRun(run=run, plan=plan, vocabulary=frozen.vocabulary)
 
 
-def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabulary]:
+def resolve_settings(
+    config: LabelConfig, plan: Plan | None = None
+) -> tuple[PlanSettings, FrozenVocabulary]:
     """What the labels of `config` depend on, and the vocabulary as the run folder keeps it.
+
+    Args:
+        config: of the job.
+        plan: which the run folder has already; None: none.
 
     Raises:
         PossamError: there is no such model or vocabulary.
@@ -90,7 +97,7 @@ def resolve_settings(config: LabelConfig) -> tuple[PlanSettings, FrozenVocabular
         vocabulary=vocabulary.name,
         vocabulary_sha256=vocabulary.fingerprint,
         vocabulary_source=None if config.vocabulary is None else _absolute(config.vocabulary),
-        precision=config.precision,
+        precision=chosen_precision(config, plan),
         shard_size=config.shard_size,
         limit=config.limit,
         sample=config.sample,

@@ -34,16 +34,20 @@ class CorpusSample:
     is_planned: bool  # there is a plan; else the corpus was listed
 
 
+def planned(config: LabelConfig) -> Plan | None:
+    """The plan that the run folder has already."""
+    is_folder = is_s3(config.output) or Path(config.output).is_dir()
+    return load_plan(RunFolder(config.output)) if is_folder else None
+
+
 def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) -> CorpusSample:
     """Up to `num_images` of the images that the run would label.
 
     Raises:
         ConfigError: there is no image to draw from, or the plan has other settings.
     """
-    is_folder = is_s3(config.output) or Path(config.output).is_dir()
-    run = RunFolder(config.output) if is_folder else None
-    plan = None if run is None else load_plan(run)
-    if run is not None and plan is not None:
+    if (plan := planned(config)) is not None:
+        run = RunFolder(config.output)
         require_corpus(config.images)
         refuse_other_settings(run, plan, settings)
         images, _ = draw(some_shards(run, plan, num_images), num_images)

@@ -4,6 +4,7 @@ import resource
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipelines.label.job import ModelLoader, load_worker_model
 from pipelines.label.labeller import BATCH_SIZE, ImageLabeller
 from pipelines.label.rows import shard_bytes
 from pipelines.planning.prepare import resolve_settings
-from pipelines.planning.sample import CorpusSample, draw_sample
+from pipelines.planning.sample import CorpusSample, draw_sample, planned
 from pipelines.probe.forecast import Failure, MeasuredSample, Scope, forecast
 from pipelines.probe.report import ProbeReport
 from pipelines.schema import Row
@@ -43,7 +44,10 @@ def run_probe(
     """
     if num_images < 1:
         raise ConfigError(f"expected a sample of at least 1 image, got {num_images}")
-    settings, frozen = resolve_settings(config)
+    if config.gpus_per_worker is None:
+        config = replace(config, gpus_per_worker=float(torch.cuda.is_available()))
+    settings, frozen = resolve_settings(config, planned(config))
+    config = replace(config, precision=settings.precision)
     with _reading_named(config.images):
         sample = draw_sample(config, settings, num_images)
     started = time.perf_counter()
@@ -133,6 +137,7 @@ def _parquet_bytes(rows: list[Row]) -> tuple[int, list[float]]:
 
 
 def _scope(config: LabelConfig, sample: CorpusSample) -> Scope:
+    gpus = config.gpus_per_worker or 0.0
     return Scope(
         images=config.images,
         output=config.output,
@@ -140,9 +145,9 @@ def _scope(config: LabelConfig, sample: CorpusSample) -> Scope:
         num_images=sample.num_images,
         num_shards=-(-sample.num_images // config.shard_size),
         shard_size=config.shard_size,
-        num_workers=config.num_workers or _default_workers(config.gpus_per_worker),
+        num_workers=config.num_workers or _default_workers(gpus),
         has_default_workers=config.num_workers is None,
-        gpus_per_worker=config.gpus_per_worker,
+        gpus_per_worker=gpus,
         is_planned=sample.is_planned,
         is_output_billed=is_s3(config.output),
         error_budget=config.error_budget,

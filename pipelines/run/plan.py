@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pipelines.run.folder import PLAN_FOLDER, SCHEMA_VERSIONS, RunFolder, plan_key
+from possam_core.arithmetic import Precision
 from possam_core.errors import ConfigError
 from possam_core.labels.calibration_set import CalibrationSet
 
@@ -57,7 +58,7 @@ class PlanSettings:
     vocabulary_sha256: str
     shard_size: int
     vocabulary_source: str | None = None  # as it was asked for, for a retry; None: the model's own
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     limit: int | None = None
     sample: float | None = None
     since: str | None = None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pipelines.corpus.glob_pattern import folder_of
 from pipelines.settings.prices import PriceConfig
-from pipelines.settings.shared_fields import AllowedHosts, Model, Precision
+from pipelines.settings.shared_fields import AllowedHosts, Model, PlannedPrecision
 from pipelines.storage.addresses import is_remote, normalise_location
 from possam_core.settings import Setting, require_valid
 
@@ -52,7 +52,7 @@ class LabelConfig:
         str | None,
         Setting(help="built-in name or YAML file", unset="the model's own", example="street.yaml"),
     ] = None
-    precision: Precision = "float32"
+    precision: PlannedPrecision = None
     shard_size: Annotated[
         int,
         Setting(
@@ -117,14 +117,31 @@ class LabelConfig:
         ),
     ] = None
     gpus_per_worker: Annotated[
-        float,
+        float | None,
         Setting(
             title="GPUs of a worker",
             help="GPUs of each worker, as declared to Ray; 0: work on the CPU",
             ge=0,
+            unset="1 where there are GPUs, else 0",
             example=1,
         ),
-    ] = 0.0
+    ] = None
+    compile: Annotated[
+        bool | None,
+        Setting(
+            title="Compile",
+            help="compile SAM's encoder, which takes a minute once in each worker",
+            unset="on GPUs",
+        ),
+    ] = None
+    channels_last: Annotated[
+        bool | None,
+        Setting(
+            title="Channels last",
+            help="hold the weights of convolutions with the channels last",
+            unset="on GPUs",
+        ),
+    ] = None
     error_budget: Annotated[
         float,
         Setting(

@@ -3,9 +3,10 @@
 precision: Precision = "float32"
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pipelines.storage.hosts import unless_a_host
+from possam_core import arithmetic
 from possam_core.settings import Setting
 
 Model = Annotated[
@@ -15,8 +16,14 @@ Model = Annotated[
         example="/models/possam-vit-b-head.safetensors",
     ),
 ]
-Precision = Annotated[
-    Literal["float32", "bfloat16"], Setting(help="number format of the model's arithmetic")
+NUMBER_FORMAT = "number format of the model's arithmetic"
+Precision = Annotated[arithmetic.Precision, Setting(help=NUMBER_FORMAT)]
+PlannedPrecision = Annotated[
+    arithmetic.Precision | None,
+    Setting(
+        help=NUMBER_FORMAT,
+        unset="the plan's; of a new one bfloat16 on GPUs and float32 on CPUs",
+    ),
 ]
 OneGpu = Annotated[
     int,

@@ -116,6 +116,7 @@ class Teacher(ABC):
     vocabulary: Vocabulary
     merging = MergeConfig()  # which masks become segments
     calibration = CalibrationConfig()  # what was fitted on held-out images
+    how = ""  # it computes, for people: on which device, in which numbers
 
     @abstractmethod
     def propose(self, images: Sequence[Any]) -> Iterable[Proposals]:

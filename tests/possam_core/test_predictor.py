@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from possam_core.arithmetic import arithmetic
 from possam_core.checkpoints.weights import load_model
 from possam_core.errors import PossamError
 from possam_core.images.batch import make_batch
@@ -83,13 +84,41 @@ def test_compiling_for_one_batch_size_keeps_the_labels(
     monkeypatch.setattr("possam_core.predictor.COMPILE_BACKEND", "aot_eager")  # no C++ compiler
     images = [make_pixels(40 + 9 * i, 64 - 5 * i, seed=i) for i in range(3)]
     torch._dynamo.reset()
-    compiled = Predictor(load_model(tiny_model), BALLS, compile_for=2)
-    compiled(images[:2])
+    compiled = Predictor(load_model(tiny_model), BALLS, compile_for=4)
     graphs = dict(torch._dynamo.utils.counters["stats"])
-    assert graphs["unique_graphs"] > 0
-    for eager, result in zip(predictor(images), compiled(images), strict=True):
-        assert (eager.ids == result.ids).mean() > 0.99
+    assert graphs["unique_graphs"] > 0  # before the first image
+    for chosen in (images, images[:1]):  # padded to four; too few of four to be compiled
+        for eager, result in zip(predictor(chosen), compiled(chosen), strict=True):
+            assert (eager.ids == result.ids).mean() > 0.99
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs["unique_graphs"]
+
+
+def test_an_encoder_that_cannot_be_compiled_works_without_and_says_so(
+    predictor: Predictor,
+    tiny_model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    torch._dynamo.reset()
+    with torch._inductor.config.patch(force_disable_caches=True):
+        other = Predictor(load_model(tiny_model), BALLS, compile_for=2)
+    assert other.compiled_for is None
+    assert "SAM's encoder is not compiled: " in caplog.text
+    image = make_pixels(40, 64, seed=1)
+    np.testing.assert_array_equal(other([image])[0].ids, predictor([image])[0].ids)
+
+
+def test_tf32_is_a_gpus_and_leaves_a_cpu_and_the_process_as_they_are(
+    predictor: Predictor, tiny_model: str
+) -> None:
+    before = torch.get_float32_matmul_precision()
+    image = make_pixels(40, 64, seed=1)
+    labels = Predictor(load_model(tiny_model), BALLS, precision="tf32")([image])[0]
+    np.testing.assert_array_equal(labels.ids, predictor([image])[0].ids)
+    with arithmetic("tf32", torch.device("cuda")):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_memory_is_what_the_docstring_says() -> None:

@@ -10,11 +10,11 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from possam_core.arithmetic import Precision
 from possam_core.checkpoints.model_file import TRANSFORMERS
 from possam_core.checkpoints.transformers_folder import SAFE, TransformersFolder
 from possam_core.errors import CheckpointError, one_line
 from possam_core.extras import require
-from possam_core.model import Precision
 from possam_core.teachers.closed.image_input import read_image_input
 from possam_core.teachers.closed.teacher import ClosedTeacher
 from possam_core.vocabulary.vocabulary import Vocabulary

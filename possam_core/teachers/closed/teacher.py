@@ -13,11 +13,11 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
+from possam_core.arithmetic import Precision, arithmetic, described
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.images.batch import ImageBatch, normalise, require_pixels
 from possam_core.labels.merge_config import MergeConfig
 from possam_core.labels.scored_masks import ScoredMasks
-from possam_core.model import Precision
 from possam_core.teachers.closed.image_input import ImageInput
 from possam_core.teachers.teacher import Proposals, Teacher, frame_of
 from possam_core.vocabulary.vocabulary import Vocabulary
@@ -66,6 +66,7 @@ class ClosedTeacher(Teacher):
         self.precision = precision
         self.image_input = image_input
         self._device = next(network.parameters()).device
+        self.how = described(precision, self._device)
         places = [outputs[index] for index in card.own_classes(vocabulary)]
         self._places = torch.tensor(places, device=self._device)
         self._mean, self._std = (
@@ -91,10 +92,9 @@ class ClosedTeacher(Teacher):
 
     def score(self, batch: ImageBatch) -> list[ScoredMasks]:
         """Per image, masks with the probabilities of this vocabulary's classes."""
-        is_low = self.precision == "bfloat16"
         pixels = normalise(batch, self._mean, self._std)
         more = {key: value.expand(len(pixels), -1) for key, value in self._more.items()}
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=is_low):
+        with arithmetic(self.precision, self._device):
             result = self.network(pixel_values=pixels, **more)
         logits = result.class_queries_logits.float()
         class_probs = logits[..., self._places].softmax(dim=-1)

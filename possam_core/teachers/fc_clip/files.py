@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from possam_core.arithmetic import Precision
 from possam_core.checkpoints.fc_clip_file import OVRCOAT, FcClipFile
 from possam_core.encoders.clip import ClipEncoder
 from possam_core.encoders.clip_config import ClipConfig, clip_architecture
 from possam_core.encoders.clip_weights import fit_to_towers
 from possam_core.encoders.tensor_file import read_tensors
 from possam_core.errors import CheckpointError, ConfigError, VocabularyError, nearest
-from possam_core.model import Precision
 from possam_core.teachers.fc_clip.names import CLIP
 from possam_core.teachers.fc_clip.network import FcClip, FcClipConfig
 from possam_core.teachers.fc_clip.teacher import (

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from possam_core.arithmetic import Precision, arithmetic, described
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.images.batch import (
     ImageBatch,
@@ -22,7 +23,6 @@ from possam_core.images.batch import (
 )
 from possam_core.labels.merge_config import MergeConfig
 from possam_core.labels.scored_masks import ScoredMasks
-from possam_core.model import Precision
 from possam_core.settings import Setting, require_valid
 from possam_core.teachers.fc_clip.network import STRIDES, FcClip
 from possam_core.teachers.fc_clip.scoring import (
@@ -92,6 +92,7 @@ class FcClipTeacher(Teacher):
         self.inference = inference
         self.merging = inference.merge
         self.precision = precision
+        self.how = described(precision, next(network.parameters()).device)
         self._text = network.clip.embed_vocabulary(vocabulary) if text is None else text
         is_seen = [seen is True for seen in card.is_seen(vocabulary)]
         self._is_seen = torch.tensor(is_seen, device=self._text.embeddings.device)
@@ -116,8 +117,7 @@ class FcClipTeacher(Teacher):
 
     def score(self, batch: ImageBatch) -> list[ScoredMasks]:
         """Per image, masks with the probabilities of this vocabulary's classes."""
-        is_low = self.precision == "bfloat16"
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=is_low):
+        with arithmetic(self.precision, batch.pixels.device):
             (result,) = self.network(batch, self._text)
         similarity = self._text.class_logits(result.clip_embeddings)
         clip_logits = self.network.clip.logit_scale * similarity

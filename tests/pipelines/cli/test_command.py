@@ -92,7 +92,7 @@ def test_help_names_the_actual_defaults(call, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("COLUMNS", "200")
     lines = call("label", "--help").out.splitlines()
     defaults = LabelConfig(images="a", output="b")
-    for name in ("model", "precision", "shard_size", "error_budget"):
+    for name in ("model", "consistency_share", "shard_size", "error_budget"):
         (line,) = (text for text in lines if f"--{name.replace('_', '-')} " in text)
         assert f"[default: ({getattr(defaults, name)})]" in line
 
@@ -103,8 +103,8 @@ def test_help_shows_a_default_of_zero_and_what_is_needed_and_no_type_of_a_switch
     monkeypatch.setenv("COLUMNS", "200")
     printed = call("label", "--help").out
     lines = printed.splitlines()
-    (gpus,) = (line for line in lines if "--gpus-per-worker" in line)
-    assert "[default: (0.0)]" in gpus
+    (share,) = (line for line in lines if "--consistency-share" in line)
+    assert "[default: (0.0)]" in share
     for name in ("IMAGES ", "--output"):
         (line,) = (text for text in lines if f" {name}" in text and "[OPTIONS]" not in text)
         assert "needed, here or in the YAML file" in line
