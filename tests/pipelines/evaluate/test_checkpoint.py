@@ -109,6 +109,9 @@ def test_grades_of_other_classes_promise_nothing(
     address = write_model_page(EvaluationPage(str(tmp_path / "page")), other, config)
     page = WatchedPage(browser).open(address)
     expect(page.locator("#grades .soft")).to_contain_text("not calibrated here: the model was")
+    card = page.locator(".pair .facts")
+    expect(card).to_contain_text("grade uncalibrated")
+    expect(card).not_to_contain_text("expected")
 
 
 def test_shares_of_the_images_add_up_to_the_whole(evaluation: ModelEvaluation) -> None:
