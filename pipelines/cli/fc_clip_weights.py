@@ -44,7 +44,7 @@ def fetch_fc_clip(head: str | None, clip: str | None, on_bytes: OnBytes) -> Path
     target = fetched_model_file()
     if target.is_file() and head is None and clip is None:
         return verify_fc_clip()
-    head_file = _obtain(head or FC_CLIP_HEAD_URL, FC_CLIP_HEAD, on_bytes, _require_head)
+    head_file = _head_file(head, on_bytes)
     content = {"teacher": FC_CLIP, "head": _named(head_file), "head_sha256": file_sha256(head_file)}
     clip_file = _clip_file(head_file, clip, on_bytes)
     if clip_file is not None:
@@ -93,6 +93,15 @@ def pin_files(path: Path) -> dict[str, str]:
     shutil.copymode(path, partial)
     partial.replace(path)
     return found
+
+
+def _head_file(head: str | None, on_bytes: OnBytes) -> Path:
+    """As named; unnamed, what was saved by hand, or came before its tower failed, is kept."""
+    by_hand = fetched_model_file().with_name(FC_CLIP_HEAD)
+    if head is None and by_hand.is_file():
+        _require_head(by_hand)
+        return by_hand
+    return _obtain(head or FC_CLIP_HEAD_URL, FC_CLIP_HEAD, on_bytes, _require_head)
 
 
 def _clip_file(head: Path, clip: str | None, on_bytes: OnBytes) -> Path | None:

@@ -118,7 +118,8 @@ def fetch_url(
     except (OSError, HTTPException, ValueError) as error:
         raise CheckpointError(
             f"expected {url} to answer with {target.name}, but it failed"
-            f" ({error}); check the network, or copy the file to {target}"
+            f" ({error}); check the network, or get the file in another"
+            f" way, save it as {target}, and run the same command again"
         ) from error
     return target
 

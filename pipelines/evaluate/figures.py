@@ -41,7 +41,7 @@ class GradeFigures:
     num_images: int
     quality: PanopticQuality  # of all of them together
     image_pq: float | None  # mean over images of their own PQ
-    expected_pq: float | None  # mean of what the calibrated model expected
+    expected_pq: float | None  # mean of what the model expected, where it is calibrated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +124,7 @@ class ModelEvaluation:
     fingerprint: str  # sha256 of the checkpoint file
     data: DataConfig
     calibration: CalibrationConfig
+    uncalibrated: str | None  # why the grades promise nothing here; None: they do
     figures: Figures
 
     @property
@@ -150,6 +151,8 @@ class ModelEvaluation:
                 continue
             counts = measurement.by_grade[grade]
             expected = [i.expected_pq for i in images if i.expected_pq is not None]
+            if self.uncalibrated is not None:
+                expected = []  # nobody knows what to expect
             found.append(
                 GradeFigures(
                     grade=grade,

@@ -15,6 +15,7 @@ from pipelines.report.static_folder import (
     page_key,
     script_json,
 )
+from pipelines.run.grading import shown_grade
 from possam_core.evaluation.measurement import ImageResult
 
 VIEWER_FILES = (
@@ -74,8 +75,13 @@ def _head(content: PageContent) -> dict[str, Any]:
         "title": content.title,
         "claims": CLAIM_NAMES,
         "mistakes": figures.mistakes(figures.measurement.segment_pairs),
-        "worst": [
-            {"name": i.name, "pq": i.pq, "grade": i.grade, "expected_pq": i.expected_pq}
-            for i in content.worst
-        ],
+        "worst": [_worst(image, content.record["uncalibrated"]) for image in content.worst],
     }
+
+
+def _worst(image: ImageResult, uncalibrated: str | None) -> dict[str, Any]:
+    """The head of an image's card; what promises nothing is not shown as if it did."""
+    grade, expected = image.grade, image.expected_pq
+    if uncalibrated is not None and grade is not None:
+        grade, expected = shown_grade(grade, (), uncalibrated), None
+    return {"name": image.name, "pq": image.pq, "grade": grade, "expected_pq": expected}

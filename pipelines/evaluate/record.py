@@ -16,6 +16,7 @@ def to_record(evaluation: ModelEvaluation) -> dict[str, Any]:
         "model": {"name": evaluation.model, "sha256": evaluation.fingerprint},
         "data": asdict(evaluation.data),
         "calibration": asdict(evaluation.calibration),
+        "uncalibrated": evaluation.uncalibrated,
         "semantic": {name: {"miou": miou} for name, miou in figures.mean_ious.items()},
         "instances": precision,
         "grades": [asdict(grade) for grade in evaluation.grades],

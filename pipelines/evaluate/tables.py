@@ -2,8 +2,10 @@
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.evaluate.figures import ModelEvaluation
+from pipelines.run.grading import not_calibrated_here
 from possam_core.evaluation.percent import percent, quality_percents
 from possam_core.evaluation.reliability import CLASS_SCORE, PREDICTED_IOU, SCORE
 
@@ -16,8 +18,13 @@ CLAIM_NAMES = {
 
 def to_terminal(evaluation: ModelEvaluation) -> RenderableType:
     """The figures x 100, without those of single classes and images."""
+    reason = evaluation.uncalibrated
     return Group(
-        _quality(evaluation), _precision(evaluation), _reliability(evaluation), _grades(evaluation)
+        _quality(evaluation),
+        _precision(evaluation),
+        _reliability(evaluation),
+        _grades(evaluation),
+        *([] if reason is None else [Text(not_calibrated_here(reason))]),
     )
 
 
@@ -55,7 +62,8 @@ def _reliability(evaluation: ModelEvaluation) -> Table:
 
 def _grades(evaluation: ModelEvaluation) -> Table:
     table = figures_table(
-        "Grades, in percent", "grade", "images", "PQ", "PQ of an image", "expected"
+        "Grades, in percent",
+        *("grade", "images", "PQ", "PQ of an image", "expected"),
     )
     for g in evaluation.grades:
         figures = (g.quality.pq, g.image_pq, g.expected_pq)

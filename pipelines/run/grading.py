@@ -41,14 +41,15 @@ def objection(settings: PlanSettings) -> str | None:
 
 def starting_note(settings: PlanSettings) -> str | None:
     """What is known before the first image of a run is labelled; None: nothing against it."""
-    if (reason := objection(settings)) is not None:
-        return not_calibrated_here(reason)
+    notes = []
     if settings.model == PLAYGROUND_MODEL:
-        return (
+        notes.append(
             f"{settings.model} knows nothing but drawn scenes of the playground: on other images"
-            " its labels and grades mean nothing"
+            " its labels and grades mean nothing; --model fc-clip knows photographs"
         )
-    return None
+    if (reason := objection(settings)) is not None:
+        notes.append(not_calibrated_here(reason))
+    return "; ".join(notes) or None
 
 
 def why_uncalibrated(run: RunFolder) -> str | None:

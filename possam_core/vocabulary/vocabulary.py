@@ -198,7 +198,8 @@ def load_draft(path: Path | str) -> VocabularyDraft:
     path = Path(path)
     if not path.exists():
         there = sorted(each.name for each in path.parent.glob("*.y*ml"))
-        hint = nearest(path.name, there, otherwise="check the path")
+        otherwise = "check the path, write that file, or name one of `possam vocabulary list`"
+        hint = nearest(path.name, there, otherwise=otherwise)
         raise VocabularyError(f"expected a vocabulary file at {path}, found none; {hint}")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)

@@ -96,6 +96,7 @@ interface EvaluationRecord {
   calibration?: { temperature: number; expected_pq: object | null };
   reliability: Record<string, { ece: Share; bins: Bin[] }>;
   grades: GradeRecord[];
+  uncalibrated: string | null; // why the grades promise nothing here; null: they do
   segment_pairs: { true: string | null; predicted: string | null; num: number }[];
   claims: Record<string, string>;
   mistakes: Mistake[];

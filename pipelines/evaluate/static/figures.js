@@ -71,10 +71,11 @@ function provenance({ run, model, data, vocabulary, calibration, ...record }) {
 }
 
 /** @param {EvaluationRecord} record */
-function showGrades({ grades }) {
+function showGrades({ grades, uncalibrated }) {
   if (!grades.length) return;
   const rows = grades.map((g) => [g.grade, count(g.num_images), percent(g.quality.pq), percent(g.image_pq), percent(g.expected_pq)]);
-  byId("grades").replaceChildren(makeTable({ title: "What the grades were worth", columns: ["grade", "images", "PQ", "PQ of an image", "expected"], rows }));
+  const notes = uncalibrated ? [element("p", { className: "soft", textContent: `not calibrated here: ${uncalibrated}. Nobody knows what these grades promise; the PQ is measured.` })] : [];
+  byId("grades").replaceChildren(makeTable({ title: "What the grades were worth", columns: ["grade", "images", "PQ", "PQ of an image", "expected"], rows }), ...notes);
 }
 
 // The table of classes; a class that neither occurs nor is predicted comes last, however it is sorted.

@@ -107,6 +107,26 @@ def test_local_files_are_named_where_they_are(served: Path, weights: Path) -> No
     assert [file.name for file in weights.rglob("*") if file.is_file()] == ["model.yaml"]
 
 
+def test_a_head_saved_by_hand_where_the_message_says_is_taken_by_the_same_command(
+    served: Path, weights: Path
+) -> None:
+    by_hand = weights / "fc-clip/fcclip_cocopan.pth"
+    by_hand.parent.mkdir(parents=True)
+    by_hand.write_bytes((served / "head.pth").read_bytes())
+    path = fetch_fc_clip(None, str(served / "tower.bin"), lambda _: None)
+    content = yaml.safe_load(path.read_text())
+    assert content["head"] == "fcclip_cocopan.pth"
+    assert content["head_sha256"] == sha256(served / "head.pth")
+
+
+def test_a_page_saved_as_the_head_is_refused(weights: Path) -> None:
+    by_hand = weights / "fc-clip/fcclip_cocopan.pth"
+    by_hand.parent.mkdir(parents=True)
+    by_hand.write_bytes(b"<html>a page</html>")
+    with pytest.raises(CheckpointError, match="what came is no file of tensors"):
+        fetch_fc_clip(None, None, lambda _: None)
+
+
 def test_a_head_with_its_own_towers_needs_no_other(served: Path, weights: Path) -> None:
     torch.save(HEAD | {"backbone.clip_model.logit_scale": torch.ones(1)}, served / "head.pth")
     path = fetch_fc_clip(str(served / "head.pth"), None, lambda _: None)

@@ -1,5 +1,6 @@
 """A checkpoint is measured on labelled images: figures, record, page, command."""
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -11,7 +12,8 @@ import pytest
 import s3fs
 import torch
 from PIL import Image
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
+from rich.console import Console
 from safetensors.torch import save_file
 
 from pipelines.cli import main
@@ -22,6 +24,7 @@ from pipelines.evaluate import (
     ModelEvaluation,
     evaluate_model,
     to_record,
+    to_terminal,
     write_model_page,
 )
 from pipelines.evaluate.checkpoint import measure_images, open_teacher
@@ -88,6 +91,29 @@ def test_all_kinds_of_figures_are_measured(evaluation: ModelEvaluation) -> None:
     assert json.loads(json.dumps(record, allow_nan=False)) == record
 
 
+def test_grades_of_other_classes_promise_nothing(
+    evaluation: ModelEvaluation, tmp_path: Path, browser: Browser
+) -> None:
+    assert evaluation.uncalibrated is None
+    assert all(grade.expected_pq is not None for grade in evaluation.grades)
+    data = DataConfig(source="playground", world="workshop", num_scenes=2, scene_seed=5)
+    config = EvaluateConfig(model="possam-tiny", data=data, num_worst=1)
+    other = evaluate_model(config)
+    assert other.uncalibrated is not None
+    assert "not with workshop" in other.uncalibrated
+    assert to_record(other)["uncalibrated"] == other.uncalibrated
+    assert {grade.expected_pq for grade in other.grades} == {None}
+    stream = io.StringIO()
+    Console(file=stream, width=400).print(to_terminal(other))
+    assert f"not calibrated here: {other.uncalibrated}" in stream.getvalue()
+    address = write_model_page(EvaluationPage(str(tmp_path / "page")), other, config)
+    page = WatchedPage(browser).open(address)
+    expect(page.locator("#grades .soft")).to_contain_text("not calibrated here: the model was")
+    card = page.locator(".pair .facts")
+    expect(card).to_contain_text("grade uncalibrated")
+    expect(card).not_to_contain_text("expected")
+
+
 def test_shares_of_the_images_add_up_to_the_whole(evaluation: ModelEvaluation) -> None:
     images = open_images(SCENES)
     predictor = open_teacher(EvaluateConfig(model="possam-tiny", data=SCENES), images)
@@ -100,6 +126,7 @@ def test_shares_of_the_images_add_up_to_the_whole(evaluation: ModelEvaluation) -
         fingerprint=evaluation.fingerprint,
         data=SCENES,
         calibration=evaluation.calibration,
+        uncalibrated=evaluation.uncalibrated,
         figures=replace(evaluation.figures, measurement=sum(shares, Measurement())),
     )
     assert rounded(to_record(total)) == rounded(to_record(evaluation))

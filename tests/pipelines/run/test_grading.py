@@ -126,8 +126,10 @@ def test_what_is_known_before_the_first_image_is_said_in_one_line(run) -> None:
     record(run, CALIBRATED, model="possam-tiny")
     assert "drawn scenes of the playground" in note()
     record(run, CALIBRATED, model="possam-tiny", vocabulary="rooms", vocabulary_sha256="12")
-    assert note().startswith(f"{HERE}: ")
+    assert "--model fc-clip knows photographs; not calibrated here: " in note()
     assert "not with rooms" in note()
+    record(run, CALIBRATED, model="mine.safetensors", vocabulary="rooms", vocabulary_sha256="12")
+    assert note().startswith(f"{HERE}: ")
 
 
 def test_statistics_and_label_say_it_and_count_no_grade(run, capsys) -> None:
