@@ -132,6 +132,7 @@ class LabelConfig:
             title="Compile",
             help="compile SAM's encoder, which takes a minute once in each worker",
             unset="on GPUs",
+            example=True,
         ),
     ] = None
     channels_last: Annotated[
@@ -140,6 +141,7 @@ class LabelConfig:
             title="Channels last",
             help="hold the weights of convolutions with the channels last",
             unset="on GPUs",
+            example=True,
         ),
     ] = None
     error_budget: Annotated[

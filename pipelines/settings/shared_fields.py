@@ -23,6 +23,7 @@ PlannedPrecision = Annotated[
     Setting(
         help=NUMBER_FORMAT,
         unset="the plan's; of a new one bfloat16 on GPUs and float32 on CPUs",
+        example="bfloat16",
     ),
 ]
 OneGpu = Annotated[
