@@ -14,8 +14,8 @@ from pipelines.compare.image_pair import compare_image
 from pipelines.compare.index import MEASURES, Pair, PairIndex
 from pipelines.compare.partner import Partner
 from pipelines.compare.tables import flow_table, quality_table, shift_table, summary, to_terminal
-from pipelines.fetch.image_reader import ImageReader
 from pipelines.reader import LabelledRun, open_run
+from pipelines.report.photographs import Photographs
 from pipelines.report.picture import Subject, draw_pictures
 from pipelines.report.run_report import MAX_IMAGES, base_of, by_shard, orders, provenance_of
 from pipelines.report.selection import Candidate, Selection
@@ -92,11 +92,13 @@ def compare_runs(
         comparer.close()
         chosen = [candidate for candidate, _ in comparer.selection.chosen()]
         task = progress.add_task("drawing", total=len(chosen))
-        reader = ImageReader(allowed_hosts)
+        photographs = Photographs(allowed_hosts)
         for shard, places in by_shard(chosen).items():
-            for place, picture in draw_pictures(comparer.subjects(shard, places), reader):
+            for place, picture in draw_pictures(comparer.subjects(shard, places), photographs):
                 writer.add_picture(place, picture)
                 progress.advance(task)
+        if photographs.note:
+            progress.console.print(photographs.note, markup=False, soft_wrap=True)
         page = writer.finish(comparer.head())
     return ComparisonReport(comparison=comparer.comparison, page=page)
 

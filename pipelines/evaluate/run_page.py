@@ -9,7 +9,7 @@ from pipelines.evaluate.pictures import truth_layer
 from pipelines.evaluate.run import EvaluationReport
 from pipelines.evaluate.run_measurement import measure_row
 from pipelines.evaluate.truth import RunTruth
-from pipelines.fetch.image_reader import ImageReader
+from pipelines.report.photographs import Photographs
 from pipelines.report.picture import Subject, draw_pictures
 from pipelines.run.committed import open_committed, read_machine_rows
 from pipelines.run.parts import read_shard
@@ -54,14 +54,14 @@ class _Worst:
         if not self._places:
             return []
         truth = RunTruth(self._folder, location=self._report.ground_truth, masks=self._config.masks)
-        reader = ImageReader(self._config.allowed_hosts)
+        photographs = Photographs(self._config.allowed_hosts)
         drawn: dict[int, dict[str, Any]] = {}
         for committed in read_machine_rows(self._folder):
             rows = [r for r in to_rows(committed.rows) if r["image_id"] in self._places]
             pairs = list(truth.read_all(rows))
             subjects = self._subjects(committed.shard, pairs)
             mistakes = {self._place(row): self._mistakes(row, true) for row, true in pairs}
-            for place, picture in draw_pictures(subjects, reader):
+            for place, picture in draw_pictures(subjects, photographs):
                 drawn[place] = picture | {"mistakes": mistakes[place]}
         return [picture for _, picture in sorted(drawn.items())]
 

@@ -145,6 +145,7 @@ def candidates(
     columns = rows.select(["image_id", "status"]).to_pydict()
     grades = shown_grades(rows["quality"], uncalibrated).to_pylist()
     scores = pc.struct_field(rows["quality"], "mean_score").to_pylist()
+    marks = _marks(rows["quality"])
     for i, (image_id, status) in enumerate(zip(*columns.values(), strict=True)):
         if status == OK:
             yield Candidate(
@@ -153,7 +154,18 @@ def candidates(
                 row=first_row + i,
                 shard=shard,
                 position=i,
+                mark=marks[i],
             )
+
+
+def _marks(quality: pa.ChunkedArray) -> list[str]:
+    """All numbers that were measured of each image's labels, as one text."""
+    numbers = [
+        pc.struct_field(quality, field.name).to_numpy().astype(np.float64)
+        for field in QUALITY_TYPE
+        if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+    ]
+    return [row.tobytes().hex() for row in np.stack(numbers, axis=1)]
 
 
 def _numbers(rows: pa.Table, key: str) -> list[float | None]:

@@ -16,14 +16,14 @@ from numpy import ndarray
 from PIL import Image
 
 from pipelines.corpus.image import InputImage
-from pipelines.fetch.image_reader import ImageReader
 from pipelines.report.overlay import DrawnSegment, draw_overlay, segment_colour
+from pipelines.report.photographs import Photographs
 from pipelines.run.id_map import id_map
 from pipelines.schema import LabelledRow
-from pipelines.storage.store import STORE_ERRORS
 from possam_core.images.decode import ImageError, decode_image
 from possam_core.labels.id_colours import hex_colour
 
+DRAWN_SINCE = "2026-12"  # pictures look as they do; a later report keeps an earlier one's
 SIDE_PX = 384  # the longer one
 THREADS = 4
 _JPEG_QUALITY = 80
@@ -65,13 +65,13 @@ class LabelLayer:
 
 
 def draw_pictures(
-    subjects: Sequence[Subject], reader: ImageReader
+    subjects: Sequence[Subject], photographs: Photographs
 ) -> Iterator[tuple[int, Picture]]:
     """Each subject's place and picture, in any order; read and drawn in threads."""
     by_id = {subject.image.image_id: subject for subject in subjects}
-    units = reader.units(subject.image for subject in subjects)
+    units = photographs.units(subject.image for subject in subjects)
     with ThreadPoolExecutor(THREADS) as pool:
-        for drawn in pool.map(partial(_draw_unit, reader, by_id), units):
+        for drawn in pool.map(partial(_draw_unit, photographs, by_id), units):
             yield from drawn
 
 
@@ -88,14 +88,10 @@ def draw_picture(
 
 
 def _draw_unit(
-    reader: ImageReader, subjects: Mapping[str, Subject], unit: list[InputImage]
+    photographs: Photographs, subjects: Mapping[str, Subject], unit: list[InputImage]
 ) -> list[tuple[int, Picture]]:
-    try:
-        contents: Sequence[bytes | ImageError | None] = [f.data for f in reader.fetch(unit)]
-    except STORE_ERRORS:  # the labels are still shown
-        contents = [None] * len(unit)
     drawn = []
-    for image, content in zip(unit, contents, strict=True):
+    for image, content in zip(unit, photographs.read(unit), strict=True):
         subject = subjects[image.image_id]
         layers = [
             layer if layer is None or isinstance(layer, LabelLayer) else LabelLayer.of(layer)
@@ -105,8 +101,8 @@ def _draw_unit(
     return drawn
 
 
-def _decode(content: bytes | ImageError | None) -> UInt8[ndarray, "H W 3"] | None:
-    if not isinstance(content, bytes):
+def _decode(content: bytes | None) -> UInt8[ndarray, "H W 3"] | None:
+    if content is None:
         return None
     try:
         return decode_image(content).pixels

@@ -1,16 +1,17 @@
 """`possam report`: a run, worst images first, as a folder that opens in a browser."""
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 from rich.console import Console
 
 from pipelines.bars import bars
-from pipelines.fetch.image_reader import ImageReader
 from pipelines.reader import LabelledRun, open_run
 from pipelines.report.index import RunIndex, candidates, measures
-from pipelines.report.picture import Subject, draw_pictures
+from pipelines.report.photographs import Photographs
+from pipelines.report.picture import DRAWN_SINCE, Subject, draw_pictures
 from pipelines.report.selection import Candidate, Selection
 from pipelines.report.viewer import Head, Measure, Order, ViewerWriter
 from pipelines.run.committed import read_rows
@@ -72,22 +73,29 @@ def write_report(
             )
             selection.add(found)
             writer.add_rows(index.add(rows))
-        chosen = selection.chosen()
-        task = progress.add_task("drawing", total=len(chosen))
-        reader = ImageReader(allowed_hosts)
-        for shard, places in by_shard([candidate for candidate, _ in chosen]).items():
+        chosen = [candidate for candidate, _ in selection.chosen()]
+        marks = [_mark(opened, candidate) for candidate in chosen]
+        taken = writer.take_over({mark: place for place, mark in enumerate(marks)})
+        task = progress.add_task("drawing", total=len(chosen), completed=len(taken))
+        photographs = Photographs(allowed_hosts)
+        for shard, places in by_shard(chosen, without=taken).items():
             subjects = _subjects(opened, opened.read_shard(shard), shard, places)
-            for place, picture in draw_pictures(subjects, reader):
-                writer.add_picture(place, picture)
+            for place, picture in draw_pictures(subjects, photographs):
+                writer.add_picture(place, picture | {"mark": marks[place]})
                 progress.advance(task)
-        return writer.finish(_head(opened, index, selection))
+        if photographs.note:
+            progress.console.print(photographs.note, markup=False, soft_wrap=True)
+        return writer.finish(_head(opened, index, selection, photographs))
 
 
-def by_shard(chosen: Sequence[Candidate]) -> dict[int, dict[int, Candidate]]:
-    """The chosen candidates by shard and by place."""
+def by_shard(
+    chosen: Sequence[Candidate], *, without: Collection[int] = ()
+) -> dict[int, dict[int, Candidate]]:
+    """The chosen candidates by shard and by place, but for some places."""
     shards: defaultdict[int, dict[int, Candidate]] = defaultdict(dict)
     for place, candidate in enumerate(chosen):
-        shards[candidate.shard][place] = candidate
+        if place not in without:
+            shards[candidate.shard][place] = candidate
     return dict(sorted(shards.items()))
 
 
@@ -132,6 +140,23 @@ def _teacher_facts(teacher: TeacherRecord | None) -> Iterator[tuple[str, str]]:
         yield "Files of the teacher", teacher.files_text
 
 
+def _mark(run: LabelledRun, candidate: Candidate) -> str:
+    """Another one if the picture would be another: of other labels, or drawn in another way.
+
+    Of one plan and image the numbers that were measured tell labels apart; corrections, which may
+    keep them all, have a time.
+    """
+    corrected = run.corrections.get(candidate.image_id)
+    parts = (
+        DRAWN_SINCE,
+        run.plan.plan_id,
+        candidate.image_id,
+        candidate.mark,
+        "" if corrected is None else corrected.corrected_at.isoformat(),
+    )
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+
+
 def _subjects(
     run: LabelledRun, rows: pa.Table, shard: int, places: dict[int, Candidate]
 ) -> list[Subject]:
@@ -145,9 +170,11 @@ def _subjects(
     ]
 
 
-def _warning(run: LabelledRun) -> Iterator[str]:
+def _warnings(run: LabelledRun, photographs: Photographs) -> Iterator[str]:
     if run.uncalibrated is not None:
         yield standing(run.uncalibrated)
+    if photographs.note:
+        yield photographs.note
 
 
 def _grade_totals(index: RunIndex) -> Iterator[tuple[str, int]]:
@@ -158,7 +185,9 @@ def _grade_totals(index: RunIndex) -> Iterator[tuple[str, int]]:
             yield "Uncalibrated" if grade == UNCALIBRATED else f"Grade {grade}", number
 
 
-def _head(run: LabelledRun, index: RunIndex, selection: Selection) -> Head:
+def _head(
+    run: LabelledRun, index: RunIndex, selection: Selection, photographs: Photographs
+) -> Head:
     chosen = selection.chosen()
     counts = index.num_per_grade
     totals = {
@@ -185,7 +214,7 @@ def _head(run: LabelledRun, index: RunIndex, selection: Selection) -> Head:
         facts=FACTS,
         totals=[(name, f"{count:,}") for name, count in totals.items()],
         bar=[(grade, counts[grade]) for grade in index.grades if counts[grade]],
-        notes=(*_warning(run), selection.describe()),
+        notes=(*_warnings(run, photographs), selection.describe()),
         errors=index.errors(),
         provenance=provenance_of(run),
         pictures=[candidate.row for candidate, _ in chosen],

@@ -20,6 +20,7 @@ class Candidate:
     row: int  # in the index
     shard: int
     position: int  # in the shard
+    mark: str = ""  # of its labels: with others, it is another
 
     @property
     def draw(self) -> bytes:

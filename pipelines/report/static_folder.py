@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -26,6 +26,7 @@ MEDIA_TYPES = {
 }
 START = "index.html"
 HEAD = "data/head.js"
+PAGES = "data/page-"
 PAGE_SIZE = 8  # pictures in a file: about 300 KB
 _NUMBERED = re.compile(r"data/(index|page)-\d+\.js")
 
@@ -70,6 +71,17 @@ class StaticFolder:
         self._written.add(key)
         self._digest.update(data)
 
+    def earlier_pages(self) -> Iterator[bytes]:
+        """The pages of pictures that an earlier viewer has left, until they are rewritten.
+
+        Raises:
+            ConfigError: the folder cannot be read.
+        """
+        for key in sorted(key for key in self._stale if key.startswith(PAGES)):
+            with writing_named(self.location, flag=self._flag):
+                if (data := self._folder.read(key)) is not None:
+                    yield data
+
     def put_scripts(self, *files: Traversable) -> None:
         """Write scripts and styles, and the library that draws charts.
 
@@ -112,7 +124,7 @@ def _filled(template: Traversable, fields: Mapping[str, str]) -> str:
 
 def page_key(number: int) -> str:
     """The key of a file of pictures."""
-    return f"data/page-{number:05d}.js"
+    return f"{PAGES}{number:05d}.js"
 
 
 def script_json(content: object) -> bytes:

@@ -5,6 +5,7 @@ few pictures, so that a bucket has few objects and a page that scrolls into view
 data is JavaScript that calls a function, because an HTML page opened from disk may not fetch.
 """
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from pipelines.report.static_folder import (
     script_json,
 )
 
+PAGE_CALL = b"possam.page("
 INDEX_ROWS = 8192  # at least so many in a file of the index: about 1 MB
 OWN = resources.files(__package__) / "static"
 STYLE_AND_SCRIPTS = (
@@ -152,9 +154,33 @@ class ViewerWriter:
             self._write_index()
 
     def add_picture(self, place: int, picture: Mapping[str, Any]) -> None:
-        """Keep the picture that `Head.pictures` lists at `place`."""
+        """Keep the picture that `Head.pictures` lists at `place`.
+
+        If it has a photograph and a text "mark", `take_over` knows it again.
+        """
+        self._keep(place, script_json(picture))
+
+    def take_over(self, places: Mapping[str, int]) -> set[int]:
+        """Keep the pictures of an earlier viewer here that have one of these marks.
+
+        Args:
+            places: of each mark.
+
+        Returns:
+            The places that need no other picture.
+        """
+        taken = set()
+        for page in self._folder.earlier_pages():
+            for picture, text in pictures_in(page):
+                place = places.get(picture.get("mark", ""))
+                if place is not None and picture.get("photo"):
+                    self._keep(place, text)
+                    taken.add(place)
+        return taken
+
+    def _keep(self, place: int, text: bytes) -> None:
         begin = self._spool.tell()
-        self._spool.write(script_json(picture))
+        self._spool.write(text)
         self._spans[place] = (begin, self._spool.tell())
 
     def finish(self, head: Head) -> str:
@@ -162,7 +188,7 @@ class ViewerWriter:
         if self._blocks:
             self._write_index()
         for number, page in enumerate(self._pages(len(head.pictures))):
-            self._folder.put(page_key(number), b"possam.page(%d,[%s]);\n" % (number, page))
+            self._folder.put(page_key(number), b"%s%d,[%s]);\n" % (PAGE_CALL, number, page))
         self._spool.close()
         content = asdict(head) | {
             "num_rows": self.num_rows,
@@ -174,7 +200,7 @@ class ViewerWriter:
         return self._folder.finish(OWN / START, title=head.title)
 
     def _write_index(self) -> None:
-        blocks = [asdict(block) for block in self._blocks]
+        blocks = [_plain(block) for block in self._blocks]
         name = f"data/index-{self._num_index_files:05d}.js"
         self._folder.put(name, b"possam.rows(%s);\n" % script_json(blocks))
         self._num_index_files += 1
@@ -188,3 +214,31 @@ class ViewerWriter:
                 self._spool.seek(begin)
                 page.append(self._spool.read(end - begin) or b"null")
             yield b",".join(page)
+
+
+def pictures_in(page: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """The pictures of a page, each with its own text; those before the first damage."""
+    text = page.decode("ascii", "replace")
+    start = text.find("[") + 1
+    if not text.startswith(PAGE_CALL.decode()) or not start:
+        return
+    while text[start : start + 1] == "{":
+        try:
+            picture, end = json.JSONDecoder().raw_decode(text, start)
+        except json.JSONDecodeError:
+            return
+        yield picture, text[start:end].encode("ascii")
+        start = end + 1  # after the comma
+
+
+def _plain(block: RowBlock) -> dict[str, Any]:
+    """As `asdict`, which would copy every number by itself."""
+    facets = {
+        key: {"counts": facet.counts, "values": facet.values} for key, facet in block.facets.items()
+    }
+    return {
+        "names": block.names,
+        "measures": block.measures,
+        "facets": facets,
+        "messages": block.messages,
+    }

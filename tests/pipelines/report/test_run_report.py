@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import shutil
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipelines.cli.command import app
+from pipelines.corpus.image import InputImage
+from pipelines.fetch.image_reader import ImageReader
 from pipelines.report import viewer, write_report
+from pipelines.report.photographs import Photographs
 from pipelines.run.committed import CORRECTION_SCHEMA, read_rows
 from pipelines.run.folder import SCHEMA_VERSION, RunFolder, correction_key, shard_key
 from possam_core.errors import ConfigError
@@ -122,6 +126,55 @@ def test_an_image_that_is_gone_or_changed_since_shows_its_overlay_alone(run):
     assert all(p["layers"][0]["overlay"] for p in pictures)
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_second_report_takes_over_the_pictures_of_the_first_and_is_the_same(run):
+    report = Path(write_report(run)).parent
+    first = files_of(report)
+    shutil.rmtree(Path(run).parent / "images")  # so that nothing can be drawn again
+    write_report(run)
+    assert files_of(report) == first
+
+
+def test_a_picture_that_is_damaged_or_has_no_photograph_is_drawn_again(run, monkeypatch):
+    monkeypatch.setattr(viewer, "PAGE_SIZE", 2)
+    report = Path(write_report(run)).parent
+    first = files_of(report)
+    whole = first["data/page-00000.js"]
+    (report / "data/page-00000.js").write_bytes(whole[: len(whole) - 200])  # in its second picture
+    images, elsewhere = Path(run).parent / "images", Path(run).parent / "elsewhere"
+    images.rename(elsewhere)
+    pictures = read_pictures(Path(write_report(run)).parent)
+    assert [p["photo"] is None for p in pictures] == [False, True, False, False]
+    (note,) = (note for note in read_head(report)["notes"] if "could not be read" in note)
+    assert note.startswith("1 photograph could not be read (the first: ")
+    elsewhere.rename(images)
+    write_report(run)
+    assert files_of(report) == first
+
+
+def test_a_store_that_gives_no_image_is_asked_once_and_the_page_says_why(s3_server, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens there
+    photographs = Photographs()
+    images = [
+        InputImage(image_id=str(i), uri=f"s3://gone/{i}.jpg", size=None, etag=None)
+        for i in range(50)
+    ]
+    asked = []
+    fetch = ImageReader.fetch
+    monkeypatch.setattr(ImageReader, "fetch", lambda *a: asked.append(a) or fetch(*a))
+    for unit in photographs.units(images):
+        assert photographs.read(unit) == [None]
+    assert len(asked) == 1
+    assert photographs.note.startswith("50 photographs could not be read (the first: ")
+
+
 def test_a_run_of_errors_only_and_an_image_without_segments_still_give_a_report(tmp_path):
     failed = write_report(write_run(tmp_path / "failed", {"a.png": TRUNCATED}))
     head = read_head(Path(failed).parent)
@@ -159,14 +212,14 @@ def test_no_file_names_an_external_address_and_the_plotting_library_is_its_packa
 
 
 def test_links_change_with_what_they_lead_to_so_that_no_cache_mixes_two_reports(run):
-    def links() -> list[str]:
-        return re.findall(r"\?v=(\w+)", Path(write_report(run)).read_text())
+    def links(max_images: int = 4) -> list[str]:
+        page = write_report(run, max_images=max_images)
+        return re.findall(r"\?v=(\w+)", Path(page).read_text())
 
     first = links()
     assert len(set(first)) == 1
     assert links() == first
-    (Path(run).parent / "images" / "a.png").unlink()
-    assert set(links()).isdisjoint(first)
+    assert set(links(max_images=3)).isdisjoint(first)
 
 
 def test_a_report_in_a_bucket_is_served_as_what_it_is(run, s3_server, tmp_path):
@@ -215,6 +268,7 @@ def test_what_people_have_corrected_is_shown_as_they_left_it_and_counted(run):
     (row,) = read_rows(folder, shard_key(0)).slice(0, 1).to_pylist()
     row["quality"] |= {"grade": "A", "reasons": ["corrected"], "mean_score": 1.0}
     row["segments_info"] = row["segments_info"][:1]
+    write_report(run)
     now = datetime.now(UTC)
     row |= {"author": "me", "corrected_at": now, "source": "mine.json"}
     stream = io.BytesIO()
