@@ -16,15 +16,14 @@ from pipelines.run.classes import Category, read_categories
 from pipelines.run.committed import (
     Commits,
     Correction,
-    corrections_in,
     find_commits,
-    newest_rows,
     read_rows,
     substitute,
 )
 from pipelines.run.folder import SCHEMA_VERSION, RunFolder, shard_key
 from pipelines.run.grading import require_calibrated, why_uncalibrated
 from pipelines.run.manifest import current_manifest
+from pipelines.run.newer_files import NewerFiles
 from pipelines.run.plan import Plan, load_plan
 from pipelines.schema import OK, ROW_SCHEMA
 from pipelines.storage.store import trouble_named
@@ -135,7 +134,8 @@ class LabelledRun:
     @cached_property
     def corrections(self) -> dict[str, Correction]:
         """The author and time of each correction, by image id."""
-        return corrections_in(self._newer)
+        with trouble_named(self.location):
+            return self._newer.corrections()
 
     def shards(self) -> list[int]:
         """The committed shards, ascending."""
@@ -251,9 +251,9 @@ class LabelledRun:
         return RunFolder(self.location)
 
     @cached_property
-    def _newer(self) -> pa.Table:
+    def _newer(self) -> NewerFiles:
         with trouble_named(self.location):
-            return newest_rows(self._run, self.commits.newer)
+            return NewerFiles(self._run, self.commits.newer)
 
     @cached_property
     def _class_indices(self) -> dict[int, int]:
@@ -262,4 +262,5 @@ class LabelledRun:
     def _newest(self, shard: int) -> pa.Table:
         """All rows of a shard, before the filter."""
         with trouble_named(self.location):
-            return substitute(read_rows(self._run, shard_key(shard)), self._newer)
+            rows = read_rows(self._run, shard_key(shard))
+            return substitute(rows, self._newer.rows_of(rows["image_id"]))

@@ -131,11 +131,11 @@ def not_parquet(uri: str, error: Exception) -> ConfigError:
     )
 
 
-def read_rows(run: RunFolder, key: str) -> pa.Table:
-    """The rows of one file, of `schema.ROW_SCHEMA` or else, of people, of CORRECTION_SCHEMA.
+def open_rows(run: RunFolder, key: str) -> pq.ParquetFile:
+    """One file of rows, to read columns of.
 
     Raises:
-        ConfigError: it was removed or damaged after its commit, or has another schema.
+        ConfigError: it was removed or damaged after its commit.
     """
     data = run.read(key)
     if data is None:
@@ -144,7 +144,19 @@ def read_rows(run: RunFolder, key: str) -> pa.Table:
             " to restore it"
         )
     try:
-        rows = pq.ParquetFile(pa.BufferReader(data)).read()
+        return pq.ParquetFile(pa.BufferReader(data))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise not_parquet(f"{run.location}/{key}", error) from error
+
+
+def read_rows(run: RunFolder, key: str) -> pa.Table:
+    """The rows of one file, of `schema.ROW_SCHEMA` or else, of people, of CORRECTION_SCHEMA.
+
+    Raises:
+        ConfigError: it was removed or damaged after its commit, or has another schema.
+    """
+    try:
+        rows = open_rows(run, key).read()
     except (pa.ArrowInvalid, OSError) as error:
         raise not_parquet(f"{run.location}/{key}", error) from error
     schemas = CORRECTION_SCHEMAS if CORRECTION_KEY.fullmatch(key) else ROW_SCHEMAS
@@ -186,13 +198,6 @@ def substitute(rows: pa.Table, newest: pa.Table) -> pa.Table:
     own = pa.array(range(rows.num_rows), pa.int64())
     chosen = pc.coalesce(pc.add(places.cast(pa.int64()), rows.num_rows), own)
     return both.take(chosen).replace_schema_metadata(rows.schema.metadata)
-
-
-def corrections_in(newest: pa.Table) -> dict[str, Correction]:
-    """The correction of each image in `newest` that people have corrected."""
-    columns = ["image_id", "author", "corrected_at", "source"]
-    corrected = newest.filter(pc.is_valid(newest["author"])).select(columns)
-    return {row.pop("image_id"): Correction(**row) for row in corrected.to_pylist()}
 
 
 def _read_shards(run: RunFolder, newer: Iterable[str]) -> Iterator[CommittedShard]:
