@@ -7,7 +7,7 @@ first one's, byte for byte. `possam stats` and `possam verify` follow. Writes
 """
 
 import hashlib
-import os
+import json
 import platform
 import subprocess
 import sys
@@ -26,16 +26,20 @@ KILOBYTE = 1024  # Linux's unit of resident memory
 POSSAM = str(Path(sys.executable).with_name("possam"))
 
 
+# In a small process of its own: a child's peak begins with the memory of the process that forks it.
+MEASURE = """
+import json, resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+
+
 def measured(*arguments: str) -> dict[str, float]:
     """Processor seconds and the peak of resident memory of one command; it may find problems."""
-    process = subprocess.Popen(
-        [POSSAM, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _, _, usage = os.wait4(process.pid, 0)
-    return {
-        "processor s": usage.ru_utime + usage.ru_stime,
-        "MB": usage.ru_maxrss * KILOBYTE / 1e6,
-    }
+    command = [sys.executable, "-c", MEASURE, POSSAM, *arguments]
+    seconds, kilobytes = json.loads(subprocess.check_output(command))
+    return {"processor s": seconds, "MB": kilobytes * KILOBYTE / 1e6}
 
 
 def digest(folder: Path) -> str:
