@@ -27,6 +27,7 @@ SIGNATURES = (
     b"BM",
 )  # of FORMATS, in order
 PNG_SIGNATURE = SIGNATURES[1]
+PNG_DEPTH_AT = 24  # bytes from the start: of bits a sample
 BMP_HEADER_BYTES = (12, 16, 40, 52, 56, 64, 108, 124)
 # fmt: off
 OTHER_SIGNATURES = (
@@ -114,12 +115,13 @@ def decode_image(data: bytes) -> DecodedImage:
     # Pillow raises OSError, ValueError, SyntaxError, struct.error ... on malformed files: hence the
     # broad clauses here, each of which ends in an error code.
     try:
-        with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
+        file = _without_metadata(data)
+        with Image.open(io.BytesIO(file), formats=FORMATS) as image:
             _refuse_extreme_shapes(*image.size)
             pixels = _decode_plain_jpeg(data, image)
             if pixels is None:
                 image.load()
-                pixels = np.array(_to_rgb(image), dtype=np.uint8)
+                pixels = np.array(_to_rgb(image, file), dtype=np.uint8)
             exif_orientation = _exif_orientation(image)
     except ImageError:
         raise
@@ -193,7 +195,9 @@ def _exif_orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and value in TURNS else UPRIGHT
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, data: bytes) -> Image.Image:
+    if image.format == "PNG" and image.mode in ("L", "RGB") and "transparency" in image.info:
+        return _without_transparent_colour(image, data)
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips it to white
         grey = np.asarray(image).astype(np.int64)
         high_bytes = (grey >> 8).clip(0, 255).astype(np.uint8)
@@ -204,6 +208,33 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _without_transparent_colour(image: Image.Image, data: bytes) -> Image.Image:
+    """White where a PNG without alpha has the one colour that stands for transparent.
+
+    That colour is in samples of the file's own depth, of which only the low bits count, where
+    Pillow's pixels are of 8 bits.
+    """
+    depth = data[PNG_DEPTH_AT]
+    colour = np.atleast_1d(image.info["transparency"]) & (2**depth - 1)
+    pixels = np.array(image)
+    if depth == 16:  # colours that differ in their low bytes alone are others
+        is_transparent = (pixels == colour >> 8) & (_low_bytes(data) == colour & 255)
+    else:
+        is_transparent = pixels == colour * (255 // (2**depth - 1))
+    pixels[is_transparent if image.mode == "L" else is_transparent.all(axis=-1)] = 255
+    return Image.fromarray(pixels).convert("RGB")
+
+
+def _low_bytes(data: bytes) -> UInt8[ndarray, "H W 3"]:
+    """The low bytes of a PNG of 16-bit RGB, of which Pillow gives the high ones.
+
+    A PNG has the high byte first; read as if it had the low one first, its low bytes are the high.
+    """
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
+        return np.array(image, dtype=np.uint8)
 
 
 def _name_failure(data: bytes, error: Exception) -> ImageError:
