@@ -15,10 +15,10 @@ from obstore.store import ObjectStore
 
 from pipelines.corpus.container import embedded_column, image_bytes, open_container
 from pipelines.corpus.image import InputImage, content_etag
-from pipelines.storage.addresses import local_path, split_s3
+from pipelines.storage.addresses import BadKeyError, local_path, split_object
 from pipelines.storage.retry import Patience, Retries
 from pipelines.storage.store import open_bucket
-from possam_core.errors import ConfigError
+from possam_core.errors import ConfigError, one_line
 from possam_core.images.decode import MAX_BYTES, ImageError, ImageErrorCode
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,9 @@ class ContainerReader:
             except FileNotFoundError:
                 gone = ImageError(ImageErrorCode.NOT_FOUND, f"{container} is gone")
                 return [gone for _ in unit]
+            except BadKeyError as error:
+                bad = ImageError(ImageErrorCode.BAD_KEY, one_line(error))
+                return [bad for _ in unit]
             except (GenericError, OSError):
                 logger.info("reading %s failed", container, exc_info=True)
                 if not retries.again():
@@ -99,7 +102,7 @@ class ContainerReader:
         return [data[s : s + (i.size or 0)] for s, i in zip(starts, images, strict=True)]
 
     def _get_range(self, container: str, first: int, end: int) -> bytes:
-        bucket, key = split_s3(container)
+        bucket, key = split_object(container)
         if bucket not in self._buckets:
             self._buckets[bucket] = open_bucket(bucket)
         if first == end:

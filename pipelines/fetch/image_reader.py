@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines.corpus.image import InputImage, content_etag
 from pipelines.fetch.container_reader import ContainerReader
 from pipelines.fetch.http_reader import HttpReader
-from pipelines.storage.addresses import is_http, local_path, split_s3
+from pipelines.storage.addresses import BadKeyError, is_http, local_path, split_object
 from pipelines.storage.object_reader import DamagedReadError, ObjectReader
 from pipelines.storage.store import open_bucket
 from possam_core.errors import one_line
@@ -84,7 +84,10 @@ class ImageReader:
             return Fetched(image, error)
 
     def _read_s3(self, image: InputImage) -> bytes:
-        bucket, key = split_s3(image.uri)
+        try:
+            bucket, key = split_object(image.uri)
+        except BadKeyError as error:
+            raise ImageError(ImageErrorCode.BAD_KEY, one_line(error)) from error
         if bucket not in self._buckets:
             self._buckets[bucket] = ObjectReader(open_bucket(bucket))
 

@@ -10,6 +10,10 @@ S3_SCHEME = "s3://"
 FILE_SCHEME = "file://"  # used only for local names that are not UTF-8
 
 
+class BadKeyError(OSError):
+    """The store's client cannot address the object."""
+
+
 def is_s3(location: str) -> bool:
     """Whether `location` names a bucket rather than a local path."""
     return location.startswith(S3_SCHEME)
@@ -50,6 +54,22 @@ def split_s3(location: str) -> tuple[str, str]:
     bucket, _, key = location.removeprefix(S3_SCHEME).partition("/")
     if not bucket:
         raise ConfigError(f"expected s3://bucket/prefix, got {location!r}; name the bucket")
+    return bucket, key
+
+
+def split_object(uri: str) -> tuple[str, str]:
+    """Bucket and key of one object.
+
+    Raises:
+        BadKeyError: the key begins or ends with a slash, which the client would strip: it would
+            read another object.
+    """
+    bucket, key = split_s3(uri)
+    if key != key.strip("/"):
+        raise BadKeyError(
+            f"expected a key without a slash at its beginning or end, got {key!r}; copy the object"
+            " to another key"
+        )
     return bucket, key
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 import obstore
 
-from pipelines.storage.addresses import local_path, split_s3
+from pipelines.storage.addresses import local_path, split_object
 from pipelines.storage.retry import Patience, Retries
 from pipelines.storage.store import STORE_ERRORS, open_bucket
 
@@ -35,7 +35,7 @@ class ObjectFile(io.RawIOBase):
     """
 
     def __init__(self, uri: str) -> None:
-        bucket, self._key = split_s3(uri)
+        bucket, self._key = split_object(uri)
         self._store = open_bucket(bucket)
         about = obstore.head(self._store, self._key)
         self._size, self._etag = about["size"], about["e_tag"]
@@ -87,7 +87,7 @@ class _Download(io.RawIOBase):
         return len(part)
 
     def _arriving(self) -> Iterator[bytes]:
-        bucket, key = split_s3(self._uri)
+        bucket, key = split_object(self._uri)
         store, position = open_bucket(bucket), 0
         retries = Retries(PATIENCE)
         about = obstore.head(store, key)

@@ -172,3 +172,9 @@ def test_a_stream_that_breaks_is_resumed(proxy: Proxy, make_bucket, read_rows) -
     rows = read_rows(f"{bucket}/a.tar")
     assert [row["etag"] for row in rows] == [etag(b"a" * 1000), etag(b"b" * 1000)]
     assert proxy.cuts == []
+
+
+def test_a_tar_whose_key_the_client_cannot_express_is_refused(make_bucket, read_rows) -> None:
+    bucket = make_bucket("slash", {"/a.tar": TWO, "a.tar": TWO})
+    with pytest.raises(ConfigError, match=r"without a slash at its beginning or end, got '/a.tar'"):
+        read_rows(f"{bucket}//*.tar")

@@ -71,6 +71,16 @@ def test_what_the_plan_does_not_know_is_not_checked(tmp_path: Path, s3_server: s
     assert ImageReader().read(replace(unknown, uri="s3://reader/unknown.jpg")) == b"any"
 
 
+@pytest.mark.parametrize("key", ["/a.jpg", "a.jpg/", "//a.jpg"])
+def test_a_key_with_a_slash_at_an_end_is_not_read_as_the_object_without_it(
+    s3_server: str, tmp_path: Path, key: str
+) -> None:
+    obstore.put(_bucket("reader"), "a.jpg", b"another object")
+    listed_by_people = replace(plan(tmp_path), size=None, etag=None, uri=f"s3://reader/{key}")
+    assert code_of(listed_by_people) == "bad_key"
+    assert code_of(replace(listed_by_people, container=f"s3://reader/{key}", offset=0)) == "bad_key"
+
+
 def test_web_addresses_are_refused_unless_their_host_is_allowed(tmp_path: Path) -> None:
     assert code_of(replace(plan(tmp_path), uri="https://example.org/a.jpg")) == "bad_key"
 
