@@ -18,6 +18,7 @@ from benchmarks.attention_flops import FlopCounter
 from benchmarks.gpu import keeping
 from benchmarks.posing import GPU, Counts, counting, pose, pose_network
 from benchmarks.report import write_json
+from possam_core.arithmetic import Precision
 from possam_core.decoder.mask_decoder import FULL_SIZE_MASK_DECODER, MaskPrediction
 from possam_core.decoder.pixel_decoder import FULL_SIZE_PIXEL_DECODER, make_pixel_decoder
 from possam_core.decoder.pyramid import PYRAMID_SCALES
@@ -25,7 +26,7 @@ from possam_core.encoders.clip import ClipConfig
 from possam_core.encoders.sam import SAM_CONFIGS, SamConfig, SamEncoder
 from possam_core.images.batch import ImageBatch, make_batch
 from possam_core.labels.calibration import CalibrationConfig, ExpectedPqConfig, LogitMap
-from possam_core.model import MaskClassification, ModelCard, PosSAM, Precision, full_size
+from possam_core.model import MaskClassification, ModelCard, PosSAM, full_size
 from possam_core.playground import PLAYGROUND, generate_scene
 from possam_core.predictor import Predictor
 from possam_core.training.data.scenes import SceneBatch

@@ -63,7 +63,7 @@ def plan(settings: LabelConfig, as_json: JsonOption = False) -> None:
 
 
 @labelling_app.command()
-@takes_settings(LabelConfig, arguments=IMAGES, without=("error_budget", "single_writer"))
+@takes_settings(LabelConfig, arguments=IMAGES, without=("error_budget", "single_writer", "force"))
 def probe(
     settings: LabelConfig,
     num_images: Annotated[

@@ -24,6 +24,8 @@ from possam_core.vocabulary.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
+BEFORE_A_PLAN = ("_plan/", "_runs/")  # beginnings of what a run may hold without one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedRun:
@@ -191,4 +193,15 @@ def _open_new_run(config: LabelConfig) -> RunFolder:
             f"expected a new run folder or one with a plan, but {config.output} has labels and no"
             " plan; choose another --output"
         )
+    if not config.force and (other := next(filter(_is_foreign, run.keys("")), None)):
+        raise ConfigError(
+            f"expected an empty folder or a run at {config.output}, but it holds {other}, which is"
+            " no part of a run; choose another --output, or start one there all the same with"
+            " --force"
+        )
     return run
+
+
+def _is_foreign(key: str) -> bool:
+    """Whether a file is of neither a plan that was not finished nor hidden."""
+    return not key.startswith(BEFORE_A_PLAN) and not key.rpartition("/")[2].startswith(".")

@@ -158,6 +158,9 @@ class LabelConfig:
     single_writer: Annotated[
         bool, Setting(help="for stores without conditional writes: one run only")
     ] = False
+    force: Annotated[
+        bool, Setting(help="start a run in a folder that already holds other files")
+    ] = False
     prices: Annotated[
         PriceConfig, Setting(help="what things cost, for estimates and the cost so far")
     ] = field(default_factory=PriceConfig)

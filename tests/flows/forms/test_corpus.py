@@ -152,6 +152,7 @@ def test_every_setting_of_the_job_is_in_the_form_or_has_a_reason_not_to_be() -> 
         "precision": "comes with the preset",
         "compile": "its default is right on a GPU; the command and its YAML file have it",
         "channels_last": "as compile",
+        "force": "a form starts runs in folders of their own",
         "prices": "worker_hour_price and currency: the flow shows no other cost",
     }
     for form in (LabelCorpusForm, LabelNewForm):
@@ -179,7 +180,7 @@ def test_every_field_of_a_form_is_annotated_with_its_help(form: type) -> None:
 
 def test_a_retry_asks_for_every_setting_that_the_plan_does_not_hold() -> None:
     planned = {field.name for field in fields(PlanSettings)} | {"output", "prices"}
-    in_no_form = {"compile", "channels_last"}
+    in_no_form = {"compile", "channels_last", "force"}
     asked = {field.name for field in fields(RetryFailedForm)}
     assert {field.name for field in fields(LabelConfig)} - planned - in_no_form <= asked
 

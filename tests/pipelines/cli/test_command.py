@@ -336,7 +336,7 @@ def test_a_retry_of_an_unknown_code_is_named(call, make_run: Callable) -> None: 
 def test_a_retry_takes_every_setting_that_the_plan_does_not_hold(call) -> None:  # type: ignore[no-untyped-def]
     printed = call("retry", "--help").out
     planned = {field.name for field in fields(PlanSettings)} | {"output"}
-    for name in {field.name for field in fields(LabelConfig)} - planned - {"prices"}:
+    for name in {field.name for field in fields(LabelConfig)} - planned - {"prices", "force"}:
         assert f"--{name.removesuffix('s').replace('_', '-')}" in printed
 
 
