@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines.schema import INPUT_SCHEMA
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp")
 BATCH_ROWS = 8192
 
 Item = TypeVar("Item")

@@ -16,6 +16,11 @@ from pipelines.storage.addresses import is_s3
 from possam_core.errors import ConfigError
 
 COMPRESSED_TARS = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+LISTS = (".txt", ".tsv", ".json", ".gz", ".xlsx")  # other kinds that people keep lists in
+UNREAD_ENDINGS = (
+    *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k"),
+    *(".svg", ".psd", ".dng", ".cr2", ".nef", ".arw", ".ppm", ".pgm", ".exr", ".ico"),
+)
 PACKED_ENDINGS = TAR_ENDINGS + PARQUET_ENDINGS + MANIFEST_ENDINGS
 
 
@@ -84,8 +89,19 @@ def _nothing_found(images: str) -> ConfigError:
             f"expected images in {endings} files at {images}, found none; check the address"
         )
     expected = f"expected images ({' '.join(IMAGE_ENDINGS)}) in {images}, found none"
+    if images.lower().endswith(LISTS):
+        return ConfigError(
+            f"expected a list of images in {images} as {' '.join(MANIFEST_ENDINGS)} or"
+            f" {' '.join(PARQUET_ENDINGS)}, got another kind of file; write it as one of them, with"
+            " a column uri"
+        )
     packed = next(list_files(images, PACKED_ENDINGS), None)
     if packed is None:
+        if (unread := next(list_files(images, UNREAD_ENDINGS), None)) is not None:
+            return ConfigError(
+                f"{expected} but {unread.uri}, whose kind is not read; convert such images to PNG"
+                " or JPEG"
+            )
         return ConfigError(f"{expected}; check the address")
     ending = packed.uri[packed.uri.rindex(".") :]
     literal, is_glob = split_glob(images)

@@ -68,7 +68,7 @@ def choose_classes(categories: Sequence[Category], choice: str | None) -> ClassM
         names = list(by_name) if choice is None else [n.strip() for n in choice.split(",")]
         groups = {name: [name] for name in names if name}
         is_renamed = False
-    if mistakes := list(_mistakes(groups, by_name)):
+    if mistakes := list(_mistakes(groups, by_name, is_renamed=is_renamed)):
         raise ConfigError("; ".join(mistakes))
     chosen = [
         (number if is_renamed else by_name[new].id, new, [by_name[name] for name in old])
@@ -96,7 +96,9 @@ def _read_groups(file: Path) -> dict[str, list[str]]:
     return groups
 
 
-def _mistakes(groups: Mapping[str, list[str]], by_name: Mapping[str, Category]) -> Iterator[str]:
+def _mistakes(
+    groups: Mapping[str, list[str]], by_name: Mapping[str, Category], *, is_renamed: bool
+) -> Iterator[str]:
     """One sentence for each mistake."""
     if not groups:
         yield "expected at least one class to export, got none; leave out --classes for all"
@@ -105,6 +107,8 @@ def _mistakes(groups: Mapping[str, list[str]], by_name: Mapping[str, Category]) 
         for name in old:
             if name not in by_name:
                 advice = nearest(name, by_name, otherwise="possam stats lists them")
+                if not is_renamed:
+                    advice += ", and a YAML file of `new name: [old names]` gives or joins names"
                 yield f"expected classes of the run, got {name!r}; {advice}"
             elif name in taken:
                 yield f"expected {name!r} once, got it for {taken[name]!r} and {new!r}; delete one"

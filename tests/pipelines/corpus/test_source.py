@@ -50,3 +50,28 @@ def test_nothing_at_the_address_is_an_error_that_names_it(tmp_path: Path, name: 
 
 def test_nothing_is_read_before_the_first_batch_is_asked_for() -> None:
     read_source("/nowhere/at/all.tar")  # an error would show
+
+
+@pytest.mark.parametrize("name", ["photo.tif", "photo.HEIC", "deep/photo.avif"])
+def test_images_of_a_kind_that_is_not_read_are_named(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    for images in (tmp_path, file):
+        with pytest.raises(ConfigError) as error:
+            next(read_source(str(images)))
+        assert str(error.value).endswith(
+            f"found none but {file}, whose kind is not read; convert such images to PNG or JPEG"
+        )
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.tsv", "list.json", "list.csv.gz"])
+def test_a_list_of_another_kind_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("a.jpg")
+    with pytest.raises(ConfigError, match=rf"a list of images in .*{name} as \.csv \.jsonl"):
+        next(read_source(f"{tmp_path}/{name}"))
+
+
+def test_a_jfif_is_a_jpeg(tmp_path: Path, read_rows) -> None:
+    (tmp_path / "a.jfif").write_bytes(b"data")
+    assert [row["relative_uri"] for row in read_rows(tmp_path)] == ["a.jfif"]

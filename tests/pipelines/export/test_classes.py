@@ -51,6 +51,10 @@ def test_categories_are_written_as_coco_panoptic_has_them() -> None:
     [
         ("persn,car", r"got 'persn'; did you mean 'person'\?"),
         ("zebra", "got 'zebra'; possam stats lists them"),
+        (
+            "cat, automobile",
+            "'automobile'; .*a YAML file of `new name: .old names.` gives or joins",
+        ),
         (" , ", "at least one class to export, got none"),
         ("zebra,persn", "'zebra'.*; expected classes of the run, got 'persn'"),
     ],
