@@ -12,10 +12,11 @@ from unittest.mock import patch
 import ray
 from ray._private import auto_init_hook, node, parameter, utils
 from ray.data import DataContext
-from ray.exceptions import RayError
 
 from possam_core.errors import PossamError, first_line
 from possam_core.processes import usable_cpus
+
+logger = logging.getLogger(__name__)
 
 STDERR_FD = 2
 OBJECT_STORE_BYTES = 128 * 2**20  # plenty: pixels never enter it
@@ -74,18 +75,27 @@ def _join_or_start(num_workers: int | None, num_gpus: float | None) -> None:
         with _without_ray_on_sigterm():
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
-        # Ray's core announces that log level on stderr.
-        with _without_ray_on_sigterm(), _without_spectators(), _without_stderr():
-            ray.init(
-                address="local",
-                num_cpus=max(usable_cpus(), (num_workers or 1) + 1),  # one CPU stays free
-                num_gpus=0 if num_gpus == 0 else None,  # None: Ray counts them
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
+        try:
+            _start(num_workers, num_gpus)
+        except Exception as error:  # of any kind, as below; on a busy machine mostly a timeout
+            logger.warning("Ray did not start (%s), trying once more", first_line(error))
+            ray.shutdown()
+            _start(num_workers, num_gpus)
+
+
+def _start(num_workers: int | None, num_gpus: float | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
+    # Ray's core announces that log level on stderr.
+    with _without_ray_on_sigterm(), _without_spectators(), _without_stderr():
+        ray.init(
+            address="local",
+            num_cpus=max(usable_cpus(), (num_workers or 1) + 1),  # one CPU stays free
+            num_gpus=0 if num_gpus == 0 else None,  # None: Ray counts them
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )
 
 
 @contextmanager
@@ -116,7 +126,7 @@ def _failure_named() -> Iterator[None]:
     """
     try:
         yield
-    except (RayError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # of any kind: Ray raises bare ones, too
         address = os.environ.get("RAY_ADDRESS")
         if address:
             raise PossamError(
