@@ -132,12 +132,10 @@ def describe_model(config: LabelConfig) -> TeacherCard:
     """
     if not is_own_teacher(config.model):
         return read_card(config.model)
-    from possam_core.teachers.own import load_own_teacher, try_teacher  # torch: others do without
+    from possam_core.teachers.own import load_own_teacher  # torch: others do without
 
     vocabulary = None if config.vocabulary is None else find_vocabulary(config.vocabulary)
-    teacher = load_own_teacher(config.model, vocabulary, device="cpu")
-    try_teacher(teacher)
-    return teacher.card
+    return load_own_teacher(config.model, vocabulary, device="cpu").card
 
 
 def resolve_vocabulary(name: str | None, card: TeacherCard) -> Vocabulary:

@@ -27,6 +27,7 @@ from possam_core.labels.merge_config import MergeConfig
 from possam_core.labels.panoptic import Merged, merge_kept
 from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
+from possam_core.teachers.fit import misfit, require_hard_masks
 from possam_core.vocabulary.vocabulary import Vocabulary
 
 HARD_LOGIT = 16.0  # of a pixel inside a mask that is only inside or outside; outside it is minus it
@@ -71,10 +72,14 @@ class Proposals:
             class_indices: positions in the vocabulary.
             scores: in [0, 1].
             num_classes: of the vocabulary, K.
+
+        Raises:
+            TeacherError: they are not boolean masks with one class and one score each.
         """
+        require_hard_masks(masks, class_indices, scores, num_classes)
         height, width = masks.shape[-2:]
         probs = torch.zeros(len(masks), num_classes, device=masks.device)
-        probs[torch.arange(len(masks)), class_indices] = scores.float()
+        probs[torch.arange(len(masks)), class_indices.long()] = scores.float()
         return cls(
             masks=ScoredMasks(
                 mask_logits=HARD_LOGIT * (2 * masks.float() - 1),
@@ -264,17 +269,15 @@ class Teacher(ABC):
         )
 
     def _require_fit(self, proposals: Proposals, image: Picture) -> None:
-        masks, num_classes = proposals.masks, len(self.vocabulary)
-        image_hw = image.image_hw if isinstance(image, ResizedImage) else image.shape[:2]
-        if proposals.frame.image_hw != image_hw:
-            height, width = proposals.frame.image_hw
-            expected = f"masks for an image of {image_hw[0]} x {image_hw[1]} pixels"
-            raise self._unfit(expected, f"some for {height} x {width}")
-        num_masks = len(masks.mask_logits)
-        if masks.class_probs.shape != (num_masks, num_classes):
-            found = " x ".join(map(str, masks.class_probs.shape))
-            expected = f"class probabilities of {num_masks} masks x {num_classes} classes"
-            raise self._unfit(expected, found)
+        height, width = image.image_hw if isinstance(image, ResizedImage) else image.shape[:2]
+        wrong = misfit(
+            proposals.masks,
+            proposals.frame,
+            image_hw=(height, width),
+            num_classes=len(self.vocabulary),
+        )
+        if wrong is not None:
+            raise self._unfit(*wrong)
 
     def _unfit(self, expected: str, found: str) -> TeacherError:
         return TeacherError(
