@@ -70,7 +70,9 @@ def embedded_column(schema: pa.Schema) -> str:
 
 def image_bytes(column: pa.Array) -> pa.Array:
     """The encoded images of an `embedded_column`; null where there is none."""
-    return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    found = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    is_plain = pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)
+    return found if is_plain else found.cast(pa.large_binary())
 
 
 def _holds_bytes(struct: pa.StructType) -> bool:
@@ -79,4 +81,9 @@ def _holds_bytes(struct: pa.StructType) -> bool:
 
 
 def _is_binary(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_))
+    types = pa.types
+    if types.is_dictionary(type_):
+        type_ = type_.value_type
+    return bool(
+        types.is_binary(type_) or types.is_large_binary(type_) or types.is_binary_view(type_)
+    )

@@ -135,7 +135,10 @@ def _require_type(field: pa.Field, uri: str) -> None:
 def _is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+    types = pa.types
+    return bool(
+        types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
+    )
 
 
 def _to_input(rows: pa.RecordBatch, rules: UriRules, first_row: int) -> pa.RecordBatch:

@@ -51,11 +51,28 @@ def test_a_missing_image_is_an_empty_one(tmp_path: Path, read_rows) -> None:
     ]
 
 
-@pytest.mark.parametrize("type_", [pa.binary(), pa.large_binary()])
+BYTES = (
+    pa.binary(),
+    pa.large_binary(),
+    pa.binary_view(),
+    pa.dictionary(pa.int32(), pa.binary()),
+)
+
+
+@pytest.mark.parametrize("type_", BYTES)
 def test_a_plain_column_of_bytes_will_do(tmp_path: Path, type_: pa.DataType, read_rows) -> None:
     table = pa.table({"thumbnail": [b"t"], "jpg": pa.array([b"image"], type_)})
     (tmp_path / "a.parquet").write_bytes(parquet_bytes(table))
     assert [row["etag"] for row in read_rows(tmp_path / "a.parquet")] == [etag(b"image")]
+
+
+@pytest.mark.parametrize("type_", BYTES)
+def test_so_will_such_bytes_in_a_struct(tmp_path: Path, type_: pa.DataType, read_rows) -> None:
+    contents = pa.array([b"first", None], pa.binary()).cast(type_)
+    images = pa.StructArray.from_arrays([contents, pa.array(["a", "b"])], ["bytes", "path"])
+    (tmp_path / "a.parquet").write_bytes(parquet_bytes(pa.table({"image": images})))
+    rows = read_rows(tmp_path / "a.parquet")
+    assert [row["etag"] for row in rows] == [etag(b"first"), etag(b"")]
 
 
 def test_the_image_column_is_known_by_type_and_then_by_name() -> None:

@@ -224,10 +224,13 @@ def test_a_column_of_another_type_is_an_error_that_names_both(
         read_rows(path)
 
 
-def test_widths_and_encodings_of_a_type_do_not_matter(tmp_path: Path, read_rows) -> None:
+@pytest.mark.parametrize("text", [pa.large_string(), pa.string_view()])
+def test_widths_and_encodings_of_a_type_do_not_matter(
+    tmp_path: Path, text: pa.DataType, read_rows
+) -> None:
     path = write_parquet(
         tmp_path / "m.parquet",
-        uri=pa.array(["s3://b/k"], pa.large_string()),
+        uri=pa.array(["s3://b/k"], text),
         etag=pa.array(["abc"]).dictionary_encode(),
         size=pa.array([7], pa.uint16()),
         modified=pa.array([NOON.replace(tzinfo=None)], pa.timestamp("ms")),
