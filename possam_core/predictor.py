@@ -17,10 +17,9 @@ from possam_core.checkpoints.calibration_file import find_calibration
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.checkpoints.models import find_other, is_own_teacher, read_card
 from possam_core.checkpoints.transformers_folder import TransformersFolder
-from possam_core.checkpoints.weights import build_settings, load_model
+from possam_core.checkpoints.weights import build_calibration, load_model
 from possam_core.errors import ConfigError, first_line
 from possam_core.images.batch import ImageBatch, ResizedImage, fit_to_canvas, make_batch
-from possam_core.labels.calibration import CalibrationConfig
 from possam_core.labels.scored_masks import ScoredMasks
 from possam_core.labels.segmentation import PanopticSegmentation
 from possam_core.mase import ensemble
@@ -266,7 +265,7 @@ def load_teacher(
     if (calibration := find_calibration(model)) is not None:
         teacher = load_teacher(calibration.model, vocabulary, device=device, precision=precision)
         teacher.card = calibration.card(teacher.card)
-        teacher.calibration = build_settings(CalibrationConfig, calibration.calibration)
+        teacher.calibration = build_calibration(calibration)
         return teacher
     other = find_other(model)
     if other is None:

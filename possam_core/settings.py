@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from inspect import cleandoc
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -18,6 +19,13 @@ from possam_core.errors import ConfigError
 
 Kind = TypeVar("Kind")
 
+# Of each plain type of a setting, what a value is to be, in Python and in words.
+KINDS: Mapping[object, tuple[type, str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+}
 LARGEST_INT = 2**63 - 1  # of Arrow and of torch
 
 
@@ -206,7 +214,7 @@ def prose_of(docstring: str) -> str:
 
 
 def mistakes_in_bounds(config: object, *, prefix: str = "") -> list[str]:
-    """A sentence for each setting of a dataclass that is out of its bounds or no choice of its.
+    """A sentence for each setting of another type, out of its bounds, or no choice of its.
 
     Args:
         config: an instance whose fields may be annotated with `Setting`.
@@ -215,7 +223,11 @@ def mistakes_in_bounds(config: object, *, prefix: str = "") -> list[str]:
     found = []
     cls: type = type(config)
     for name, setting in settings_of(cls).items():
-        value, choices = getattr(config, name), choices_of(types_of(cls)[name])
+        value, kind = getattr(config, name), types_of(cls)[name]
+        choices = choices_of(kind)
+        if value is not None and not _is_of(kind, value):
+            found.append(f"{prefix}{name} must be {KINDS[kind][1]}, got {value!r:.80}")
+            continue
         try:
             setting.check(value)
         except OutOfBoundsError as error:
@@ -224,6 +236,13 @@ def mistakes_in_bounds(config: object, *, prefix: str = "") -> list[str]:
             known = " or ".join(map(str, choices))
             found.append(f"{prefix}{name} must be {known}, got {value!r}")
     return found
+
+
+def _is_of(kind: object, value: object) -> bool:
+    """Whether a value is of a plain type; any value is of the others, which are not asked here."""
+    if kind not in KINDS or (kind is bool) != isinstance(value, bool):
+        return kind not in KINDS
+    return isinstance(value, KINDS[kind][0])
 
 
 def require_valid(config: object, *others: str, prefix: str = "") -> None:

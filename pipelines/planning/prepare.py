@@ -15,6 +15,7 @@ from pipelines.run.plan import Plan, PlanSettings, TeacherRecord, load_plan, ref
 from pipelines.settings.label import LabelConfig
 from pipelines.storage.addresses import is_s3
 from pipelines.storage.store import trouble_named
+from possam_core.checkpoints.calibration_file import find_calibration
 from possam_core.checkpoints.card import TeacherCard
 from possam_core.checkpoints.models import find_other, is_own_teacher, read_card
 from possam_core.checkpoints.transformers_folder import TransformersFolder, is_transformers_folder
@@ -160,6 +161,10 @@ def resolve_vocabulary(name: str | None, card: TeacherCard) -> Vocabulary:
 def _check_tensors(model: str, vocabulary: Vocabulary) -> None:
     """Files that come from elsewhere are known to fit before anything is written."""
     other = find_other(model)
+    if (calibration := find_calibration(model)) is not None:
+        from possam_core.checkpoints.weights import build_calibration
+
+        build_calibration(calibration)
     if isinstance(other, TransformersFolder):
         from possam_core.teachers.closed.files import open_closed  # torch: others do without
 

@@ -45,8 +45,8 @@ class CalibrationFile:
                 self.calibration["expected_pq"] is not None
             )  # else there were too few images
             calibrated = CalibrationSet.from_json(self.metrics["set"]) if is_graded else None
-        except (KeyError, TypeError, AttributeError) as error:
-            raise _damaged(self.path, error) from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise damaged_calibration(self.path, error) from error
         return replace(
             card,
             fingerprint=hashlib.sha256(f"{card.fingerprint} {sha256}".encode()).hexdigest(),
@@ -71,12 +71,32 @@ def find_calibration(model: str) -> CalibrationFile | None:
     if not model.endswith(CALIBRATION_SUFFIX) or not path.is_file():
         return None
     try:
-        return CalibrationFile(path=path, **json.loads(path.read_text(encoding="utf-8")))
+        found = CalibrationFile(path=path, **json.loads(path.read_text(encoding="utf-8")))
+        _require_kinds(found)
     except (OSError, ValueError, TypeError) as error:
-        raise _damaged(path, error) from error
+        raise damaged_calibration(path, error) from error
+    return found
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
+def _require_kinds(found: CalibrationFile) -> None:
+    """Whether the settings make sense is asked where they are built."""
+    for name, kind in (
+        ("model", str),
+        ("fingerprint", str),
+        ("calibration", Mapping),
+        ("metrics", Mapping),
+    ):
+        if not isinstance(value := getattr(found, name), kind):
+            raise TypeError(f"{name} is {value!r:.80}")
+    if found.model.endswith(CALIBRATION_SUFFIX):
+        raise ValueError(f"it is of another calibration, {found.model}")
+    grades = found.metrics.get("grades")
+    if not isinstance(grades, Mapping) or not all(isinstance(g, Mapping) for g in grades.values()):
+        raise TypeError(f"metrics.grades is {grades!r:.80}")
+
+
+def damaged_calibration(path: Path, error: Exception) -> CheckpointError:
+    """The error for a calibration that cannot be read, by what was found in it."""
     return CheckpointError(
         f"expected a calibration in {path}, but it cannot be read ({one_line(error)}); write it"
         " again with `possam calibrate`"

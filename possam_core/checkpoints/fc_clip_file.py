@@ -22,7 +22,7 @@ from possam_core.checkpoints.model_file import (
     require_keys,
 )
 from possam_core.checkpoints.published import FC_CLIP_TOWER, find_published, weights_folder
-from possam_core.errors import CheckpointError
+from possam_core.errors import CheckpointError, one_line
 from possam_core.vocabulary.builtin import builtin_vocabularies, find_vocabulary
 
 FC_CLIP = "fc-clip"  # also the name of the fetched one
@@ -182,9 +182,9 @@ def _parse(path: Path, content: dict[str, Any]) -> FcClipFile:
 
 def _training_names(path: Path, value: object) -> tuple[str, ...]:
     """All names of a list, a vocabulary, or a file of FC-CLIP's; not given: the published ones."""
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+    if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
         return tuple(value)
-    if not isinstance(value, str | None):
+    if not isinstance(value, str | None) or value == "":
         raise _unfit(path, "training_vocabulary", "a list of names or a file", value)
     source = value or TRAINING_VOCABULARY
     if source not in builtin_vocabularies():
@@ -195,8 +195,15 @@ def _training_names(path: Path, value: object) -> tuple[str, ...]:
 
 
 def _prompt_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"expected lines such as '3:car,cars' in {path}, but it cannot be read"
+            f" ({one_line(error)}); save it as UTF-8"
+        ) from error
     names = list[str]()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         match = PROMPT_LINE.fullmatch(line.strip())
@@ -206,6 +213,11 @@ def _prompt_names(path: Path) -> tuple[str, ...]:
                 " mend it, or give the names as a list"
             )
         names += [name.strip() for name in match["names"].split(",")]
+    if not names:
+        raise CheckpointError(
+            f"expected lines such as '3:car,cars' in {path}, got none; give the names that the head"
+            " was trained on"
+        )
     return tuple(name for name in names if name != NO_CLASS)
 
 

@@ -26,7 +26,7 @@ def read_model_file(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise CheckpointError(
             f"expected YAML in the model file {path}, but it cannot be read"
             f" ({one_line(error)}); mend it"
@@ -57,7 +57,12 @@ def named_file(path: Path, key: str, value: object) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    file = path.parent / str(value)
+    if not isinstance(value, str):
+        raise CheckpointError(
+            f"expected the name of a file as {key} in the model file {path}, got {value!r}; correct"
+            " it"
+        )
+    file = path.parent / value
     if not file.is_file():
         raise CheckpointError(
             f"expected a file at {file}, which {path} names as {key}, but there is none;"

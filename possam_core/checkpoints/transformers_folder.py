@@ -166,9 +166,18 @@ def _read_folder(folder: Path, named: Mapping[str, str]) -> TransformersFolder:
 def _class_names(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     id2label = config.get("id2label")
     if id2label is None:
-        return tuple(f"LABEL_{i}" for i in range(int(config.get("num_labels", 2))))
-    places = {str(i) for i in range(len(id2label))}
-    if not isinstance(id2label, dict) or set(id2label) != places:
+        number = config.get("num_labels", 2)
+        if type(number) is not int or number < 1:
+            raise CheckpointError(
+                f"expected a number of classes as num_labels in {folder / CONFIG}, got"
+                f" {number!r:.80}; correct it"
+            )
+        return tuple(f"LABEL_{i}" for i in range(number))
+    if (
+        not isinstance(id2label, dict)
+        or not id2label
+        or set(id2label) != {str(i) for i in range(len(id2label))}
+    ):
         raise CheckpointError(
             f"expected id2label in {folder / CONFIG} to name the classes 0, 1, 2 and so on, got"
             f" {id2label!r:.80}; correct it"
@@ -222,12 +231,14 @@ def _weights(folder: Path) -> Iterator[Path]:
             yield folder / name
             return
         if (index := folder / f"{name}{INDEX}").is_file():
-            parts = {str(part) for part in read_json(index).get("weight_map", {}).values()}
+            named = read_json(index).get("weight_map")
+            parts = {str(part) for part in named.values()} if isinstance(named, dict) else set()
             missing = [part for part in sorted(parts) if not (folder / part).is_file()]
             if missing or not parts:
                 raise CheckpointError(
-                    f"expected the parts that {index} names, but {', '.join(missing) or 'none'} are"
-                    " not there; download the whole folder"
+                    f"expected the parts that {index} names, but"
+                    f" {', '.join(missing) + ' are not there' if missing else 'it names none'};"
+                    " download the whole folder"
                 )
             yield index
             yield from (folder / part for part in sorted(parts))

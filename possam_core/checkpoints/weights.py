@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from possam_core.checkpoints.calibration_file import CalibrationFile, damaged_calibration
 from possam_core.checkpoints.header import (
     FORMAT_VERSION,
     HEADER_KEY,
@@ -30,7 +31,8 @@ from possam_core.checkpoints.model_file import file_sha256
 from possam_core.checkpoints.models import PART_NAMES, ModelParts, resolve_model
 from possam_core.encoders.clip import load_clip_weights
 from possam_core.encoders.sam import load_sam_weights
-from possam_core.errors import CheckpointError, PossamError
+from possam_core.errors import CheckpointError, ConfigError, PossamError
+from possam_core.labels.calibration import CalibrationConfig
 from possam_core.model import InferenceConfig, ModelCard, PosSAM, PosSAMConfig
 from possam_core.vocabulary.vocabulary import Vocabulary
 
@@ -188,6 +190,18 @@ def build_settings(cls: type[T], values: Mapping[str, Any]) -> T:
         return tuple(value) if typing.get_origin(hints[name]) is tuple else value
 
     return cls(**{name: convert(name, value) for name, value in values.items()})
+
+
+def build_calibration(file: CalibrationFile) -> CalibrationConfig:
+    """What a calibration file says of scores and grades.
+
+    Raises:
+        CheckpointError: a setting is missing, unknown or impossible.
+    """
+    try:
+        return build_settings(CalibrationConfig, file.calibration)
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise damaged_calibration(file.path, error) from error
 
 
 def _tensors_sha256(tensors: dict[str, Tensor]) -> str:

@@ -10,6 +10,7 @@ from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 from torch.nn import functional
 
+from possam_core.encoders.tensor_file import value_fault
 from possam_core.errors import CheckpointError, one_line
 
 # Keys that only OpenAI's own files hold besides the weights.
@@ -100,7 +101,7 @@ def fit_to_towers(
 
 
 def mismatch(expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -> str:
-    """What of `tensors` is missing, too much or misshapen, in words; empty if they fit."""
+    """What of `tensors` is missing, too much, misshapen or no number, in words; empty: they fit."""
     wrong = [(k, "missing") for k in expected if k not in tensors]
     wrong += [(k, "not part of it") for k in tensors if k not in expected]
     wrong += [
@@ -108,6 +109,8 @@ def mismatch(expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) 
         for k, shape in expected.items()
         if k in tensors and tensors[k].shape != shape
     ]
+    if not wrong:
+        wrong = [(k, fault) for k in expected if (fault := value_fault(tensors[k]))]
     shown = ", ".join(f"{k} is {what}" for k, what in wrong[:KEYS_SHOWN])
     return shown + (f" and {len(wrong) - KEYS_SHOWN} more" if len(wrong) > KEYS_SHOWN else "")
 

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,14 @@ from torch import Tensor
 
 from possam_core.errors import CheckpointError, one_line
 
+ZIP_START = b"PK\x03\x04"
 WRAPPERS = ("state_dict", "model")  # what training runs and detectron2 keep the tensors under
 REASON_LENGTH = 120  # characters of a library's own message
+# Torch's own sentences advise to run the code in a file; the reason is what comes after them.
+UNPICKLER_REASON = re.compile(
+    r"WeightsUnpickler error:\s*(?P<reason>.+?)(?: was not an allowed global|\. Please|\n\n|$)",
+    re.S,
+)
 # What a pickle of NumPy arrays needs, under its names in all versions of NumPy.
 PICKLED = {
     (f"numpy.{core}.multiarray", name)
@@ -47,9 +54,9 @@ def read_tensors(path: Path, *, what: str) -> dict[str, Tensor]:
     except CheckpointError:
         raise
     except Exception as error:  # unpickling a damaged file raises almost anything
-        is_broken = isinstance(error, OSError | EOFError | SafetensorError)
+        is_broken = isinstance(error, OSError | EOFError | SafetensorError) or is_cut_off(path)
         fault = "cannot be read" if is_broken else "is not plain weights, so it was not run"
-        reason = one_line(error)[:REASON_LENGTH]
+        reason = why_unreadable(path, error)
         raise CheckpointError(
             f"expected {what} weights in {path}, but it {fault} ({type(error).__name__}:"
             f" {reason}); copy it again or name another"
@@ -58,6 +65,40 @@ def read_tensors(path: Path, *, what: str) -> dict[str, Tensor]:
         wrapped = (content[key] for key in WRAPPERS if isinstance(content.get(key), dict))
         content = next(wrapped, content)
     return _by_name(content, path)
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Of a library's message about a file of tensors, the part that says what is wrong with it."""
+    if is_cut_off(path):
+        return "the file is cut off"
+    if (found := UNPICKLER_REASON.search(str(error))) is not None:
+        return " ".join(found["reason"].split())[:REASON_LENGTH]
+    return one_line(error)[:REASON_LENGTH]
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a file of `torch.save` lacks its end, as a download that stopped does."""
+    if not path.is_file() or zipfile.is_zipfile(path):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(ZIP_START)) == ZIP_START
+
+
+def value_fault(tensor: Tensor) -> str:
+    """What is wrong with the numbers of a weight, in words; empty: nothing."""
+    if (
+        tensor.layout != torch.strided
+        or tensor.is_meta
+        or tensor.is_quantized
+        or tensor.is_complex()
+        or tensor.dtype == torch.bool
+    ):
+        return f"no plain tensor of real numbers ({tensor.dtype})"
+    if tensor.is_floating_point() and tensor.numel():
+        ends = (tensor.float() if tensor.element_size() == 1 else tensor).aminmax()
+        if not torch.stack(list(ends)).isfinite().all():
+            return "not finite"
+    return ""
 
 
 def _read(path: Path) -> Any:

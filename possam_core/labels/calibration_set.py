@@ -63,10 +63,15 @@ class CalibrationSet:
         """The object that `to_json` returned.
 
         Raises:
-            KeyError | TypeError: it is none.
+            KeyError | TypeError | AttributeError: it is none.
         """
         spreads = {name: Spread(**spread) for name, spread in content["measures"].items()}
-        return cls(**{**content, "measures": spreads})
+        found = cls(**{**content, "measures": spreads})
+        numbers = [found.num_images, *(n for s in spreads.values() for n in (s.mean, s.deviation))]
+        texts = (found.vocabulary, found.vocabulary_sha256)
+        if not all(isinstance(text, str) for text in texts) or not all(map(_is_finite, numbers)):
+            raise TypeError("its set of images is described by others than texts and numbers")
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,10 @@ def other_images(calibrated: CalibrationSet, seen: SeenImages) -> str | None:
     if not far:
         return None
     return f"its images are unlike those that the model was calibrated with ({'; '.join(far)})"
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _readable(name: str) -> str:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -31,6 +32,27 @@ class Oven:
     def __post_init__(self) -> None:
         both = "steam needs degrees, got none" if self.steam and self.degrees is None else ""
         require_valid(self, both, prefix="oven.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shelves": "3"}, "oven.shelves must be a whole number, got '3'"),
+        ({"shelves": 3.0}, "oven.shelves must be a whole number, got 3.0"),
+        ({"shelves": True}, "oven.shelves must be a whole number, got True"),
+        ({"degrees": "hot"}, "oven.degrees must be a number, got 'hot'"),
+        ({"tilt": [1.0]}, r"oven.tilt must be a number, got \[1.0\]"),
+        ({"is_on": 1}, "oven.is_on must be true or false, got 1"),
+        ({"maker": 7}, "oven.maker must be text, got 7"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(changes: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{said}$"):
+        Oven(**changes)
+
+
+def test_whole_numbers_are_numbers_and_numpy_s_are_both() -> None:
+    Oven(shelves=np.int64(3), degrees=200, steam=np.float32(0.5))
 
 
 def test_values_at_the_bounds_are_accepted() -> None:

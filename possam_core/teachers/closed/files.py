@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from possam_core.arithmetic import Precision
 from possam_core.checkpoints.model_file import TRANSFORMERS
 from possam_core.checkpoints.transformers_folder import SAFE, TransformersFolder
-from possam_core.errors import CheckpointError, one_line
+from possam_core.encoders.tensor_file import is_cut_off, value_fault, why_unreadable
+from possam_core.errors import CheckpointError
 from possam_core.extras import require
 from possam_core.teachers.closed.image_input import read_image_input
 from possam_core.teachers.closed.teacher import ClosedTeacher
@@ -27,14 +28,15 @@ UNREADABLE = (
     ValueError,
     TypeError,
     RuntimeError,
-    KeyError,
+    LookupError,
+    ArithmeticError,
     AttributeError,
+    ImportError,
     SafetensorError,
     StrictDataclassError,
     UnpicklingError,
 )
 TASK = "the task is panoptic"
-REASON_LENGTH = 200  # characters of the library's own message
 
 
 def open_closed(
@@ -87,12 +89,17 @@ def _load_network(folder: TransformersFolder) -> nn.Module:
     except UNREADABLE as error:
         raise CheckpointError(
             f"expected a model of the library {TRANSFORMERS} in {folder.path}, but it cannot be"
-            f" loaded ({type(error).__name__}: {one_line(error)[:REASON_LENGTH]}); download the"
-            " whole folder"
+            f" loaded ({type(error).__name__}: {_reason(folder, error)}); download the whole folder"
         ) from error
     _require_all_tensors(folder, found)
     module: nn.Module = network.requires_grad_(False)
+    _require_finite(folder, module)
     return module
+
+
+def _reason(folder: TransformersFolder, error: Exception) -> str:
+    broken = next((file for file in folder.weights if is_cut_off(file)), folder.weights[0])
+    return why_unreadable(broken, error)
 
 
 def _require_all_tensors(folder: TransformersFolder, found: dict[str, Any]) -> None:
@@ -109,6 +116,15 @@ def _require_all_tensors(folder: TransformersFolder, found: dict[str, Any]) -> N
         raise CheckpointError(
             f"expected every tensor of the network and no others in the weights of {folder.path},"
             f" but {', '.join(faults)}; download the whole folder, or name another model"
+        )
+
+
+def _require_finite(folder: TransformersFolder, network: nn.Module) -> None:
+    wrong = [name for name, weight in network.named_parameters() if value_fault(weight)]
+    if wrong := _that_matter(wrong):
+        raise CheckpointError(
+            f"expected finite numbers in the weights of {folder.path}, but {len(wrong)} tensors"
+            f" hold others ({', '.join(wrong[:NUM_SHOWN])}); download the whole folder"
         )
 
 

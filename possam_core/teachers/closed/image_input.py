@@ -4,6 +4,7 @@ This is the library's own way, up to the last pixel of a side, which it cuts off
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,11 @@ def read_image_input(folder: TransformersFolder) -> ImageInput:
     source = str(input_config_file(folder.path))
     content = read_json(input_config_file(folder.path))
     content = content.get("image_processor", content)
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"expected settings by name as image_processor in {source}, got {content!r:.80};"
+            " download it again"
+        )
     if content.get("do_split_image"):
         raise CheckpointError(
             f"expected a panoptic model in {folder.path}, got one that cuts images into windows, as"
@@ -100,7 +106,8 @@ def read_image_input(folder: TransformersFolder) -> ImageInput:
             mean=_three(mean, factor),
             std=_three(std, factor),
         )
-    except (KeyError, TypeError, ValueError) as error:
+        _require_possible(image_input)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(
             f"expected sizes and colours of the input in {source}, but they cannot be read"
             f" ({type(error).__name__}: {error}); download it again"
@@ -111,6 +118,14 @@ def read_image_input(folder: TransformersFolder) -> ImageInput:
             f" {source}, got {max(sides)}; correct one of the two"
         )
     return image_input
+
+
+def _require_possible(image_input: ImageInput) -> None:
+    numbers = (*image_input.mean, *image_input.std)
+    if not all(map(math.isfinite, numbers)) or min(image_input.std) <= 0:
+        raise ValueError("colours are finite, and deviations more than 0")
+    if min(*image_input.sides, image_input.multiple) < 1:
+        raise ValueError("sides are at least 1 pixel")
 
 
 def _sides(content: dict[str, Any]) -> tuple[tuple[int, int], bool]:

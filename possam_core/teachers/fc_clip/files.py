@@ -17,7 +17,7 @@ from possam_core.encoders.clip import ClipEncoder
 from possam_core.encoders.clip_config import ClipConfig, clip_architecture
 from possam_core.encoders.clip_weights import fit_to_towers
 from possam_core.encoders.tensor_file import read_tensors
-from possam_core.errors import CheckpointError, ConfigError, VocabularyError, nearest
+from possam_core.errors import CheckpointError, VocabularyError, nearest
 from possam_core.teachers.fc_clip.names import CLIP
 from possam_core.teachers.fc_clip.network import FcClip, FcClipConfig
 from possam_core.teachers.fc_clip.teacher import (
@@ -175,7 +175,4 @@ def _changed(config: T, values: object, file: FcClipFile, place: str) -> T:
         part = getattr(config, name)
         is_part = dataclasses.is_dataclass(part)
         news[name] = _changed(part, value, file, f"{place}.{name}") if is_part else value
-    try:
-        return dataclasses.replace(config, **news)  # type: ignore[type-var]
-    except TypeError as error:  # text where a number belongs
-        raise ConfigError(f"expected numbers under {place} in {file.path}, but {error}") from error
+    return dataclasses.replace(config, **news)  # type: ignore[type-var]

@@ -31,7 +31,8 @@ def check_fc_clip_tensors(
         source: what they are from, for messages.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown or of another shape; the message lists them.
+        CheckpointError: a tensor is missing, unknown, of another shape, or holds NaN; the message
+            lists them.
     """
     has_clip = any(name.startswith(CLIP) for name in tensors)
     unused = tuple(sorted(name for name in tensors if name.startswith(UNUSED)))

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.evaluate.calibrate import CalibrateConfig, calibrate_checkpoint
+from pipelines.planning.prepare import resolve_settings
+from pipelines.settings.label import LabelConfig
 from pipelines.train.config import DataConfig
 from possam_core.checkpoints.calibration_file import find_calibration
 from possam_core.checkpoints.models import promised_grades, read_card, require_model
@@ -88,11 +90,49 @@ def test_a_calibration_of_another_model_or_a_damaged_one_is_refused(calibration:
     changed.write_text(json.dumps(content | {"fingerprint": "12"}))
     with pytest.raises(CheckpointError, match="have changed since"):
         read_card(str(changed))
-    for text in ("{", "{}", json.dumps(content | {"metrics": {}})):
+    damaged = [
+        {"metrics": {}},
+        {"metrics": {**content["metrics"], "grades": None}},
+        {
+            "metrics": {
+                **content["metrics"],
+                "set": {**content["metrics"]["set"], "num_images": "4"},
+            }
+        },
+        {"model": 3},
+        {"model": str(changed)},
+    ]
+    for text in ("{", "{}", *(json.dumps(content | change) for change in damaged)):
         changed.write_text(text)
         with pytest.raises(CheckpointError, match="expected a calibration in"):
             read_card(str(changed))
     assert find_calibration(str(calibration.parent / "absent.calibration.json")) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sharpness": 1}, "sharpness"),
+        ({"expected_pq": {"intercept": 0.0}}, "of_segments"),
+        ({"temperature": -1.0}, "temperature must be more than 0, got -1.0"),
+    ],
+)
+def test_a_calibration_that_makes_no_sense_is_refused_before_a_run_is_written(
+    calibration: Path, tmp_path: Path, change: dict, words: str
+) -> None:
+    content = json.loads(calibration.read_text())
+    content["calibration"] |= change
+    changed = calibration.with_name("senseless.calibration.json")
+    changed.write_text(json.dumps(content))
+    asked = LabelConfig(
+        images=str(tmp_path / "photos"),
+        output=str(tmp_path / "run"),
+        model=str(changed),
+        vocabulary="cityscapes",
+    )
+    with pytest.raises(CheckpointError, match=f"expected a calibration in .*{words}"):
+        resolve_settings(asked)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,35 @@ def test_describing_a_model_loads_no_torch(folder: Path) -> None:
         f"read_card({str(write_model_file(folder))!r}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "expected lines such as .*, got none"),
+        (b"1:caf\xe9", "it cannot be read .*save it as UTF-8"),
+        (b"\xef\xbb\xbf1:car,cars", None),
+    ],
+)
+def test_a_file_of_training_names_is_read_or_refused(
+    folder: Path, content: bytes, said: str | None
+) -> None:
+    (folder / "names.txt").write_bytes(content)
+    path = write_model_file(folder, training_vocabulary="names.txt")
+    if said is None:
+        assert find(path).training_names == ("car", "cars")
+        return
+    with pytest.raises(CheckpointError, match=said):
+        find(path)
+
+
+@pytest.mark.parametrize("value", [[], ""])
+def test_no_training_names_at_all_are_refused(folder: Path, value: object) -> None:
+    path = write_model_file(folder, training_vocabulary=value)
+    with pytest.raises(CheckpointError, match="expected a list of names or a file"):
+        find(path)
+
+
+def test_a_file_is_named_by_text(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"the name of a file as head .*got \['a'\]"):
+        find(write_model_file(folder, head=["a"]))

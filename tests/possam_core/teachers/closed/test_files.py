@@ -45,6 +45,12 @@ def change_tensors(folder: Path, change: Callable[[dict[str, Tensor]], object]) 
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def change_index(folder: Path, weight_map: object) -> None:
+    (folder / "model.safetensors").unlink()
+    content = json.dumps({"weight_map": weight_map})
+    (folder / "model.safetensors.index.json").write_text(content)
+
+
 def change_config(folder: Path, **changes: object) -> None:
     content = json.loads((folder / "config.json").read_text()) | changes
     (folder / "config.json").write_text(json.dumps(content))
@@ -200,6 +206,16 @@ def test_weights_in_parts_are_one_model(folder: Path) -> None:
     [
         (lambda f: change_config(f, model_type="detr"), "of the type eomt, mask2former, oneformer"),
         (lambda f: change_config(f, id2label={"1": "sky"}), "name the classes 0, 1, 2 and so on"),
+        (lambda f: change_config(f, id2label=5), "name the classes 0, 1, 2 and so on, got 5;"),
+        (lambda f: change_config(f, id2label={}), "name the classes 0, 1, 2 and so on, got {};"),
+        (lambda f: change_config(f, id2label=None, num_labels="x"), "a number of classes as num_l"),
+        (lambda f: change_config(f, hidden_size=0), "it cannot be loaded .ZeroDivisionError"),
+        (lambda f: change_index(f, ["model.safetensors"]), "but it names none; download"),
+        (lambda f: change_index(f, None), "but it names none; download"),
+        (
+            lambda f: change_tensors(f, lambda t: t["class_predictor.bias"].fill_(torch.nan)),
+            r"expected finite numbers .* 1 tensors hold others \(class_predictor.bias\)",
+        ),
         (lambda f: (f / "config.json").write_text("{"), "expected JSON in"),
         (lambda f: (f / "config.json").write_text("[]"), "expected settings by name"),
         (lambda f: (f / "preprocessor_config.json").unlink(), "but there is neither"),

@@ -78,6 +78,12 @@ def test_sizes_are_read_in_every_form_that_the_library_has_written(
         ({"do_resize": False}, "expected do_resize True"),
         ({"size": {"longest": 3}}, "KeyError: 'height'"),
         ({"image_mean": 0.5}, "TypeError"),
+        ({"image_mean": [0.5, 0.5, float("nan")]}, "colours are finite"),
+        ({"image_std": [0.2, 0, 0.2]}, "deviations more than 0"),
+        ({"rescale_factor": 0}, "ZeroDivisionError"),
+        ({"size": {"shortest_edge": 0, "longest_edge": 0}}, "sides are at least 1 pixel"),
+        ({"size_divisor": -4}, "sides are at least 1 pixel"),
+        ({"image_processor": [1]}, r"settings by name as image_processor .*got \[1\]"),
         ({"size": {"shortest_edge": 80, "longest_edge": 80}}, "at most 64 pixels a side"),
     ],
 )

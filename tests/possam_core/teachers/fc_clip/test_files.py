@@ -131,9 +131,28 @@ def write_program(folder: Path) -> None:
     torch.save({"model": torch.nn.Linear(1, 1)}, folder / "fcclip_small.pth")
 
 
+def write_cut_off(folder: Path) -> None:
+    path = folder / "fcclip_small.pth"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def write_not_finite(folder: Path) -> None:
+    name = "sem_seg_head.predictor.query_feat.weight"
+    others = head_tensors() | {name: head_tensors()[name] * torch.nan}
+    torch.save({"model": others}, folder / "fcclip_small.pth")
+
+
+def write_booleans(folder: Path) -> None:
+    name = "visual.trunk.stem.0.weight"
+    torch.save(clip_tensors() | {name: clip_tensors()[name] > 0}, folder / "clip.bin")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (write_cut_off, r"expected FC-CLIP weights in .* cannot be read .*the file is cut off\)"),
+        (write_not_finite, "but sem_seg_head.predictor.query_feat.weight is not finite; name"),
+        (write_booleans, r"stem.0.weight is no plain tensor of real numbers \(torch.bool\); name"),
         (
             write_without_tower,
             r"expected CLIP's towers in .*fcclip_small.pth.* the head alone; name",
