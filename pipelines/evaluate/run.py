@@ -20,7 +20,7 @@ from pipelines.run.grading import standing, why_uncalibrated
 from pipelines.run.plan import PlanSettings, load_plan
 from pipelines.schema import is_labelled, to_rows
 from possam_core.checkpoints.models import model_fingerprint, promised_grades
-from possam_core.errors import CheckpointError, GroundTruthError
+from possam_core.errors import GroundTruthError, PossamError
 from possam_core.evaluation.measurement import Measurement, mean_image_pq
 from possam_core.evaluation.panoptic_quality import PanopticQuality, summarise
 from possam_core.evaluation.percent import percent, quality_percents
@@ -180,7 +180,7 @@ def _promised_by_model(settings: PlanSettings) -> Mapping[str, Mapping[str, Any]
         if model_fingerprint(settings.model) != settings.model_sha256:
             return {}
         return promised_grades(settings.model) or {}
-    except CheckpointError:
+    except PossamError:
         return {}
 
 

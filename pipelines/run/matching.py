@@ -63,19 +63,31 @@ def _planned(run: RunFolder, plan: Plan) -> Iterator[PlannedImage]:
 
 
 def _by_id(run: RunFolder, plan: Plan, names: Sequence[ImageName]) -> dict[int, PlannedImage]:
-    """The images with the id that is given, or else is the name of the file."""
+    """The images with the id that is given, or else is the name of the file.
+
+    Such a name is a file's first: where an image of another id has it, it is no id.
+    """
     wanted: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(names):
         file = path_of(name.name)[-1]
         for key in {file, PurePosixPath(file).stem} if name.image_id is None else {name.image_id}:
             wanted[key].append(index)
     found: dict[int, PlannedImage] = {}
+    files = {path_of(n.name)[-1] for n in names if n.image_id is None}
+    bearers: dict[str, set[str]] = defaultdict(set)  # ids of the images with a file's name
     for image in _planned(run, plan):
+        if (file := _place(image)[-1]) in files:
+            bearers[file].add(image.image_id)
         indices = wanted.get(image.image_id, [])
         if len(indices) > 1:
             raise _ambiguous(names, indices, 1)
         found |= dict.fromkeys(indices, image)
-    return found
+
+    def is_id(index: int, image: PlannedImage) -> bool:
+        of_file = bearers[path_of(names[index].name)[-1]]
+        return names[index].image_id is not None or not of_file or image.image_id in of_file
+
+    return {index: image for index, image in found.items() if is_id(index, image)}
 
 
 def _by_path(

@@ -75,8 +75,9 @@ def open_reader(location: str) -> Reader:
     def read(name: str) -> bytes:
         with trouble_named(location):
             try:
-                return reader.read(name)
-            except FileNotFoundError:
+                if name and not name.endswith("/"):  # else it is no file's, and the client fails
+                    return reader.read(name)
+            except (FileNotFoundError, ValueError):  # the client addresses nothing above its folder
                 pass
         raise FileNotFoundError(name)
 

@@ -12,6 +12,7 @@ from possam_core.errors import GroundTruthError
 from possam_core.evaluation.coco_json import (
     AnnotationRecord,
     annotations_of,
+    flag,
     is_crowd,
     missing_fields_named,
     parse_json,
@@ -98,7 +99,7 @@ def _category(record: Mapping[str, Any]) -> TrueCategory:
     return TrueCategory(
         id=int(record["id"]),
         name=str(record["name"]),
-        is_thing=bool(record["isthing"]),
+        is_thing=flag(record["isthing"], "isthing"),
         is_seen=bool(record["seen"]) if "seen" in record else None,
     )
 

@@ -20,6 +20,8 @@ from possam_core.evaluation.coco_json import (
     AnnotationRecord,
     Record,
     annotations_of,
+    by_id,
+    flag,
     is_crowd,
     missing_fields_named,
     parse_json,
@@ -177,7 +179,7 @@ class CocoImages:
 
 
 def _parse(content: Any, vocabulary: Vocabulary, source: str, limit: int | None) -> list[_Segments]:
-    categories = {c["id"]: c for c in content["categories"]}
+    categories = by_id(content["categories"], source, what="categories")
     class_of = {i: find_class(str(c["name"]), vocabulary) for i, c in categories.items()}
     checked: set[Any] = set()
     result = []
@@ -206,7 +208,7 @@ def _require_class(
             f" class {name!r}; {hint}"
         )
     entry = vocabulary.classes[class_index]
-    if bool(category.get("isthing", entry.is_thing)) != entry.is_thing:
+    if flag(category.get("isthing", entry.is_thing), "isthing") != entry.is_thing:
         kinds = ("a thing", "stuff") if entry.is_thing else ("stuff", "a thing")
         raise GroundTruthError(
             f"expected {name!r} to be {kinds[0]} as in the vocabulary {vocabulary.name!r} in"

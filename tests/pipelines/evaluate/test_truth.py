@@ -210,6 +210,56 @@ def test_truth_that_may_be_of_two_images_is_refused_and_so_are_two_truths_of_one
         evaluate_run(run, write_truth(tmp_path, {"day/a.jpg": "x/b.jpg", "night/a.jpg": "c.jpg"}))
 
 
+def test_ids_of_one_s_own_that_look_like_other_files_are_not_taken_for_them(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "numbered"
+    folder.mkdir()
+    for number, data in enumerate(DATA.values()):
+        (folder / f"{number}.jpg").write_bytes(data)
+    lines = [f"{folder}/{number}.jpg,{(number + 1) % 3}" for number in range(3)]
+    (tmp_path / "list.csv").write_text("\n".join(["uri,image_id", *lines]))
+    run = write_run(tmp_path / "run", str(tmp_path / "list.csv"))
+    truth = write_truth(tmp_path, {name: f"{number}.jpg" for number, name in enumerate(DATA)})
+    require_perfect(evaluate_run(run, truth))  # the id of 0.jpg is 1, of 1.jpg 2, of 2.jpg 0
+
+
+def change_segments(content: dict[str, Any], **changes: object) -> None:
+    for annotation in content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment |= changes
+
+
+def change_all(content: dict[str, Any], key: str, **changes: object) -> None:
+    for record in content[key]:
+        record |= changes
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: change_segments(c, iscrowd="0"), "iscrowd is '0', neither 0 nor 1"),
+        (lambda c: change_all(c, "categories", isthing="0"), "isthing is '0', neither 0 nor 1"),
+        (lambda c: change_segments(c, id=1.5), r"unique within day/a.jpg, got \[1.5, 1.5\]"),
+        (lambda c: change_all(c, "images", id=1), "images of different ids .* the id 1;"),
+        (lambda c: change_all(c, "categories", id=1), "categories of different ids .* the id 1;"),
+        (lambda c: change_all(c, "annotations", image_id="1"), "none of the id '1', whose"),
+        (lambda c: change_all(c, "annotations", file_name="../1.png"), r"the id map \.\./1.png, w"),
+        (lambda c: change_all(c, "annotations", file_name=""), "the id map , which .* none"),
+    ],
+)
+def test_truth_that_contradicts_itself_is_refused_in_one_sentence(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    run = write_run(tmp_path / "run", str(write_images(tmp_path / "images")))
+    truth = write_truth(tmp_path)
+    content = json.loads(truth.read_text())
+    change(content)
+    truth.write_text(json.dumps(content))
+    with pytest.raises(GroundTruthError, match=f"expected .*{said}"):
+        evaluate_run(run, truth)
+
+
 def test_truth_of_folders_that_the_run_lacks_is_left_out(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images")
     (images / "night/a.jpg").unlink()
