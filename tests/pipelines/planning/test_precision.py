@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from pipelines.planning.prepare import prepare
 from pipelines.settings.label import LabelConfig
@@ -29,16 +28,8 @@ print(is_compiled(config), has_channels_last(config))
 """
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    Image.new("RGB", (8, 8)).save(folder / "a.png")
-    return folder
-
-
-def config_of(corpus: Path, run: Path, **settings: object) -> LabelConfig:
-    return LabelConfig(images=str(corpus), output=str(run), **settings)
+def config_of(images: Path, run: Path, **settings: object) -> LabelConfig:
+    return LabelConfig(images=str(images), output=str(run), **settings)
 
 
 @pytest.mark.parametrize(
@@ -51,16 +42,16 @@ def config_of(corpus: Path, run: Path, **settings: object) -> LabelConfig:
     ],
 )
 def test_a_new_plan_has_bfloat16_on_gpus_unless_another_is_asked_for(
-    corpus: Path, tmp_path: Path, asked: Precision | None, gpus: float, frozen: Precision
+    one_image: Path, tmp_path: Path, asked: Precision | None, gpus: float, frozen: Precision
 ) -> None:
-    config = config_of(corpus, tmp_path / "run", precision=asked, gpus_per_worker=gpus)
+    config = config_of(one_image, tmp_path / "run", precision=asked, gpus_per_worker=gpus)
     assert prepare(config).plan.settings.precision == frozen
 
 
-def test_a_plan_keeps_its_own_wherever_it_goes_on(corpus: Path, tmp_path: Path) -> None:
+def test_a_plan_keeps_its_own_wherever_it_goes_on(one_image: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    planned = prepare(config_of(corpus, run, gpus_per_worker=1)).plan
-    again = prepare(config_of(corpus, run, gpus_per_worker=0)).plan
+    planned = prepare(config_of(one_image, run, gpus_per_worker=1)).plan
+    again = prepare(config_of(one_image, run, gpus_per_worker=0)).plan
     assert (again.plan_id, again.settings.precision) == (planned.plan_id, "bfloat16")
 
 
