@@ -52,7 +52,7 @@ def prepare(
         PossamError: something about `config` cannot work; nothing has been written then.
     """
     with trouble_named(config.output):
-        run, plan = _find_plan(config)
+        run, plan = find_plan(config)
         if run is None or plan is None:
             batches = read_source(config.images, allowed_hosts=config.allowed_hosts)
             first = next(batches)  # fails on an empty corpus before anything slow or written
@@ -181,7 +181,8 @@ def _absolute(name: str) -> str:
     return str(Path(name).absolute()) if is_path else name
 
 
-def _find_plan(config: LabelConfig) -> tuple[RunFolder | None, Plan | None]:
+def find_plan(config: LabelConfig) -> tuple[RunFolder | None, Plan | None]:
+    """The run folder, if there is one, and its plan, if it has one."""
     if not is_s3(config.output) and not Path(config.output).is_dir():
         return None, None
     run = RunFolder(config.output, single_writer=config.single_writer)

@@ -13,11 +13,11 @@ import pyarrow as pa
 from pipelines.corpus.image import InputImage
 from pipelines.corpus.source import read_source, require_corpus
 from pipelines.planning.candidates import CANDIDATE_SCHEMA, Candidates, drop
+from pipelines.planning.prepare import find_plan
 from pipelines.run.folder import RunFolder
 from pipelines.run.parts import read_shard
-from pipelines.run.plan import Plan, PlanSettings, load_plan, refuse_other_settings
+from pipelines.run.plan import Plan, PlanSettings, refuse_other_settings
 from pipelines.settings.label import LabelConfig
-from pipelines.storage.addresses import is_s3
 from possam_core.errors import ConfigError
 
 SEED = 0
@@ -34,20 +34,14 @@ class CorpusSample:
     is_planned: bool  # there is a plan; else the corpus was listed
 
 
-def planned(config: LabelConfig) -> Plan | None:
-    """The plan that the run folder has already."""
-    is_folder = is_s3(config.output) or Path(config.output).is_dir()
-    return load_plan(RunFolder(config.output)) if is_folder else None
-
-
 def draw_sample(config: LabelConfig, settings: PlanSettings, num_images: int) -> CorpusSample:
     """Up to `num_images` of the images that the run would label.
 
     Raises:
         ConfigError: there is no image to draw from, or the plan has other settings.
     """
-    if (plan := planned(config)) is not None:
-        run = RunFolder(config.output)
+    run, plan = find_plan(config)
+    if run is not None and plan is not None:
         require_corpus(config.images)
         refuse_other_settings(run, plan, settings)
         images, _ = draw(some_shards(run, plan, num_images), num_images)

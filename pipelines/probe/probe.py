@@ -15,8 +15,8 @@ from pipelines.fetch.image_reader import ImageReader
 from pipelines.label.job import ModelLoader, load_worker_model
 from pipelines.label.labeller import BATCH_SIZE, ImageLabeller
 from pipelines.label.rows import shard_bytes
-from pipelines.planning.prepare import resolve_settings
-from pipelines.planning.sample import CorpusSample, draw_sample, planned
+from pipelines.planning.prepare import find_plan, resolve_settings
+from pipelines.planning.sample import CorpusSample, draw_sample
 from pipelines.probe.forecast import Failure, MeasuredSample, Scope, forecast
 from pipelines.probe.report import ProbeReport
 from pipelines.schema import Row
@@ -46,7 +46,7 @@ def run_probe(
         raise ConfigError(f"expected a sample of at least 1 image, got {num_images}")
     if config.gpus_per_worker is None:
         config = replace(config, gpus_per_worker=float(torch.cuda.is_available()))
-    settings, frozen = resolve_settings(config, planned(config))
+    settings, frozen = resolve_settings(config, find_plan(config)[1])
     config = replace(config, precision=settings.precision)
     with _reading_named(config.images):
         sample = draw_sample(config, settings, num_images)
